@@ -1,0 +1,5 @@
+"""One per host: takes the feed, keeps the kernel as intent says, reports. A shell: it owns tasks, logs and sockets.
+
+In: the feed from a server, or its own snapshot while none answers. Out: kernel state and reports.
+Never here: business rules.
+"""

@@ -1,0 +1,60 @@
+"""What ONE host must do, as frozen data that knows no backend: endpoints, groups, policies, sets, routes, BGP.
+
+In: nothing; these are only types (and their JSON form, which is also the stream from server to agent).
+Out: three readers must agree on them: the nftables kernel, the iptables kernel, and `explain`.
+Never here: chain names, marks, nft words, selectors, resources.
+"""
+
+from muslin.intent.bgp import BgpFilter, BgpFilterRule, BgpSession, BgpSpeaker, StaticOrigin
+from muslin.intent.delta import BLANK, Delta, HostIntent, MemberChange, Settings
+from muslin.intent.endpoint import Endpoint, HostInterface
+from muslin.intent.keys import EndpointKey, GroupId, PolicyId, SetId
+from muslin.intent.policy import (
+    Action,
+    AddressSet,
+    Direction,
+    Group,
+    Icmp,
+    Match,
+    Origin,
+    Policy,
+    PortMember,
+    PortSet,
+    Rule,
+    TierStage,
+)
+from muslin.intent.routing import Neighbour, Route, RouteKind
+
+__all__ = [
+    "BLANK",
+    "Action",
+    "AddressSet",
+    "BgpFilter",
+    "BgpFilterRule",
+    "BgpSession",
+    "BgpSpeaker",
+    "Delta",
+    "Direction",
+    "Endpoint",
+    "EndpointKey",
+    "Group",
+    "GroupId",
+    "HostIntent",
+    "HostInterface",
+    "Icmp",
+    "Match",
+    "MemberChange",
+    "Neighbour",
+    "Origin",
+    "Policy",
+    "PolicyId",
+    "PortMember",
+    "PortSet",
+    "Route",
+    "RouteKind",
+    "Rule",
+    "SetId",
+    "Settings",
+    "StaticOrigin",
+    "TierStage",
+]

@@ -1,0 +1,95 @@
+"""One change, and the whole, of what a host must do.
+
+A Delta is key -> value | None (None = gone), for the stream from server to agent, and again from calc.host to
+renderers and drivers. Two deltas add up: later keys win. Consumers apply it in the order
+
+    sets < policies < groups < endpoints < routes, neighbours, bgp        (removals in reverse)
+
+so that nothing is referred to before it is there. `snapshot` True: the delta is the whole state; every key that
+it does not carry is gone.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from muslin.intent.bgp import BgpSpeaker
+from muslin.intent.endpoint import Endpoint, HostInterface
+from muslin.intent.keys import EndpointKey, GroupId, PolicyId, SetId
+from muslin.intent.policy import AddressSet, Group, Policy, PortMember, PortSet
+from muslin.intent.routing import Neighbour, Route
+from muslin.net import Cidr
+
+
+class MemberChange(msgspec.Struct, frozen=True, kw_only=True, tag="change", omit_defaults=True):
+    """Members that joined or left a set which is already there. The two never overlap. Members as in the set:
+    `added`/`removed` for an AddressSet, `ports_added`/`ports_removed` for a PortSet."""
+
+    added: frozenset[Cidr] = frozenset()
+    removed: frozenset[Cidr] = frozenset()
+    ports_added: frozenset[PortMember] = frozenset()
+    ports_removed: frozenset[PortMember] = frozenset()
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Host-wide settings, merged from FelixConfiguration default and node.NAME."""
+
+    interface_prefix: str = "mus"
+    endpoint_to_host_action: str = "Drop"
+    """Drop, Accept or Return."""
+    drop_invalid: bool = True
+    """Drop what conntrack calls INVALID."""
+    failsafe_inbound: tuple[tuple[int, int, str], ...] = ()
+    """(protocol number, port, prefix or "")."""
+    failsafe_outbound: tuple[tuple[int, int, str], ...] = ()
+    masquerade: tuple[Cidr, ...] = ()
+    """Pools with natOutgoing: their sources are masqueraded towards destinations outside every pool."""
+    pools: tuple[Cidr, ...] = ()
+    ipv6: bool = True
+    mtu: int = 0
+    """0: the MTU of the uplink."""
+
+
+class Delta(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Mutable while it is gathered, not touched after it is handed over."""
+
+    revision: int = 0
+    """Store revision up to which this is true."""
+    snapshot: bool = False
+    sets: dict[SetId, AddressSet | PortSet | MemberChange | None] = {}
+    policies: dict[PolicyId, Policy | None] = {}
+    groups: dict[GroupId, Group | None] = {}
+    endpoints: dict[EndpointKey, Endpoint | None] = {}
+    host_interfaces: dict[EndpointKey, HostInterface | None] = {}
+    routes: dict[Cidr, Route | None] = {}
+    neighbours: dict[str, Neighbour | None] = {}
+    """Key: `address%interface`."""
+    bgp: BgpSpeaker | UnsetType | None = UNSET
+    settings: Settings | UnsetType = UNSET
+
+    def __bool__(self) -> bool:
+        """Does it change anything?"""
+        return bool(
+            self.snapshot or self.sets or self.policies or self.groups or self.endpoints or self.host_interfaces
+            or self.routes or self.neighbours or self.bgp is not UNSET or self.settings is not UNSET
+        )
+
+
+class HostIntent(msgspec.Struct, kw_only=True):
+    """The whole of what one host must do, as of `revision`. Treat as read-only."""
+
+    revision: int = 0
+    sets: dict[SetId, AddressSet | PortSet] = {}
+    policies: dict[PolicyId, Policy] = {}
+    groups: dict[GroupId, Group] = {}
+    endpoints: dict[EndpointKey, Endpoint] = {}
+    host_interfaces: dict[EndpointKey, HostInterface] = {}
+    routes: dict[Cidr, Route] = {}
+    neighbours: dict[str, Neighbour] = {}
+    bgp: BgpSpeaker | None = None
+    settings: Settings = Settings()
+
+
+BLANK = HostIntent()
+"""A host that must do nothing."""

@@ -1,0 +1,79 @@
+"""One table of all kinds: names people type, where each lives in the API, and the struct that holds it.
+
+CLI, server, store and validation read this table; nothing else in the project lists kinds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from muslin.model import endpoint, network, policy
+from muslin.model.felix import FelixConfiguration
+from muslin.model.meta import Resource
+
+CALICO = "projectcalico.org/v3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """`name` is the CamelCase kind; `short` are the short names of calicoctl and kubectl."""
+
+    name: str
+    plural: str
+    struct: type[Resource]
+    namespaced: bool = False
+    short: tuple[str, ...] = ()
+    group_version: str = CALICO
+
+    @property
+    def group(self) -> str:
+        """"" for the core group."""
+        return self.group_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        return self.group_version.rpartition("/")[2]
+
+    @property
+    def singular(self) -> str:
+        return self.name.lower()
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(name="Tier", plural="tiers", struct=policy.Tier),
+    Kind(name="NetworkPolicy", plural="networkpolicies", struct=policy.NetworkPolicy, namespaced=True,
+         short=("np", "cnp", "caliconetworkpolicy", "policy", "pol")),
+    Kind(name="GlobalNetworkPolicy", plural="globalnetworkpolicies", struct=policy.GlobalNetworkPolicy,
+         short=("gnp", "cgnp")),
+    Kind(name="NetworkSet", plural="networksets", struct=policy.NetworkSet, namespaced=True,
+         short=("netset", "netsets")),
+    Kind(name="GlobalNetworkSet", plural="globalnetworksets", struct=policy.GlobalNetworkSet, short=("gns", "gnetset")),
+    Kind(name="Profile", plural="profiles", struct=policy.Profile, short=("pro",)),
+    Kind(name="WorkloadEndpoint", plural="workloadendpoints", struct=endpoint.WorkloadEndpoint, namespaced=True,
+         short=("wep", "weps")),
+    Kind(name="HostEndpoint", plural="hostendpoints", struct=endpoint.HostEndpoint, short=("hep", "heps")),
+    Kind(name="Node", plural="nodes", struct=network.Node, short=("no",)),
+    Kind(name="IPPool", plural="ippools", struct=network.IPPool, short=("ipp", "ipps", "pool", "pools")),
+    Kind(name="IPReservation", plural="ipreservations", struct=network.IPReservation, short=("ipr",)),
+    Kind(name="BGPConfiguration", plural="bgpconfigurations", struct=network.BGPConfiguration,
+         short=("bgpconfig", "bgpconfigs")),
+    Kind(name="BGPPeer", plural="bgppeers", struct=network.BGPPeer, short=("bgpp", "bgpps")),
+    Kind(name="BGPFilter", plural="bgpfilters", struct=network.BGPFilter, short=("bgpf",)),
+    Kind(name="FelixConfiguration", plural="felixconfigurations", struct=FelixConfiguration,
+         short=("felixconfig", "felixconfigs")),
+    Kind(name="ClusterInformation", plural="clusterinformations", struct=network.ClusterInformation,
+         short=("clusterinfo",)),
+    Kind(name="Namespace", plural="namespaces", struct=network.Namespace, short=("ns",), group_version="v1"),
+)
+
+BY_NAME: dict[str, Kind] = {kind.name: kind for kind in KINDS}
+
+
+def find(word: str) -> Kind | None:
+    """The kind that a user means by its name in any case, plural, or short name."""
+    return _WORDS.get(word.lower())
+
+
+_WORDS: dict[str, Kind] = {
+    word.lower(): kind for kind in KINDS for word in (kind.name, kind.plural, *kind.short)
+}

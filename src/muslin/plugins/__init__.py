@@ -1,0 +1,4 @@
+"""Translates an orchestrator's words into resources, and plugs interfaces through the agent.
+
+Each plugin is independent of the others. Never here: calc, render, explain.
+"""

@@ -1,0 +1,83 @@
+"""What every store promises (etcd's semantics, because etcd is the scale-out engine).
+
+* One revision counter for the whole store; each successful write takes the next one.
+* A write names what it expects to replace: `expect=0` the key must be absent, `expect=N` its last revision must be N,
+  `expect=None` whatever is there. A lost race raises `Conflict` and writes nothing.
+* A list is a consistent picture at one revision; a watch from that revision misses nothing and repeats nothing.
+* History may be compacted; a watch or a list at a revision that is gone raises `Compacted`: list again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from muslin.errors import Transient
+
+
+class Compacted(Transient):
+    """The revision asked for has been compacted away; `oldest` is the first that is still there."""
+
+    def __init__(self, asked: int, oldest: int) -> None:
+        super().__init__(f"revision {asked} is compacted, the oldest is {oldest}: list again")
+        self.asked = asked
+        self.oldest = oldest
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`revision` is that of the key's last write, `created` that of its creation."""
+
+    key: str
+    value: bytes
+    revision: int
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`value` None: deleted at `revision`. `previous` is the value before, None on creation."""
+
+    key: str
+    revision: int
+    value: bytes | None
+    previous: bytes | None
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`revision` is the store's at the time of the picture; `more` says that `limit` cut it."""
+
+    entries: tuple[Entry, ...]
+    revision: int
+    more: bool
+
+
+class Store(Protocol):
+    async def get(self, key: str) -> Entry | None: ...
+
+    async def list(self, prefix: str, *, revision: int | None = None, limit: int = 0, after: str = "") -> Page:
+        """Entries under `prefix` beyond key `after`, in key order, at `revision` or now. Raises Compacted."""
+        ...
+
+    async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
+        """The new revision. Raises Conflict."""
+        ...
+
+    async def delete(self, key: str, *, expect: int | None = None) -> int | None:
+        """The new revision; None when the key was absent (and expect is None). Raises Conflict."""
+        ...
+
+    def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
+        """Batches of events with revision > `after`, in order, for ever. Raises Compacted."""
+        ...
+
+    async def revision(self) -> int: ...
+
+    async def compact(self, revision: int) -> None:
+        """Forget history before `revision`; current values stay."""
+        ...
+
+    async def close(self) -> None: ...

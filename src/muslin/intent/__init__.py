@@ -23,6 +23,7 @@ from muslin.intent.policy import (
     Rule,
     TierStage,
 )
+from muslin.intent.report import EndpointState, HostReport, Problem, Repair, SessionState
 from muslin.intent.routing import Neighbour, Route, RouteKind
 
 __all__ = [
@@ -37,10 +38,12 @@ __all__ = [
     "Direction",
     "Endpoint",
     "EndpointKey",
+    "EndpointState",
     "Group",
     "GroupId",
     "HostIntent",
     "HostInterface",
+    "HostReport",
     "Icmp",
     "Match",
     "MemberChange",
@@ -50,9 +53,12 @@ __all__ = [
     "PolicyId",
     "PortMember",
     "PortSet",
+    "Problem",
+    "Repair",
     "Route",
     "RouteKind",
     "Rule",
+    "SessionState",
     "SetId",
     "Settings",
     "StaticOrigin",

@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def needs_root() -> None:
-    pytest.fail("needs root: it makes network namespaces. Run as root, or leave it out with -m 'not kernel and not lab'")
+    pytest.fail("needs root: it makes network namespaces. Or leave it out: -m 'not kernel and not lab'")
 
 
 def namespaces() -> set[str]:

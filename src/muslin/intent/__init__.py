@@ -5,7 +5,7 @@ Out: three readers must agree on them: the nftables kernel, the iptables kernel,
 Never here: chain names, marks, nft words, selectors, resources.
 """
 
-from muslin.intent.bgp import BgpFilter, BgpFilterRule, BgpSession, BgpSpeaker, StaticOrigin
+from muslin.intent.bgp import BgpFilter, BgpFilterRule, BgpSession, BgpSpeaker, PrefixCommunities, StaticOrigin
 from muslin.intent.delta import BLANK, Delta, HostIntent, MemberChange, Settings
 from muslin.intent.endpoint import Endpoint, HostInterface
 from muslin.intent.keys import EndpointKey, GroupId, PolicyId, SetId
@@ -53,6 +53,7 @@ __all__ = [
     "PolicyId",
     "PortMember",
     "PortSet",
+    "PrefixCommunities",
     "Problem",
     "Repair",
     "Route",

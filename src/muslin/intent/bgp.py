@@ -62,24 +62,40 @@ class StaticOrigin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """A prefix that this host announces: its own address block, or a /32 that lies in another host's block."""
 
     prefix: Cidr
-    communities: tuple[str, ...] = ()
     export: bool = True
     """False: pool says disableBGPExport. The blackhole route stays, the announcement does not."""
 
 
+class PrefixCommunities(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Communities that every announced route inside `prefix` carries: `aa:nn` or `aa:nn:mm`."""
+
+    prefix: Cidr
+    communities: tuple[str, ...]
+
+
 class BgpSpeaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The whole of one host's BGP. `cluster_id` non-empty makes it a route reflector."""
+    """The whole of one host's BGP. `cluster_id` non-empty makes it a route reflector.
+
+    `addresses`: the host's own, at most one a family, as on the interface (`172.31.1.11/24`): BGP's kernel routes
+    prefer them as source. `priority_v4`, `priority_v6`: metric of routes that say nothing else.
+    """
 
     router_id: str
     local_as: int
+    addresses: tuple[str, ...] = ()
     listen_port: int = 179
     cluster_id: str = ""
     sessions: tuple[BgpSession, ...] = ()
     originate: tuple[StaticOrigin, ...] = ()
     filters: tuple[BgpFilter, ...] = ()
     accept: tuple[Cidr, ...] = ()
-    """Pools whose routes from peers are put into the kernel (more specific or equal); routes outside them too unless
-    a filter says otherwise: Calico's kernel filter accepts all, rejecting only what its own pools forbid."""
+    """Pools whose routes, learnt from one peer, may be told to another. The kernel gets every learnt route that no
+    filter rejects, in a pool or not: the fabric above the host is trusted, as Calico trusts it."""
+    withhold: tuple[Cidr, ...] = ()
+    """Pools with disableBGPExport: nothing inside them is told to any peer unless a filter accepts it."""
+    communities: tuple[PrefixCommunities, ...] = ()
+    priority_v4: int = 1024
+    priority_v6: int = 1024
     ignored_interfaces: tuple[str, ...] = ()
     bind_mode: str = ""
     log_severity: str = ""

@@ -1,0 +1,213 @@
+"""One netlink socket: messages out in batches, every answer read.
+
+The kernel works through the messages of one send in order and answers each that fails; one that succeeds is
+answered only when it asks (NLM_F_ACK). So only the last message of a batch asks, and when its answer has come every
+message before it either failed by name or is done. That is as sure as an ack for each and costs a third of the time
+(100,000 routes: 0.17 s instead of 0.5 s). 128 messages a batch keep all possible errors within the default receive
+buffer, so that no answer can be lost.
+
+Rule: whoever sends names what each message is about; a `Refusal` carries its position, errno and the kernel's own words
+(extended ack), never only a number.
+"""
+
+from __future__ import annotations
+
+import errno as errno_names
+import os
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from muslin.errors import Broken, Transient
+
+HEADER = struct.Struct("=IHHII")
+"""length, type, flags, sequence, port."""
+ATTRIBUTE = struct.Struct("=HH")
+
+REQUEST, MULTI, ACK = 0x1, 0x2, 0x4
+DUMP = 0x300
+DUMP_INTERRUPTED = 0x10
+REPLACE, EXCLUSIVE, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
+NESTED = 0x8000
+
+_ERROR, _DONE, _OVERRUN = 2, 3, 4
+_ACK_HAS_ATTRIBUTES = 0x200
+_SOL_NETLINK = 270
+_CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK = 10, 11, 12
+_SO_RCVBUFFORCE = 33
+_BATCH = 128
+_DUMP_ATTEMPTS = 8
+
+
+class Message(NamedTuple):
+    """Type, flags (REQUEST is added) and everything behind the netlink header."""
+
+    type: int
+    flags: int
+    body: bytes
+
+
+class Refusal(NamedTuple):
+    """The message at `position` was refused. `errno` is positive, `words` is the kernel's explanation."""
+
+    position: int
+    errno: int
+    words: str
+
+    def __str__(self) -> str:
+        name = errno_names.errorcode.get(self.errno, str(self.errno))
+        return f"{self.words or os.strerror(self.errno)} ({name})"
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute, padded to four bytes."""
+    return ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def attributes(body: bytes, offset: int = 0) -> dict[int, bytes]:
+    """The attributes from `offset` on; flag bits of the kinds are cleared."""
+    found: dict[int, bytes] = {}
+    end = len(body)
+    while offset + 4 <= end:
+        length, kind = ATTRIBUTE.unpack_from(body, offset)
+        if length < 4:
+            break
+        found[kind & 0x3FFF] = body[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+class Netlink:
+    """A socket in the network namespace of the thread that makes it. One caller at a time."""
+
+    def __init__(self, protocol: int = 0, *, groups: int = 0, receive_buffer: int = 0) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._sequence = 0
+        try:
+            for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK):
+                self._socket.setsockopt(_SOL_NETLINK, option, 1)
+            if receive_buffer:
+                self._enlarge(receive_buffer)
+            self._socket.bind((0, groups))
+        except OSError:
+            self._socket.close()
+            raise
+        self.port: int = self._socket.getsockname()[0]
+        """The kernel puts it into every notification of a change that this socket asked for."""
+
+    def _enlarge(self, size: int) -> None:
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+        except PermissionError:  # in a user namespace; the ordinary limit applies
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Netlink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, messages: Sequence[Message]) -> list[Refusal]:
+        """Have the kernel do them all, in order; a refused one does not stop the next. Returns the refused."""
+        refused: list[Refusal] = []
+        for start in range(0, len(messages), _BATCH):
+            self._send_batch(messages[start : start + _BATCH], start, refused)
+        return refused
+
+    def _send_batch(self, batch: Sequence[Message], start: int, refused: list[Refusal]) -> None:
+        first = self._sequence + 1
+        self._sequence += len(batch)
+        pack = HEADER.pack
+        parts: list[bytes] = []
+        for sequence, (kind, flags, body) in enumerate(batch, first):
+            parts.append(pack(16 + len(body), kind, flags | REQUEST, sequence, 0))
+            parts.append(body)
+        kind, flags, body = batch[-1]
+        parts[-2] = pack(16 + len(body), kind, flags | REQUEST | ACK, self._sequence, 0)
+        self._socket.send(b"".join(parts))
+        answered = False
+        while not answered:
+            for kind, flags, sequence, answer in self._receive():
+                if kind != _ERROR or not first <= sequence <= self._sequence:
+                    continue
+                answered |= sequence == self._sequence
+                (code,) = struct.unpack_from("=i", answer)
+                if code:
+                    refused.append(Refusal(start + sequence - first, -code, _words(flags, answer)))
+
+    def dump(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
+        """Everything the kernel lists: (type, body) each. Starts again when the list changed while it was read."""
+        for _ in range(_DUMP_ATTEMPTS):
+            listed = self._dump_once(kind, body)
+            if listed is not None:
+                return listed
+        raise Transient(f"netlink dump {kind}: the kernel's list changed during each of {_DUMP_ATTEMPTS} readings")
+
+    def _dump_once(self, kind: int, body: bytes) -> list[tuple[int, bytes]] | None:
+        self._sequence += 1
+        self._socket.send(HEADER.pack(16 + len(body), kind, REQUEST | DUMP, self._sequence, 0) + body)
+        listed: list[tuple[int, bytes]] = []
+        whole = True
+        while True:
+            for answer_kind, flags, sequence, answer in self._receive():
+                if sequence != self._sequence:
+                    continue
+                whole &= not flags & DUMP_INTERRUPTED
+                if answer_kind in (_ERROR, _DONE):
+                    _raise_dump_failure(kind, answer)
+                    return listed if whole else None
+                listed.append((answer_kind, answer))
+
+    def get(self, kind: int, body: bytes) -> bytes | Refusal:
+        """One object's body, or why not."""
+        self._sequence += 1
+        self._socket.send(HEADER.pack(16 + len(body), kind, REQUEST, self._sequence, 0) + body)
+        while True:
+            for answer_kind, flags, sequence, answer in self._receive():
+                if sequence != self._sequence:
+                    continue
+                if answer_kind == _ERROR:
+                    (code,) = struct.unpack_from("=i", answer)
+                    return Refusal(0, -code, _words(flags, answer))
+                return answer
+
+    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
+        try:
+            data = self._socket.recv(1 << 18)
+        except OSError as error:
+            if error.errno == errno_names.ENOBUFS:
+                raise Transient("netlink: the receive buffer overflowed, answers were lost") from None
+            raise
+        for kind, flags, sequence, _port, body in split(data):
+            yield kind, flags, sequence, body
+
+
+def split(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """(type, flags, sequence, port, body) of each message in one datagram."""
+    offset, end = 0, len(data)
+    while offset + 16 <= end:
+        length, kind, flags, sequence, port = HEADER.unpack_from(data, offset)
+        if length < 16 or kind == _OVERRUN:
+            raise Broken(f"netlink: a message of type {kind} and length {length}")
+        yield kind, flags, sequence, port, data[offset + 16 : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _raise_dump_failure(kind: int, answer: bytes) -> None:
+    code = struct.unpack_from("=i", answer)[0] if len(answer) >= 4 else 0
+    if code:
+        raise Transient(f"netlink dump {kind}: {os.strerror(-code)}")
+
+
+def _words(flags: int, answer: bytes) -> str:
+    """The kernel's explanation from the extended ack, "" when it gives none."""
+    if not flags & _ACK_HAS_ATTRIBUTES:
+        return ""
+    return attributes(answer, 20).get(1, b"").rstrip(b"\0").decode("utf-8", "replace")

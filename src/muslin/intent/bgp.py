@@ -76,8 +76,8 @@ class PrefixCommunities(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 class BgpSpeaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The whole of one host's BGP. `cluster_id` non-empty makes it a route reflector.
 
-    `addresses`: the host's own, at most one a family, as on the interface (`172.31.1.11/24`): BGP's kernel routes
-    prefer them as source. `priority_v4`, `priority_v6`: metric of routes that say nothing else.
+    `addresses`: the host's own, at most one a family, without a length: BGP's kernel routes prefer them as source.
+    `priority_v4`, `priority_v6`: metric of routes that say nothing else.
     """
 
     router_id: str

@@ -39,30 +39,32 @@ class Kind:
         return self.name.lower()
 
 
+# Short names: kubectl's (from Calico's resource definitions) first, then calicoctl's aliases.
 KINDS: tuple[Kind, ...] = (
     Kind(name="Tier", plural="tiers", struct=policy.Tier),
     Kind(name="NetworkPolicy", plural="networkpolicies", struct=policy.NetworkPolicy, namespaced=True,
-         short=("np", "cnp", "caliconetworkpolicy", "policy", "pol")),
+         short=("np", "cnp", "caliconetworkpolicy", "policy", "policies", "pol", "pols", "netpol")),
     Kind(name="GlobalNetworkPolicy", plural="globalnetworkpolicies", struct=policy.GlobalNetworkPolicy,
-         short=("gnp", "cgnp")),
+         short=("gnp", "cgnp", "gnps")),
     Kind(name="NetworkSet", plural="networksets", struct=policy.NetworkSet, namespaced=True,
          short=("netset", "netsets")),
     Kind(name="GlobalNetworkSet", plural="globalnetworksets", struct=policy.GlobalNetworkSet, short=("gns", "gnetset")),
-    Kind(name="Profile", plural="profiles", struct=policy.Profile, short=("pro",)),
+    Kind(name="Profile", plural="profiles", struct=policy.Profile, short=("pro", "pros")),
     Kind(name="WorkloadEndpoint", plural="workloadendpoints", struct=endpoint.WorkloadEndpoint, namespaced=True,
          short=("wep", "weps")),
     Kind(name="HostEndpoint", plural="hostendpoints", struct=endpoint.HostEndpoint, short=("hep", "heps")),
-    Kind(name="Node", plural="nodes", struct=network.Node, short=("no",)),
+    Kind(name="Node", plural="nodes", struct=network.Node, short=("no", "nos")),
     Kind(name="IPPool", plural="ippools", struct=network.IPPool, short=("ipp", "ipps", "pool", "pools")),
-    Kind(name="IPReservation", plural="ipreservations", struct=network.IPReservation, short=("ipr",)),
+    Kind(name="IPReservation", plural="ipreservations", struct=network.IPReservation,
+         short=("ipr", "reservation", "reservations")),
     Kind(name="BGPConfiguration", plural="bgpconfigurations", struct=network.BGPConfiguration,
          short=("bgpconfig", "bgpconfigs")),
-    Kind(name="BGPPeer", plural="bgppeers", struct=network.BGPPeer, short=("bgpp", "bgpps")),
+    Kind(name="BGPPeer", plural="bgppeers", struct=network.BGPPeer, short=("bgpp", "bgpps", "bp", "bps")),
     Kind(name="BGPFilter", plural="bgpfilters", struct=network.BGPFilter, short=("bgpf",)),
     Kind(name="FelixConfiguration", plural="felixconfigurations", struct=FelixConfiguration,
          short=("felixconfig", "felixconfigs")),
     Kind(name="ClusterInformation", plural="clusterinformations", struct=network.ClusterInformation,
-         short=("clusterinfo",)),
+         short=("clusterinfo", "clusterinfos")),
     Kind(name="Namespace", plural="namespaces", struct=network.Namespace, short=("ns",), group_version="v1"),
 )
 

@@ -1,0 +1,215 @@
+"""What policy costs a packet, against plain routing, in one run.
+
+Established: a UDP flow that conntrack knows. New: one-way UDP, which stays new, so that every packet walks the whole
+policy (worst case: only the last rule of the last policy matches). Connect: TCP connect and close, p50, the cost of a
+Python client and server included. Each round measures every layout once, A B C A B C, so that a slow moment of the
+machine touches all alike; a figure is the median of its rounds.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+from bench import inject, rig, table
+from muslin.intent import (
+    Action,
+    AddressSet,
+    Delta,
+    Direction,
+    Endpoint,
+    EndpointKey,
+    Group,
+    GroupId,
+    HostIntent,
+    Match,
+    Origin,
+    Policy,
+    PolicyId,
+    Rule,
+    SetId,
+    TierStage,
+)
+from muslin.net import Cidr
+from muslin.render import nft
+
+SIZES = tuple((endpoints, policies) for endpoints in (10, 100, 1000) for policies in (10, 100))
+RULES, MEMBERS, PACKETS, ROUNDS, CONNECTS = 5, 100, 100_000, 3, 400
+COLUMNS = ("layout", "established ns", "ratio", "new ns", "ratio", "connect us", "ratio")
+SINK = 'table netdev bench {\nchain sink {\ntype filter hook ingress device "eth0" priority 0\nudp dport 7001 drop\n}\n}\n'
+CONNTRACK = "table ip bench {\nchain forward {\ntype filter hook forward priority 0\nct state established counter accept\n}\n}\n"
+
+
+def _rule(policy: int, index: int, last: bool) -> Rule:
+    low = 8000 + (policy * RULES + index) * 2
+    return Rule(
+        action=Action.ALLOW,
+        origin=Origin(kind="GlobalNetworkPolicy", name=f"p{policy}", direction=Direction.INGRESS, rule=index),
+        protocol=None if last else (6 if index % 2 else 17),
+        source=Match(sets=(SetId(f"set{policy}"),)),
+        destination=Match(ports=((7000, 7001),) if last else ((low, low + 1),)),
+    )
+
+
+def _both(rule: Rule) -> tuple[Rule, ...]:
+    """Ports need a protocol: the last rule is one for TCP and one for UDP."""
+    if rule.protocol is not None:
+        return (rule,)
+    return tuple(Rule(action=rule.action, origin=rule.origin, protocol=protocol, source=rule.source,
+                      destination=rule.destination) for protocol in (6, 17))
+
+
+def intent(endpoints: int, policies: int) -> HostIntent:
+    """`endpoints` workloads that all carry the same `policies` policies; A and B are two of them."""
+    dice = random.Random(7)
+    made = HostIntent()
+    names = []
+    for policy in range(policies):
+        last = policy == policies - 1
+        members = {Cidr(f"172.{dice.randrange(16, 32)}.{dice.randrange(256)}.{dice.randrange(1, 255)}/32")
+                   for _ in range(MEMBERS)}
+        if last:
+            members |= {Cidr(f"{address}/32") for address in rig.ADDRESSES.values()}
+        identity = SetId(f"set{policy}")
+        made.sets[identity] = AddressSet(id=identity, members=frozenset(members))
+        rules = tuple(one for index in range(RULES) for one in _both(_rule(policy, index, last and index == RULES - 1)))
+        name = PolicyId(f"GlobalNetworkPolicy/p{policy}")
+        made.policies[name] = Policy(id=name, ingress=rules)
+        names.append(name)
+    allow = PolicyId("Profile/allow")
+    origin = Origin(kind="Profile", name="allow", direction=Direction.EGRESS, rule=0)
+    made.policies[allow] = Policy(id=allow, egress=(Rule(action=Action.ALLOW, origin=origin),))
+    into, out = GroupId("aaaaaaaaaaaaaaaa"), GroupId("bbbbbbbbbbbbbbbb")
+    made.groups[into] = Group(id=into, direction=Direction.INGRESS, stages=(TierStage(tier="default", policies=tuple(names)),))
+    made.groups[out] = Group(id=out, direction=Direction.EGRESS, profiles=(allow,))
+    for number in range(endpoints):
+        side = {0: "a", 1: "b"}.get(number)
+        key = EndpointKey(f"WorkloadEndpoint/default/w{number}")
+        address = rig.ADDRESSES[side] if side else f"10.66.{number // 250}.{number % 250 + 1}"
+        made.endpoints[key] = Endpoint(
+            key=key, interface=rig.INTERFACES[side] if side else f"mus{number:011x}", ingress=into, egress=out,
+            addresses=(Cidr(f"{address}/32"),),
+        )
+    return made
+
+
+def ruleset(endpoints: int, policies: int) -> str:
+    """The text that the agent would give to the kernel."""
+    whole = intent(endpoints, policies)
+    delta = Delta(snapshot=True)
+    delta.sets.update(whole.sets)
+    delta.policies.update(whole.policies)
+    delta.groups.update(whole.groups)
+    delta.endpoints.update(whole.endpoints)
+    return nft.text(nft.NftState().update(delta, whole))
+
+
+def _serve(namespace: str) -> subprocess.Popen[bytes]:
+    code = (
+        "import socket\n"
+        "s = socket.create_server(('0.0.0.0', 7000), backlog=512)\n"
+        "print('ready', flush=True)\n"
+        "while True:\n    s.accept()[0].close()\n"
+    )
+    server = subprocess.Popen(["ip", "netns", "exec", namespace, sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    server.stdout.readline()
+    return server
+
+
+def _connects() -> float:
+    """p50 in microseconds of connect and close from A to B, from inside A's namespace."""
+    taken = []
+    for _ in range(CONNECTS):
+        before = time.perf_counter_ns()
+        connection = socket.create_connection((rig.ADDRESSES["b"], 7000), timeout=2)
+        taken.append((time.perf_counter_ns() - before) / 1000)
+        connection.close()
+    return statistics.median(taken)
+
+
+def _establish(spaces: rig.Rig, program_a: int, program_b: int, frames: tuple[bytes, bytes], indexes: tuple[int, int]) -> None:
+    """One packet each way: from now on conntrack calls the flow established."""
+    inject.inject(program_a, frames[0], indexes[0], 1)
+    inject.inject(program_b, frames[1], indexes[1], 1)
+
+
+class _Source:
+    """Injects the established and the new flow at A's interface, from the host's namespace."""
+
+    def __init__(self) -> None:
+        a, b = (rig.ADDRESSES[side] for side in "ab")
+        self.indexes = tuple(socket.if_nametoindex(rig.INTERFACES[side]) for side in "ab")
+        self.known = inject.udp_frame(rig.MACS["a"], rig.HOST_MAC, a, b, (7001, 7001))
+        self.reply = inject.udp_frame(rig.MACS["b"], rig.HOST_MAC, b, a, (7001, 7001))
+        self.fresh = inject.udp_frame(rig.MACS["a"], rig.HOST_MAC, a, b, (7002, 7001))
+        self.programs = {frame: inject.load_program(frame) for frame in (self.known, self.reply, self.fresh)}
+
+    def send(self, frame: bytes, side: int, count: int) -> float:
+        return inject.inject(self.programs[frame], frame, self.indexes[side], count)
+
+    def measure(self) -> tuple[float, float]:
+        """(established, new) ns per packet."""
+        self.send(self.known, 0, 1)
+        self.send(self.reply, 1, 1)
+        return self.send(self.known, 0, PACKETS), self.send(self.fresh, 0, PACKETS)
+
+
+def _in_child(namespace: str, work: str, write: int) -> None:
+    rig.enter(namespace)
+    answer = repr(_Source().measure() if work == "packets" else _connects())
+    os.write(write, answer.encode())
+
+
+def _forked(namespace: str, work: str) -> str:
+    """Runs in a child, because a process that entered a namespace should not go on to make others."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            _in_child(namespace, work, write)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(write)
+    answer = os.read(read, 4096).decode()
+    os.close(read)
+    if os.waitpid(child, 0)[1] != 0:
+        raise SystemExit(f"measuring {work} in {namespace} failed")
+    return answer
+
+
+def _round(spaces: rig.Rig, layouts: dict[str, str], taken: dict[str, list[tuple[float, float, float]]]) -> None:
+    for name, text in layouts.items():
+        rig.load(spaces.host, text)
+        run = ["ip", "netns", "exec", spaces.host, "conntrack", "-F"]
+        subprocess.run(run, capture_output=True, check=False)
+        established, new = (float(part) for part in _forked(spaces.host, "packets").strip("()").split(","))
+        taken[name].append((established, new, float(_forked(spaces.a, "connect"))))
+
+
+def main() -> list[tuple[object, ...]]:
+    layouts = {"plain routing": "", "conntrack only": CONNTRACK}
+    layouts |= {f"muslin {e} endpoints x {p} policies": ruleset(e, p) for e, p in SIZES}
+    taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in layouts}
+    with rig.rig() as spaces:
+        rig.load(spaces.b, SINK)
+        server = _serve(spaces.b)
+        try:
+            for _ in range(ROUNDS):
+                _round(spaces, layouts, taken)
+        finally:
+            server.kill()
+            server.wait()
+    medians = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in taken.items()}
+    base = medians["plain routing"]
+    rows = [(name, *(cell for figure, plain in zip(figures, base, strict=True) for cell in (figure, figure / plain)))
+            for name, figures in medians.items()]
+    table.show("Cost of a packet (ns of CPU), and of a TCP connect; ratio to plain routing in the same run", COLUMNS, rows)
+    return rows

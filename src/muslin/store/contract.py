@@ -4,7 +4,8 @@
 * A write names what it expects to replace: `expect=0` the key must be absent, `expect=N` its last revision must be N,
   `expect=None` whatever is there. A lost race raises `Conflict` and writes nothing.
 * A list is a consistent picture at one revision; a watch from that revision misses nothing and repeats nothing.
-* History may be compacted; a watch or a list at a revision that is gone raises `Compacted`: list again.
+* History may be compacted; a watch or a list at a revision that is gone raises `Compacted`: list again. So does one
+  at a revision that has not been yet: the asker has seen another store.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from muslin.errors import Transient
 
 
 class Compacted(Transient):
-    """The revision asked for has been compacted away; `oldest` is the first that is still there."""
+    """The revision asked for has been compacted away, or never was; `oldest` is the first that is still there."""
 
     def __init__(self, asked: int, oldest: int) -> None:
-        super().__init__(f"revision {asked} is compacted, the oldest is {oldest}: list again")
+        why = f"is compacted, the oldest is {oldest}" if asked < oldest else "has not been yet"
+        super().__init__(f"revision {asked} {why}: list again")
         self.asked = asked
         self.oldest = oldest
 
@@ -37,13 +39,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`value` None: deleted at `revision`. `previous` is the value before, None on creation."""
+    """`value` None: deleted at `revision`. `previous` is the value before, None on creation, and `previous_revision`
+    its revision, 0 on creation. `created` is when the key that is written or deleted here was created."""
 
     key: str
     revision: int
     value: bytes | None
     previous: bytes | None
     created: int
+    previous_revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,77 @@
+"""The newest events, in memory, and the watchers that wait for more.
+
+A watcher must neither miss an event nor hold up a writer. So it owns no queue: it owns a position, a revision, and
+reads on from there whenever it has time. As long as its position lies in this history it reads from memory; a watcher
+that fell further behind reads from the store's log; one that fell behind the log is told `Compacted`.
+
+Every revision is exactly one event, so the event of revision R lies at index R - oldest - 1: no search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from muslin.store.contract import Event
+
+BATCH = 1000
+"""At most so many events at once, so that one watcher does not hold the loop."""
+
+Older = Callable[[int], Awaitable[Sequence[Event]]]
+"""Up to BATCH events directly after a revision which this history no longer holds. Raises Compacted."""
+
+
+class History:
+    """Events with revision in (oldest, revision]. `limit` 0: keep all until `forget`."""
+
+    def __init__(self, revision: int, *, limit: int = 0) -> None:
+        self.oldest = revision
+        self.revision = revision
+        self.closed = False
+        self._limit = limit
+        self._events: list[Event] = []
+        self._moved = asyncio.Event()
+
+    def append(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        self._events.extend(events)
+        self.revision = events[-1].revision
+        if self._limit and len(self._events) > 2 * self._limit:
+            self.forget(self.revision - self._limit)
+        self._wake()
+
+    def forget(self, revision: int) -> None:
+        """Events up to and with `revision` are gone."""
+        if revision > self.oldest:
+            del self._events[: revision - self.oldest]
+            self.oldest = revision
+
+    def after(self, revision: int, count: int) -> Sequence[Event]:
+        """At most `count` events after `revision`, which must not lie before `oldest`."""
+        start = revision - self.oldest
+        return self._events[start : start + count]
+
+    def newest_first(self, after: int) -> Sequence[Event]:
+        return self._events[after - self.oldest :][::-1]
+
+    def close(self) -> None:
+        """Every watch ends."""
+        self.closed = True
+        self._wake()
+
+    async def follow(self, prefix: str, position: int, older: Older) -> AsyncIterator[tuple[Event, ...]]:
+        """Batches of the events under `prefix` after `position`, until the store is closed."""
+        while not self.closed:
+            events = await older(position) if position < self.oldest else self.after(position, BATCH)
+            if not events:
+                await self._moved.wait()
+                continue
+            position = events[-1].revision
+            if chosen := tuple(event for event in events if event.key.startswith(prefix)):
+                yield chosen
+
+    def _wake(self) -> None:
+        self._moved.set()
+        if not self.closed:
+            self._moved = asyncio.Event()

@@ -1,0 +1,113 @@
+"""The nftables table of this host: written, read back, and watched.
+
+The table is `inet muslin` of the network namespace that the process runs in. That name is how a restarted agent
+knows it: whatever is in it is ours, nothing outside it ever is. A change goes to `nft -f -` as one transaction, so that
+a refusal changes nothing, and a whole new table takes the place of the old one between two packets; conntrack is not
+touched, established flows go on.
+
+The kernel numbers the generations of a namespace's ruleset, one for each transaction of anybody. Asking for the number
+costs microseconds, reading a table costs up to a second (nft lists everything): so `generation` is looked at often, and
+`read` only when somebody else has moved it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from muslin.drivers.netlink import Netlink, Refusal, attributes
+from muslin.drivers.netns import inside, opened
+from muslin.errors import Broken, Transient
+from muslin.render.nft import FAMILY, TABLE, Changes, text
+from muslin.render.nft.listing import Listing, parse
+
+_NETFILTER = 12
+_GET_GENERATION = 10 << 8 | 16
+_GENERATION_ID = 1
+_ABSENT = "No such file or directory"
+_SHORTAGES = (
+    "Device or resource busy",
+    "Resource temporarily unavailable",
+    "Interrupted system call",
+    "Cannot allocate memory",
+    "No buffer space available",
+    "Operation not permitted",
+)
+_PLACE = re.compile(r"^[^:\n]*:(\d+):\d+-\d+: Error: (.*)$", re.MULTILINE)
+
+
+class Drifted(Transient):
+    """The kernel's table is not the one that the change was made for: apply the whole table."""
+
+
+class Nft:
+    """One caller at a time. `netns` is for tests and labs: the name of a namespace, instead of our own."""
+
+    def __init__(self, netns: str | None = None) -> None:
+        self._prefix = ("ip", "netns", "exec", netns) if netns else ()
+        self._netns = netns
+
+    async def apply(self, changes: Changes) -> None:
+        """All of it or nothing. Raises Drifted, Transient (nothing changed) or Broken (nft does not take our words)."""
+        if not changes:
+            return
+        script = text(changes)
+        code, _, errors = await self._run("-f", "-", given=script)
+        if code:
+            raise _refusal(script, errors, fresh=changes.fresh)
+
+    async def read(self) -> Listing | None:
+        """The table as the kernel has it, or None where there is none. Costs up to a second on a large host."""
+        code, output, errors = await self._run("-n", "-j", "list", "table", FAMILY, TABLE)
+        if not code:
+            return parse(output)
+        if _ABSENT in errors:
+            return None
+        raise Transient(f"nft could not list the table: {errors.strip()}")
+
+    async def remove(self) -> None:
+        """Our table and all that is in it. Absent is fine."""
+        code, _, errors = await self._run("delete", "table", FAMILY, TABLE)
+        if code and _ABSENT not in errors:
+            raise Transient(f"nft could not delete the table: {errors.strip()}")
+
+    def generation(self) -> int:
+        """The number of the last transaction on the ruleset, ours or anybody's. Microseconds."""
+        with self._netlink() as netlink:
+            answer = netlink.get(_GET_GENERATION, bytes(4))
+        if isinstance(answer, Refusal):
+            raise Transient(f"nf_tables does not tell its generation: {answer}")
+        return int.from_bytes(attributes(answer, 4)[_GENERATION_ID], "big")
+
+    def _netlink(self) -> Netlink:
+        if self._netns is None:
+            return Netlink(_NETFILTER)
+        with opened(self._netns) as descriptor, inside(descriptor):
+            return Netlink(_NETFILTER)
+
+    async def _run(self, *words: str, given: str | None = None) -> tuple[int, bytes, str]:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._prefix, "nft", *words,
+                stdin=asyncio.subprocess.PIPE if given is not None else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except FileNotFoundError as error:
+            raise Transient(f"{error.filename} is not installed: apt install nftables iproute2") from None
+        output, errors = await process.communicate(given.encode() if given is not None else None)
+        return process.returncode or 0, output, errors.decode(errors="replace")
+
+
+def _refusal(script: str, errors: str, *, fresh: bool) -> Transient | Broken:
+    """Whose fault? A shortage passes; an object that is not as we left it means drift; the rest is our own words."""
+    found = _PLACE.search(errors)
+    lines = script.splitlines()
+    what = found[2] if found else errors.strip()
+    number = int(found[1]) if found else 0
+    where = f", line {number}: {lines[number - 1][:300]}" if 0 < number <= len(lines) else ""
+    if any(shortage in what for shortage in _SHORTAGES):
+        return Transient(f"nft: {what}{where}")
+    if not fresh and any(sign in errors for sign in (_ABSENT, "File exists", "does not exist", "overlaps")):
+        return Drifted(f"nft: {what}{where}")
+    return Broken(f"nft refuses our rules: {what}{where}")

@@ -1,0 +1,23 @@
+"""One nftables table, `inet muslin`, as data: a whole from an intent, or kept in step with it change by change.
+
+In: `intent`. Out: `Table` and `Changes` made of typed words, in a safe order; `text` prints them for `nft -f -`.
+Never here: running nft, reading the kernel.
+"""
+
+from muslin.render.nft.state import NftState, render
+from muslin.render.nft.table import FAMILY, TABLE, Changes, ElementChange, Table, commands, whole
+from muslin.render.nft.text import table_text, text
+
+__all__ = [
+    "FAMILY",
+    "TABLE",
+    "Changes",
+    "ElementChange",
+    "NftState",
+    "Table",
+    "commands",
+    "render",
+    "table_text",
+    "text",
+    "whole",
+]

@@ -1,0 +1,158 @@
+"""What the table holds now, and what a turn has touched.
+
+A turn changes chains and elements one by one, some of them several times, and some back to what they were. The book
+notes what each was before its first touch; at the end of the turn the difference between then and now is the change
+for the kernel. So a turn that returns to where it began changes nothing, whatever it did on the way.
+
+Two endpoints may claim one element (the same interface, after a rename or in a race of two writers). All claims are
+kept; the owner with the smallest key holds the element, and when it goes the next one does: state, not history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
+
+from muslin.errors import Broken
+from muslin.render.nft.table import Changes, ElementChange, Table
+from muslin.render.nft.words import Chain, Element, NamedSet, Verdict
+
+Place = tuple[str, Element]
+"""A set's name, and an element of it."""
+
+
+class Absent:
+    """Nothing there: None says that an element of a set carries no verdict."""
+
+
+ABSENT = Absent()
+Value = Verdict | None | Absent
+
+
+class Book:
+    def __init__(self) -> None:
+        self.table = Table()
+        self._chains: dict[str, Chain | None] = {}
+        self._sets: dict[str, NamedSet | None] = {}
+        self._elements: dict[Place, Value] = {}
+        self._owned: dict[str, frozenset[str]] = {}
+        self._claimed: dict[str, Mapping[Place, Verdict | None]] = {}
+        self._claims: dict[Place, dict[str, Verdict | None]] = {}
+
+    def put_chain(self, name: str, chain: Chain | None) -> None:
+        self._chains.setdefault(name, self.table.chains.get(name))
+        _put(self.table.chains, name, chain)
+
+    def put_chains(self, owner: str, chains: Iterable[Chain]) -> None:
+        """The owner's chains are now these, and no others."""
+        before = self._owned.pop(owner, frozenset())
+        named = {chain.name: chain for chain in chains}
+        for name in before - named.keys():
+            self.put_chain(name, None)
+        for name, chain in named.items():
+            self.put_chain(name, chain)
+        if named:
+            self._owned[owner] = frozenset(named)
+
+    def put_set(self, declared: NamedSet) -> None:
+        name = declared.name
+        if self.table.sets.get(name, declared) != declared:
+            raise Broken(f"set {name} is {self.table.sets[name]}, it cannot become {declared}")
+        self._sets.setdefault(name, self.table.sets.get(name))
+        self.table.sets[name] = declared
+        self.table.elements.setdefault(name, {})
+
+    def drop_set(self, name: str) -> None:
+        """Its elements go with it."""
+        self._sets.setdefault(name, self.table.sets.get(name))
+        for element in list(self.table.elements[name]):
+            self.remove((name, element))
+        del self.table.sets[name], self.table.elements[name]
+
+    def add(self, place: Place, verdict: Verdict | None = None) -> None:
+        self._touch(place)
+        self.table.elements[place[0]][place[1]] = verdict
+
+    def remove(self, place: Place) -> None:
+        self._touch(place)
+        self.table.elements[place[0]].pop(place[1], None)
+
+    def claim_all(self, owner: str, wanted: Mapping[Place, Verdict | None]) -> None:
+        """The owner's claims are now these, and no others."""
+        before = self._claimed.pop(owner, {})
+        for place in before.keys() - wanted.keys():
+            self._disclaim(owner, place)
+        for place, verdict in wanted.items():
+            if place not in before or before[place] != verdict:
+                self._claim(owner, place, verdict)
+        if wanted:
+            self._claimed[owner] = wanted
+
+    def _claim(self, owner: str, place: Place, verdict: Verdict | None) -> None:
+        owners = self._claims.setdefault(place, {})
+        owners[owner] = verdict
+        self.add(place, owners[min(owners)])
+
+    def _disclaim(self, owner: str, place: Place) -> None:
+        owners = self._claims[place]
+        del owners[owner]
+        if owners:
+            self.add(place, owners[min(owners)])
+        else:
+            del self._claims[place]
+            self.remove(place)
+
+    def changes(self) -> Changes:
+        """What the turn came to; the next turn begins."""
+        chains, sets, elements = self._chains, self._sets, self._elements
+        self._chains, self._sets, self._elements = {}, {}, {}
+        now = self.table
+        touched = {name: (before, now.chains.get(name)) for name, before in chains.items()}
+        return Changes(
+            new_sets=tuple(now.sets[name] for name, before in sets.items() if before is None and name in now.sets),
+            new_chains=tuple(after for before, after in touched.values() if before is None and after is not None),
+            changed_chains=tuple(
+                after for before, after in touched.values()
+                if before is not None and after is not None and before != after
+            ),
+            elements=self._element_changes(elements),
+            gone_chains=tuple(name for name, (before, after) in touched.items() if before and after is None),
+            gone_sets=tuple(name for name, before in sets.items() if before is not None and name not in now.sets),
+        )
+
+    def _element_changes(self, touched: dict[Place, Value]) -> tuple[ElementChange, ...]:
+        gone: dict[str, list[Element]] = {}
+        new: dict[str, list[tuple[Element, Verdict | None]]] = {}
+        for (name, element), before in touched.items():
+            if name not in self.table.sets:
+                continue
+            after = self._value((name, element))
+            if before == after:
+                continue
+            if not isinstance(before, Absent):
+                gone.setdefault(name, []).append(element)
+            if not isinstance(after, Absent):
+                new.setdefault(name, []).append((element, after))
+        return tuple(
+            ElementChange(self.table.sets[name], tuple(gone.get(name, ())), tuple(new.get(name, ())))
+            for name in dict.fromkeys((*gone, *new))
+        )
+
+    def _value(self, place: Place) -> Value:
+        content = self.table.elements.get(place[0])
+        return ABSENT if content is None or place[1] not in content else content[place[1]]
+
+    def _touch(self, place: Place) -> None:
+        if place not in self._elements:
+            self._elements[place] = self._value(place)
+
+
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
+
+
+def _put(table: dict[Key, Item], key: Key, value: Item | None) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value

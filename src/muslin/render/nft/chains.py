@@ -1,0 +1,171 @@
+"""Policies and groups as chains.
+
+A policy has one chain for each direction and family, shared by all groups that hold it, so that a change of the policy
+rewrites that chain and nothing else. Two things cannot be said in a shared chain, because nftables has no variables
+and we spend no packet marks:
+
+  Allow   is final for its direction. At ingress it is `accept`. At egress the packet must still pass the ingress
+          policy of a local destination: `goto` the chain `egress-allowed`, which always ends in a verdict.
+  Pass    leaves the tier, and only the group knows what comes next. So a policy with a Pass rule is written into the
+          group, in a chain for that tier, where Pass is `return`. In a profile Pass means "the next profile", and
+          `return` from its own chain is just that.
+
+    ingress4/group/G:   jump ingress4/NetworkPolicy/a/p       <- tier without Pass, default Deny
+                        drop
+    ingress4/group/G:   jump ingress4/group/G/0               <- tier with a Pass rule in it
+                        jump ingress4/Profile/x
+                        drop
+    ingress4/group/G/0: rules of the policy that passes, `return` where it does
+                        jump ingress4/NetworkPolicy/a/q
+                        drop                                   (default Deny)
+
+The kernel allows sixteen chains in a row, gotos counted: no depth here grows with the number of tiers.
+A group always ends in a verdict. What is missing denies, at the place where it is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from muslin.intent import Action, Direction, Group, Origin, Policy, PolicyId, Rule, SetId, TierStage
+from muslin.render.nft import names
+from muslin.render.nft.matching import SetShape, missing_sets, rows
+from muslin.render.nft.words import ACCEPT, DROP, RETURN, Chain, Counter, Log, Statement, Verdict, goto, jump
+from muslin.render.nft.words import Rule as Line
+
+FAMILIES = (4, 6)
+LOG_PREFIX = "calico-packet"
+EGRESS_ALLOWED = {4: "egress-allowed4", 6: "egress-allowed6"}
+"""Where a packet goes that its sender's policy allows."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where rules are being written: they differ by direction and family."""
+
+    direction: Direction
+    family: int
+
+    @property
+    def allow(self) -> Verdict:
+        return ACCEPT if self.direction is Direction.INGRESS else goto(EGRESS_ALLOWED[self.family])
+
+
+PLACES = tuple(Place(direction, family) for direction in Direction for family in FAMILIES)
+
+
+def policy_chains(policy: Policy, shapes: Mapping[SetId, SetShape]) -> tuple[Chain, ...]:
+    """The policy's own chains: none where it is written into its groups, or is only watched."""
+    if policy.staged:
+        return ()
+    return tuple(
+        Chain(names.policy_chain(policy.id, place.direction, place.family), _policy_lines(policy, place, shapes))
+        for place in PLACES
+        if has_own_chain(policy, place.direction)
+    )
+
+
+def has_own_chain(policy: Policy, direction: Direction) -> bool:
+    passes = any(rule.action is Action.PASS for rule in rules_of(policy, direction))
+    return not passes or policy.id.startswith("Profile/")
+
+
+def rules_of(policy: Policy, direction: Direction) -> tuple[Rule, ...]:
+    return policy.ingress if direction is Direction.INGRESS else policy.egress
+
+
+def group_chains(
+    group: Group, policies: Mapping[PolicyId, Policy], shapes: Mapping[SetId, SetShape]
+) -> tuple[Chain, ...]:
+    """The group's chain in both families, each with one more for every tier that holds a Pass rule."""
+    return tuple(
+        chain
+        for family in FAMILIES
+        for chain in _one_family(group, Place(group.direction, family), policies, shapes)
+    )
+
+
+def _one_family(
+    group: Group, place: Place, policies: Mapping[PolicyId, Policy], shapes: Mapping[SetId, SetShape]
+) -> tuple[Chain, ...]:
+    lines: list[Line] = []
+    tiers: list[Chain] = []
+    for number, stage in enumerate(group.stages):
+        enforced = [name for name in stage.policies if name not in policies or not policies[name].staged]
+        if stage.policies and not enforced:
+            continue
+        body = [line for name in enforced for line in _called(policies.get(name), name, place, shapes)]
+        body = _reachable(body + list(_end_of_tier(stage, place.direction)))
+        if any(RETURN in line.statements for line in body):
+            name = names.stage_chain(group.id, place.direction, place.family, number)
+            tiers.append(Chain(name, tuple(body)))
+            lines.append(Line((jump(name),), names.printable(f"tier {stage.tier}", names.COMMENT_LIMIT)))
+        else:
+            lines += body
+    for profile in group.profiles:
+        lines += _called_profile(policies.get(profile), profile, place)
+    lines.append(Line((Counter(), DROP), f"no profile allows: {place.direction}"))
+    return (Chain(names.group_chain(group.id, place.direction, place.family), tuple(_reachable(lines))), *tiers)
+
+
+def _reachable(lines: list[Line]) -> list[Line]:
+    """The lines up to the first that every packet ends at."""
+    end = next((number for number, line in enumerate(lines) if line.statements == (Counter(), DROP)), len(lines))
+    return lines[: end + 1]
+
+
+def _called(
+    policy: Policy | None, name: PolicyId, place: Place, shapes: Mapping[SetId, SetShape]
+) -> tuple[Line, ...]:
+    if policy is None:
+        return (_missing(name),)
+    if has_own_chain(policy, place.direction):
+        return (_jump(name, place),)
+    return _policy_lines(policy, place, shapes)
+
+
+def _called_profile(policy: Policy | None, name: PolicyId, place: Place) -> tuple[Line, ...]:
+    return (_missing(name) if policy is None or policy.staged else _jump(name, place),)
+
+
+def _jump(name: PolicyId, place: Place) -> Line:
+    return Line((jump(names.policy_chain(name, place.direction, place.family)),))
+
+
+def _missing(name: str) -> Line:
+    return Line((Counter(), DROP), names.printable(f"missing: {name}", names.COMMENT_LIMIT))
+
+
+def _end_of_tier(stage: TierStage, direction: Direction) -> tuple[Line, ...]:
+    if stage.default_action is Action.PASS:
+        return ()
+    origin = Origin(kind="Tier", name=stage.tier, tier=stage.tier, direction=direction)
+    return (Line((Counter(), DROP), names.comment(origin)),)
+
+
+def _policy_lines(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape]) -> tuple[Line, ...]:
+    return tuple(
+        line for rule in rules_of(policy, place.direction) for line in _rule_lines(rule, place, shapes)
+    )
+
+
+def _rule_lines(rule: Rule, place: Place, shapes: Mapping[SetId, SetShape]) -> tuple[Line, ...]:
+    if missing := missing_sets(rule, shapes):
+        return (_missing(f"set {missing[0]}, {names.comment(rule.origin)}"),)
+    ending = _ending(rule, place)
+    comment = names.comment(rule.origin)
+    return tuple(Line((*row, *ending), comment) for row in rows(rule, place.family, shapes))
+
+
+def _ending(rule: Rule, place: Place) -> tuple[Statement, ...]:
+    match rule.action:
+        case Action.ALLOW:
+            return (Counter(), place.allow)
+        case Action.DENY:
+            return (Counter(), DROP)
+        case Action.PASS:
+            return (Counter(), RETURN)
+        case Action.LOG:
+            prefix = f"{rule.log_prefix or LOG_PREFIX}: "
+            return (Counter(), Log(names.printable(prefix, names.LOG_PREFIX_LIMIT)))

@@ -1,0 +1,95 @@
+"""Address sets and port sets in the book, one member at a time.
+
+A set of a hundred thousand addresses changes by one; nothing here may look at the others. Single addresses go straight
+through. Prefixes may overlap, so the few of them a set holds are kept as declared, and the disjoint ones that stand
+for them are worked out again when one changes.
+"""
+
+from __future__ import annotations
+
+from muslin.intent import AddressSet, MemberChange, PortSet, SetId
+from muslin.net import Cidr, is_host
+from muslin.render.nft.book import Book, Place
+from muslin.render.nft.matching import SetShape
+from muslin.render.nft.members import hosts_of, nets_of, ports_of, sets_of, shape_from, shape_of
+
+
+class Contents:
+    def __init__(self, book: Book) -> None:
+        self.shapes: dict[SetId, SetShape] = {}
+        self._book = book
+        self._nets: dict[SetId, frozenset[Cidr]] = {}
+
+    def update(self, set_id: SetId, change: AddressSet | PortSet | MemberChange | None) -> bool:
+        """Takes one set's change over. True when its shape changed: rules that name it must be written anew."""
+        before = self.shapes.get(set_id)
+        match change:
+            case None:
+                self._drop(set_id)
+            case MemberChange():
+                self._change(set_id, change)
+            case _:
+                if before is not None and before.ports is not isinstance(change, PortSet):
+                    self._drop(set_id)
+                self._replace(set_id, change)
+        return self.shapes.get(set_id) != before
+
+    def _drop(self, set_id: SetId) -> None:
+        shape = self.shapes.pop(set_id, None)
+        self._nets.pop(set_id, None)
+        for declared in sets_of(set_id, shape) if shape else ():
+            self._book.drop_set(declared.name)
+
+    def _replace(self, set_id: SetId, members: AddressSet | PortSet) -> None:
+        if isinstance(members, PortSet):
+            self._shape(set_id, shape_of(members))
+            wanted = ports_of(set_id, members.members)
+        else:
+            self._nets[set_id] = frozenset(member for member in members.members if not is_host(member))
+            self._shape(set_id, shape_of(members))
+            wanted = hosts_of(set_id, members.members) + nets_of(set_id, self._nets[set_id])
+        self._fill(set_id, set(wanted))
+
+    def _change(self, set_id: SetId, change: MemberChange) -> None:
+        if self.shapes[set_id].ports:
+            gone, new = ports_of(set_id, change.ports_removed), ports_of(set_id, change.ports_added)
+        else:
+            gone, new = hosts_of(set_id, change.removed), hosts_of(set_id, change.added)
+            self._change_nets(set_id, change)
+        for place in gone:
+            self._book.remove(place)
+        for place in new:
+            self._book.add(place)
+
+    def _change_nets(self, set_id: SetId, change: MemberChange) -> None:
+        before = self._nets[set_id]
+        after = (before - change.removed) | {member for member in change.added if not is_host(member)}
+        if before == after:
+            return
+        old = set(nets_of(set_id, before))
+        self._nets[set_id] = after
+        self._shape(set_id, shape_from(after))
+        new = set(nets_of(set_id, after))
+        for place in old - new:
+            if place[0] in self._book.table.sets:
+                self._book.remove(place)
+        for place in new - old:
+            self._book.add(place)
+
+    def _shape(self, set_id: SetId, shape: SetShape) -> None:
+        """Declares the nft sets that this shape needs, and drops those that only the old one needed."""
+        needed = sets_of(set_id, shape)
+        for declared in sets_of(set_id, self.shapes[set_id]) if set_id in self.shapes else ():
+            if declared not in needed:
+                self._book.drop_set(declared.name)
+        for declared in needed:
+            self._book.put_set(declared)
+        self.shapes[set_id] = shape
+
+    def _fill(self, set_id: SetId, wanted: set[Place]) -> None:
+        for declared in sets_of(set_id, self.shapes[set_id]):
+            held = {(declared.name, element) for element in self._book.table.elements[declared.name]}
+            for place in held - wanted:
+                self._book.remove(place)
+        for place in wanted:
+            self._book.add(place)

@@ -1,0 +1,255 @@
+"""One rule of a policy, for one family, as the rows of matches that nftables can test.
+
+nftables only knows AND within a rule. A rule of the intent has three places where it says OR: several nft sets for
+one address set (hosts in a hash, prefixes in intervals), port ranges or named ports, and not-forms of a port or an
+ICMP type when the protocol is open (then packets without ports match too). Each becomes a clause with alternatives,
+and a rule becomes one row for every combination, in practice nearly always one.
+
+    clause = alternatives, one of which must hold;    rule = all its clauses;    row = one alternative of each
+
+The law for families (calico-compatible): a rule is rendered for a family only if none of its lists of prefixes loses
+all its entries there. So a rule with only v4 prefixes, also as a not-form, never matches a v6 packet.
+Alternatives may overlap; that is harmless for Allow, Deny and Pass, and made impossible for Log, which must speak once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+
+import msgspec
+
+from muslin.errors import Broken
+from muslin.intent import Action, Icmp, Match, Rule, SetId
+from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, version_of
+from muslin.render.nft import names
+from muslin.render.nft.prefixes import joined, maximal
+from muslin.render.nft.words import Atom, Equal, Field, InSet, NameBegins, OneOf, Span
+from muslin.render.nft.words import Match as Test
+
+Row = tuple[Test, ...]
+Clause = tuple[Row, ...]
+
+ALWAYS: Clause = ((),)
+NEVER: Clause = ()
+EVERYTHING = frozenset({"0.0.0.0/0", "::/0"})
+_PORTED = tuple(sorted(PROTOCOLS_WITH_PORTS))
+
+
+class SetShape(msgspec.Struct, frozen=True):
+    """What a rule must know of a set besides its name. `nets`: the families of which it holds prefixes."""
+
+    ports: bool = False
+    nets: frozenset[int] = frozenset()
+
+
+class Side(msgspec.Struct, frozen=True):
+    """The fields of one end of the packet, in one family."""
+
+    address: Field
+    port: Field
+
+
+class Words(msgspec.Struct, frozen=True):
+    """The fields and numbers of one family."""
+
+    source: Side
+    destination: Side
+    icmp: int
+    icmp_type: Field
+    icmp_code: Field
+
+
+WORDS = {
+    4: Words(
+        Side(Field.SOURCE4, Field.SOURCE_PORT), Side(Field.DESTINATION4, Field.DESTINATION_PORT),
+        1, Field.ICMP_TYPE, Field.ICMP_CODE,
+    ),
+    6: Words(
+        Side(Field.SOURCE6, Field.SOURCE_PORT), Side(Field.DESTINATION6, Field.DESTINATION_PORT),
+        58, Field.ICMP6_TYPE, Field.ICMP6_CODE,
+    ),
+}
+
+
+def missing_sets(rule: Rule, shapes: Mapping[SetId, SetShape]) -> tuple[SetId, ...]:
+    """Sets that the rule names and that are not there, or are of the wrong sort."""
+    addresses = [*_sets(rule.source), *_sets(rule.destination)]
+    ports = [*_port_sets(rule.source), *_port_sets(rule.destination)]
+    return tuple(s for s in addresses if s not in shapes or shapes[s].ports) + tuple(
+        s for s in ports if s not in shapes or not shapes[s].ports
+    )
+
+
+def named_sets(rule: Rule) -> frozenset[SetId]:
+    """Every set that the rule names."""
+    return frozenset(
+        (*_sets(rule.source), *_sets(rule.destination), *_port_sets(rule.source), *_port_sets(rule.destination))
+    )
+
+
+def rows(rule: Rule, family: int, shapes: Mapping[SetId, SetShape]) -> tuple[Row, ...]:
+    """The rows that together match what the rule matches in this family; none when it can match nothing there."""
+    if rule.ip_version not in (None, family) or not _speaks(rule, family):
+        return ()
+    words = WORDS[family]
+    clauses = (
+        _protocol(rule),
+        _ports_by_number(rule),
+        _icmp(rule.icmp, rule.protocol, words),
+        _not_icmp(rule.not_icmp, rule.protocol, words),
+        _not_ports(rule, family, words),
+        _ports(rule.source, words.source, family),
+        _ports(rule.destination, words.destination, family),
+        *_addresses(rule.source, words.source, family, shapes),
+        *_addresses(rule.destination, words.destination, family, shapes),
+    )
+    if rule.action is Action.LOG:
+        clauses = tuple(_exclusive(clause) for clause in clauses)
+    found = (tuple(dict.fromkeys(test for part in parts for test in part)) for parts in product(*clauses))
+    return tuple(row for row in found if not _contradicts_itself(row))
+
+
+def _sets(match: Match) -> tuple[SetId, ...]:
+    return match.sets + match.not_sets
+
+
+def _port_sets(match: Match) -> tuple[SetId, ...]:
+    return match.named_ports + match.not_named_ports
+
+
+def _speaks(rule: Rule, family: int) -> bool:
+    lists = (rule.source.nets, rule.source.not_nets, rule.destination.nets, rule.destination.not_nets)
+    return all(not nets or any(version_of(net) == family for net in nets) for nets in lists)
+
+
+def _protocol(rule: Rule) -> Clause:
+    if rule.protocol is None:
+        return ALWAYS if rule.not_protocol is None else ((Equal(Field.PROTOCOL, rule.not_protocol, True),),)
+    if rule.protocol == rule.not_protocol:
+        return NEVER
+    return ((Equal(Field.PROTOCOL, rule.protocol),),)
+
+
+def _ports_by_number(rule: Rule) -> Clause:
+    """A port is looked at only in protocols that have ports."""
+    if not any(match.ports or match.named_ports for match in (rule.source, rule.destination)):
+        return ALWAYS
+    if rule.protocol is None:
+        return ((_ported(),),)
+    return ALWAYS if rule.protocol in PROTOCOLS_WITH_PORTS else NEVER
+
+
+def _icmp(icmp: Icmp | None, protocol: int | None, words: Words) -> Clause:
+    if icmp is None:
+        return ALWAYS
+    if protocol not in (None, words.icmp):
+        return NEVER
+    code = () if icmp.code is None else (Equal(words.icmp_code, icmp.code),)
+    return ((Equal(Field.PROTOCOL, words.icmp), Equal(words.icmp_type, icmp.type), *code),)
+
+
+def _not_icmp(icmp: Icmp | None, protocol: int | None, words: Words) -> Clause:
+    if icmp is None or protocol not in (None, words.icmp):
+        return ALWAYS
+    test: Test
+    if icmp.code is None:
+        test = Equal(words.icmp_type, icmp.type, True)
+    else:
+        test = OneOf((words.icmp_type, words.icmp_code), ((icmp.type, icmp.code),), True)
+    is_icmp = Equal(Field.PROTOCOL, words.icmp)
+    return ((is_icmp, test),) if protocol else ((Equal(Field.PROTOCOL, words.icmp, True),), (is_icmp, test))
+
+
+def _not_ports(rule: Rule, family: int, words: Words) -> Clause:
+    """Both sides at once: a packet without ports has none of the forbidden ones."""
+    tests: list[Test] = []
+    for match, side in ((rule.source, words.source), (rule.destination, words.destination)):
+        if match.not_ports:
+            tests.append(_in_ranges(side.port, match.not_ports, negated=True))
+        tests += [
+            InSet((side.address, Field.PROTOCOL, side.port), names.port_set(name, family), True)
+            for name in match.not_named_ports
+        ]
+    if not tests or (rule.protocol is not None and rule.protocol not in PROTOCOLS_WITH_PORTS):
+        return ALWAYS
+    if rule.protocol is not None:
+        return (tuple(tests),)
+    return ((_ported(negated=True),), (_ported(), *tests))
+
+
+def _addresses(match: Match, side: Side, family: int, shapes: Mapping[SetId, SetShape]) -> tuple[Clause, ...]:
+    return (
+        _nets(side.address, [net for net in match.nets if version_of(net) == family]),
+        _not_nets(side.address, [net for net in match.not_nets if version_of(net) == family]),
+        *(_in_address_set(side.address, name, family, shapes[name]) for name in match.sets),
+        *(_not_in_address_set(side.address, name, family, shapes[name]) for name in match.not_sets),
+    )
+
+
+def _ports(match: Match, side: Side, family: int) -> Clause:
+    if not match.ports and not match.named_ports:
+        return ALWAYS
+    by_number: Clause = ((_in_ranges(side.port, match.ports),),) if match.ports else ()
+    by_name = tuple(
+        (InSet((side.address, Field.PROTOCOL, side.port), names.port_set(name, family)),) for name in match.named_ports
+    )
+    return by_number + by_name
+
+
+def _nets(field: Field, nets: list[Cidr]) -> Clause:
+    if not nets or not EVERYTHING.isdisjoint(nets):
+        return ALWAYS
+    return ((_in_prefixes(field, nets, negated=False),),)
+
+
+def _not_nets(field: Field, nets: list[Cidr]) -> Clause:
+    if not nets:
+        return ALWAYS
+    return NEVER if not EVERYTHING.isdisjoint(nets) else ((_in_prefixes(field, nets, negated=True),),)
+
+
+def _in_address_set(field: Field, name: SetId, family: int, shape: SetShape) -> Clause:
+    hosts: Row = (InSet((field,), names.host_set(name, family)),)
+    return (hosts, (InSet((field,), names.net_set(name, family)),)) if family in shape.nets else (hosts,)
+
+
+def _not_in_address_set(field: Field, name: SetId, family: int, shape: SetShape) -> Clause:
+    hosts = InSet((field,), names.host_set(name, family), True)
+    return ((hosts, InSet((field,), names.net_set(name, family), True)) if family in shape.nets else (hosts,),)
+
+
+def _ported(*, negated: bool = False) -> Test:
+    return OneOf((Field.PROTOCOL,), _PORTED, negated)
+
+
+def _in_ranges(field: Field, ranges: tuple[tuple[int, int], ...], *, negated: bool = False) -> Test:
+    spans: tuple[Atom, ...] = tuple(
+        first if first == last else Span(first, last) for first, last in joined(ranges)
+    )
+    return Equal(field, spans[0], negated) if len(spans) == 1 else OneOf((field,), spans, negated)
+
+
+def _in_prefixes(field: Field, nets: list[Cidr], *, negated: bool) -> Test:
+    apart = maximal(nets)
+    return Equal(field, apart[0], negated) if len(apart) == 1 else OneOf((field,), apart, negated)
+
+
+def _exclusive(clause: Clause) -> Clause:
+    """The same clause, each alternative only where no earlier one holds. The earlier ones are single tests here, or
+    start with the test that tells them apart."""
+    found: list[Row] = []
+    for place, row in enumerate(clause):
+        earlier = [other[0] for other in clause[:place] if len(other) == 1]
+        found.append((*row, *(_opposite(test) for test in earlier if _opposite(test) not in row)))
+    return tuple(found)
+
+
+def _opposite(test: Test) -> Test:
+    if isinstance(test, NameBegins):
+        raise Broken(f"{test} has no opposite")
+    return msgspec.structs.replace(test, negated=not test.negated)
+
+
+def _contradicts_itself(row: Row) -> bool:
+    return any(_opposite(test) in row for test in row)

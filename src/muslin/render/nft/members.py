@@ -1,0 +1,97 @@
+"""What endpoints and address sets put into nft sets and maps.
+
+An address set becomes a hash for single addresses in each family, always there, and, only while it holds prefixes of
+a family, an interval set beside it (hash: one lookup at any size, one element a change; intervals are slow to change).
+An endpoint is nothing but elements: its interface, its addresses with it, and the groups they lead to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from muslin.intent import AddressSet, Direction, Endpoint, Group, GroupId, PortMember, PortSet, SetId
+from muslin.net import Cidr, is_host, version_of
+from muslin.render.nft import names
+from muslin.render.nft.book import Place
+from muslin.render.nft.chains import FAMILIES
+from muslin.render.nft.hooks import FROM, FROM_NETS, TO, WORKLOADS
+from muslin.render.nft.matching import SetShape
+from muslin.render.nft.prefixes import maximal
+from muslin.render.nft.words import DROP, NamedSet, Type, Verdict, goto
+
+_ADDRESS = {4: Type.ADDRESS4, 6: Type.ADDRESS6}
+
+
+def shape_of(members: AddressSet | PortSet) -> SetShape:
+    if isinstance(members, PortSet):
+        return SetShape(ports=True)
+    return shape_from(member for member in members.members if not is_host(member))
+
+
+def shape_from(nets: Iterable[Cidr]) -> SetShape:
+    """The shape of an address set that holds these prefixes, besides any single addresses."""
+    return SetShape(nets=frozenset(version_of(net) for net in nets))
+
+
+def sets_of(set_id: SetId, shape: SetShape) -> tuple[NamedSet, ...]:
+    """The nft sets of one set."""
+    if shape.ports:
+        return tuple(
+            NamedSet(names.port_set(set_id, family), (_ADDRESS[family], Type.PROTOCOL, Type.PORT))
+            for family in FAMILIES
+        )
+    hosts = [NamedSet(names.host_set(set_id, family), (_ADDRESS[family],)) for family in FAMILIES]
+    nets = [
+        NamedSet(names.net_set(set_id, family), (_ADDRESS[family],), interval=True) for family in sorted(shape.nets)
+    ]
+    return (*hosts, *nets)
+
+
+def hosts_of(set_id: SetId, members: Iterable[Cidr]) -> list[Place]:
+    """(nft set, element) of the single addresses."""
+    by_family = {family: names.host_set(set_id, family) for family in FAMILIES}
+    return [(by_family[version_of(member)], member) for member in members if is_host(member)]
+
+
+def nets_of(set_id: SetId, members: Iterable[Cidr]) -> list[Place]:
+    """(nft set, element) of the prefixes, overlaps resolved."""
+    nets = [member for member in members if not is_host(member)]
+    return [
+        (names.net_set(set_id, family), net)
+        for family in FAMILIES
+        for net in maximal(net for net in nets if version_of(net) == family)
+    ]
+
+
+def ports_of(set_id: SetId, members: Iterable[PortMember]) -> list[Place]:
+    by_family = {family: names.port_set(set_id, family) for family in FAMILIES}
+    return [(by_family[version_of(member[0])], member) for member in members]
+
+
+def endpoint_elements(
+    endpoint: Endpoint, groups: Mapping[GroupId, Group]
+) -> dict[Place, Verdict | None]:
+    """Everything that the kernel knows of one endpoint. A group that is not there denies.
+
+    An interface that nft cannot name gets nothing here; the model refuses such names, it never carries a workload.
+    """
+    name = endpoint.interface
+    if not names.usable_interface(name):
+        return {}
+    found: dict[Place, Verdict | None] = {(WORKLOADS, name): None}
+    for family in FAMILIES:
+        leave = _to_group(endpoint.egress, Direction.EGRESS, family, groups)
+        found[TO[family], name] = _to_group(endpoint.ingress, Direction.INGRESS, family, groups)
+        own = [address for address in (*endpoint.addresses, *endpoint.spoofable) if version_of(address) == family]
+        for address in own:
+            if is_host(address):
+                found[FROM[family], (address, name)] = leave
+        for net in maximal(address for address in own if not is_host(address)):
+            found[FROM_NETS[family], (net, name)] = leave
+    return found
+
+
+def _to_group(group: GroupId, direction: Direction, family: int, groups: Mapping[GroupId, Group]) -> Verdict:
+    if group not in groups or groups[group].direction is not direction:
+        return DROP
+    return goto(names.group_chain(group, direction, family))

@@ -1,0 +1,82 @@
+"""What things are called in the kernel, and what is written beside them.
+
+Somebody who debugs a host starts from `nft list table inet muslin`, so names carry the words of the API: the chain of
+a policy is `ingress4/NetworkPolicy/shop/allow-web`, and a rule's comment is the policy, direction and rule number that
+`why` speaks of as well. nft takes letters, digits and `/ . _ -` in names and at most 128 bytes of comment, so what is
+too long or too strange is cut and gets a hash instead; two things never share a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from muslin.intent import Direction, GroupId, Origin, PolicyId, SetId
+
+COMMENT_LIMIT = 127
+LOG_PREFIX_LIMIT = 127
+NAME_LIMIT = 200
+"""The kernel takes 255 bytes; room is left for what is put before and after."""
+
+_NAME = re.compile(r"[A-Za-z0-9/._-]*")
+_STRANGE = re.compile(r"[^A-Za-z0-9/._-]")
+_UNPRINTABLE = re.compile(r"[^ -~]")
+_INTERFACE = re.compile(r"[A-Za-z0-9._@+=-]{1,15}")
+
+
+def policy_chain(policy: PolicyId, direction: Direction, family: int) -> str:
+    return f"{direction}{family}/{_plain(policy)}"
+
+
+def group_chain(group: GroupId, direction: Direction, family: int) -> str:
+    return f"{direction}{family}/group/{_plain(group)}"
+
+
+def stage_chain(group: GroupId, direction: Direction, family: int, stage: int) -> str:
+    return f"{group_chain(group, direction, family)}/{stage}"
+
+
+def host_set(set_id: SetId, family: int) -> str:
+    return f"set-{_plain(set_id)}-{family}"
+
+
+def net_set(set_id: SetId, family: int) -> str:
+    return f"set-{_plain(set_id)}-{family}-nets"
+
+
+def port_set(set_id: SetId, family: int) -> str:
+    return f"ports-{_plain(set_id)}-{family}"
+
+
+def usable_interface(name: str) -> bool:
+    """Can nft name this interface, and no other? Linux allows `*` and quotes in names; nft reads more into them."""
+    return _INTERFACE.fullmatch(name) is not None
+
+
+def comment(origin: Origin) -> str:
+    """`NetworkPolicy/shop/allow-web ingress 0`, with the note of a stand-in behind it where it fits."""
+    place = "/".join(part for part in (origin.kind, origin.namespace, origin.name) if part)
+    rule = "" if origin.rule is None else f" {origin.rule}"
+    tail = f" {origin.direction}{rule}"
+    text = _shortened(place, COMMENT_LIMIT - len(tail)) + tail
+    return printable(f"{text}: {origin.note}" if origin.note else text, COMMENT_LIMIT)
+
+
+def printable(text: str, limit: int) -> str:
+    """The text as nft can quote it: no quotes, no variables, no escapes, no line ends, at most `limit` bytes."""
+    plain = _UNPRINTABLE.sub("?", text).replace('"', "'").replace("$", "?").replace("\\", "/")
+    return plain[:limit]
+
+
+def _plain(text: str) -> str:
+    if _NAME.fullmatch(text) and len(text) <= NAME_LIMIT:
+        return text
+    return f"{_STRANGE.sub('_', text)[: NAME_LIMIT - 17]}.{_digest(text)}"
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 10]}..{_digest(text)[:8]}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,182 @@
+"""The table of one host, kept in step with its intent.
+
+Each key of the intent contributes objects of its own: a set its nft sets, a policy its chains, a group its chains, an
+endpoint its elements, the settings the base chains. A change of one key rewrites its own contribution, and those of
+others only where they were written with knowledge of it:
+
+    a set's shape (is it there, does it hold prefixes)  ->  the policies that name it
+    a policy that is there or not, staged, or written
+    into its groups (see chains)                        ->  the groups that hold it
+    a group that is there or not                        ->  the endpoints in it
+
+`render` writes the whole from the intent alone, with none of this bookkeeping: the two must always agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from msgspec import UNSET
+
+from muslin.intent import Delta, Direction, EndpointKey, GroupId, HostIntent, Policy, PolicyId, SetId
+from muslin.render.nft import hooks
+from muslin.render.nft.book import Book
+from muslin.render.nft.chains import group_chains, has_own_chain, policy_chains, rules_of
+from muslin.render.nft.contents import Contents
+from muslin.render.nft.matching import named_sets
+from muslin.render.nft.members import endpoint_elements
+from muslin.render.nft.table import Changes, Table
+
+Used = TypeVar("Used")
+User = TypeVar("User")
+
+SETTINGS = "Settings"
+
+
+class Users(Generic[Used, User]):
+    """Who names whom, readable from the side of the named."""
+
+    def __init__(self) -> None:
+        self._uses: dict[User, frozenset[Used]] = {}
+        self._users: dict[Used, set[User]] = {}
+
+    def put(self, user: User, uses: Iterable[Used]) -> None:
+        for used in self._uses.pop(user, frozenset()):
+            self._users[used].discard(user)
+            if not self._users[used]:
+                del self._users[used]
+        if now := frozenset(uses):
+            self._uses[user] = now
+            for used in now:
+                self._users.setdefault(used, set()).add(user)
+
+    def of(self, used: Used) -> frozenset[User]:
+        return frozenset(self._users.get(used, ()))
+
+
+class NftState:
+    def __init__(self) -> None:
+        self._book = Book()
+        self._contents = Contents(self._book)
+        self._policies: dict[PolicyId, Policy] = {}
+        self._groups: set[GroupId] = set()
+        self._endpoints: set[EndpointKey] = set()
+        self._set_users: Users[SetId, PolicyId] = Users()
+        self._policy_users: Users[PolicyId, GroupId] = Users()
+        self._group_users: Users[GroupId, EndpointKey] = Users()
+        self._begun = False
+
+    @property
+    def table(self) -> Table:
+        """The whole table as it should be in the kernel. Read only."""
+        return self._book.table
+
+    def update(self, delta: Delta, intent: HostIntent) -> Changes:
+        """Takes a delta over; `intent` is the whole with that delta in it. What the kernel must change, in one go."""
+        everything = delta.snapshot or not self._begun
+        if everything:
+            self._begin()
+        if everything or delta.settings is not UNSET:
+            self._update_settings(intent)
+        policies = self._update_sets(delta, intent, everything)
+        policies |= self._policies.keys() | intent.policies.keys() if everything else delta.policies.keys()
+        groups = self._update_policies(policies, intent)
+        groups |= self._groups | intent.groups.keys() if everything else delta.groups.keys()
+        endpoints = self._update_groups(groups, intent)
+        endpoints |= self._endpoints | intent.endpoints.keys() if everything else delta.endpoints.keys()
+        self._update_endpoints(endpoints, intent)
+        return self._book.changes()
+
+    def _begin(self) -> None:
+        self._begun = True
+        for declared in hooks.sets():
+            self._book.put_set(declared)
+
+    def _update_settings(self, intent: HostIntent) -> None:
+        self._book.put_chains(SETTINGS, hooks.chains(intent.settings))
+        self._book.claim_all(SETTINGS, hooks.elements(intent.settings))
+
+    def _update_sets(self, delta: Delta, intent: HostIntent, everything: bool) -> set[PolicyId]:
+        """The policies that must be written anew for it."""
+        touched: set[PolicyId] = set()
+        keys = self._contents.shapes.keys() | intent.sets.keys() if everything else delta.sets.keys()
+        for key in sorted(keys):
+            change = delta.sets.get(key)
+            if everything or (change is not None and key not in self._contents.shapes):
+                change = intent.sets.get(key)
+            if self._contents.update(key, change):
+                touched |= self._set_users.of(key)
+        return touched
+
+    def _update_policies(self, keys: Iterable[PolicyId], intent: HostIntent) -> set[GroupId]:
+        """The groups that must be written anew for it."""
+        touched: set[GroupId] = set()
+        for key in sorted(keys):
+            before, after = self._policies.get(key), intent.policies.get(key)
+            rules = (rule for direction in Direction for rule in rules_of(after, direction)) if after else ()
+            self._set_users.put(key, {name for rule in rules for name in named_sets(rule)})
+            self._book.put_chains(key, policy_chains(after, self._contents.shapes) if after else ())
+            if _calling(before) != _calling(after) or _is_inlined(after):
+                touched |= self._policy_users.of(key)
+            if after is None:
+                self._policies.pop(key, None)
+            else:
+                self._policies[key] = after
+        return touched
+
+    def _update_groups(self, keys: Iterable[GroupId], intent: HostIntent) -> set[EndpointKey]:
+        """The endpoints that must be written anew for it."""
+        touched: set[EndpointKey] = set()
+        for key in sorted(keys):
+            group = intent.groups.get(key)
+            if group is None:
+                self._policy_users.put(key, ())
+                self._book.put_chains(f"group/{key}", ())
+                self._groups.discard(key)
+            else:
+                self._policy_users.put(key, (*group.profiles, *(p for stage in group.stages for p in stage.policies)))
+                self._book.put_chains(f"group/{key}", group_chains(group, intent.policies, self._contents.shapes))
+                self._groups.add(key)
+            touched |= self._group_users.of(key)
+        return touched
+
+    def _update_endpoints(self, keys: Iterable[EndpointKey], intent: HostIntent) -> None:
+        for key in sorted(keys):
+            endpoint = intent.endpoints.get(key)
+            if endpoint is None:
+                self._group_users.put(key, ())
+                self._book.claim_all(key, {})
+                self._endpoints.discard(key)
+            else:
+                self._group_users.put(key, (endpoint.ingress, endpoint.egress))
+                self._book.claim_all(key, endpoint_elements(endpoint, intent.groups))
+                self._endpoints.add(key)
+
+
+def render(intent: HostIntent) -> Table:
+    """The whole table, from the intent alone."""
+    book = Book()
+    contents = Contents(book)
+    for declared in hooks.sets():
+        book.put_set(declared)
+    book.put_chains(SETTINGS, hooks.chains(intent.settings))
+    book.claim_all(SETTINGS, hooks.elements(intent.settings))
+    for set_id, members in intent.sets.items():
+        contents.update(set_id, members)
+    for policy in intent.policies.values():
+        book.put_chains(policy.id, policy_chains(policy, contents.shapes))
+    for group in intent.groups.values():
+        book.put_chains(f"group/{group.id}", group_chains(group, intent.policies, contents.shapes))
+    for endpoint in intent.endpoints.values():
+        book.claim_all(endpoint.key, endpoint_elements(endpoint, intent.groups))
+    return book.table
+
+
+def _calling(policy: Policy | None) -> tuple[bool, ...] | None:
+    """What a group must know of a policy to call it."""
+    return None if policy is None else (policy.staged, *(has_own_chain(policy, d) for d in Direction))
+
+
+def _is_inlined(policy: Policy | None) -> bool:
+    return policy is not None and not all(has_own_chain(policy, direction) for direction in Direction)

@@ -1,0 +1,177 @@
+"""Changes as text for `nft -f -`: one command a line, so that an error can name the line and the object.
+
+Nothing that a user wrote may end a quoted string or begin a command: names are made of safe letters (see names), and
+comments and log prefixes were made printable. What still would not fit in quotes here is our own bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from muslin.errors import Broken
+from muslin.net import Cidr, is_host
+from muslin.render.nft.table import (
+    FAMILY,
+    TABLE,
+    AddChain,
+    AddElements,
+    AddRule,
+    AddSet,
+    Changes,
+    Command,
+    FlushChain,
+    RemoveChain,
+    RemoveElements,
+    RemoveSet,
+    ReplaceTable,
+    Table,
+    commands,
+    whole,
+)
+from muslin.render.nft.words import (
+    Atom,
+    ByMap,
+    Choose,
+    Counter,
+    CtState,
+    Element,
+    Equal,
+    Field,
+    InSet,
+    Log,
+    Masquerade,
+    NameBegins,
+    NamedSet,
+    OneOf,
+    Rule,
+    Ruling,
+    Span,
+    Statement,
+    Type,
+    Verdict,
+)
+
+BATCH = 1000
+"""Elements on a line: an error then points at something that a person can still read."""
+
+
+def text(changes: Changes) -> str:
+    """The transaction, ready for `nft -f -`."""
+    return "".join(f"{line}\n" for command in commands(changes) for line in _lines(command))
+
+
+def table_text(table: Table) -> str:
+    """The text that makes the whole table."""
+    return text(whole(table))
+
+
+def _lines(command: Command) -> Iterator[str]:
+    match command:
+        case ReplaceTable():
+            yield f"add table {FAMILY} {TABLE}"
+            yield f"delete table {FAMILY} {TABLE}"
+            yield f"add table {FAMILY} {TABLE}"
+        case AddSet(set=declared):
+            yield _set(declared)
+        case AddChain(chain=chain):
+            hook = chain.hook
+            base = f" {{ type {hook.kind} hook {hook.point} priority {hook.priority}; policy accept; }}" if hook else ""
+            yield f"add chain {FAMILY} {TABLE} {chain.name}{base}"
+        case RemoveElements(set=declared, elements=gone):
+            keys = [_element(element, declared.key) for element in gone]
+            yield from _element_lines("delete", declared.name, keys)
+        case AddElements(set=declared, elements=new):
+            pairs = [_element(element, declared.key) + _mapped(verdict) for element, verdict in new]
+            yield from _element_lines("add", declared.name, pairs)
+        case FlushChain(chain=name):
+            yield f"flush chain {FAMILY} {TABLE} {name}"
+        case AddRule(chain=name, rule=rule):
+            yield f"add rule {FAMILY} {TABLE} {name} {rule_text(rule)}"
+        case RemoveChain(chain=name):
+            yield f"delete chain {FAMILY} {TABLE} {name}"
+        case RemoveSet(set=name):
+            yield f"delete set {FAMILY} {TABLE} {name}"
+
+
+def rule_text(rule: Rule) -> str:
+    words = " ".join(_statement(statement) for statement in rule.statements)
+    return f"{words} comment {_quoted(rule.comment)}" if rule.comment else words
+
+
+def _set(declared: NamedSet) -> str:
+    word = "map" if declared.verdicts else "set"
+    key = " . ".join(part.word for part in declared.key) + (" : verdict" if declared.verdicts else "")
+    flags = " flags interval;" if declared.interval else ""
+    return f"add {word} {FAMILY} {TABLE} {declared.name} {{ type {key};{flags} }}"
+
+
+def _element_lines(verb: str, name: str, elements: list[str]) -> Iterator[str]:
+    for start in range(0, len(elements), BATCH):
+        yield f"{verb} element {FAMILY} {TABLE} {name} {{ {', '.join(elements[start : start + BATCH])} }}"
+
+
+def _statement(statement: Statement) -> str:
+    match statement:
+        case Equal(field=field, value=value, negated=negated):
+            return f"{field.word} {'!= ' if negated else ''}{_atom(value, field.type)}"
+        case NameBegins(field=field, prefix=prefix):
+            return f"{field.word} {_quoted(prefix + '*')}"
+        case OneOf(fields=fields, elements=elements, negated=negated):
+            types = tuple(field.type for field in fields)
+            listed = ", ".join(_element(element, types) for element in elements)
+            return f"{_key(fields)} {'!= ' if negated else ''}{{ {listed} }}"
+        case InSet(fields=fields, set=name, negated=negated):
+            return f"{_key(fields)} {'!= ' if negated else ''}@{name}"
+        case ByMap(fields=fields, map=name):
+            return f"{_key(fields)} vmap @{name}"
+        case Choose(field=field, choices=choices):
+            listed = ", ".join(f"{_atom(value, field.type)} : {_verdict(verdict)}" for value, verdict in choices)
+            return f"{field.word} vmap {{ {listed} }}"
+        case Counter():
+            return "counter"
+        case Log(prefix=prefix):
+            return f"log prefix {_quoted(prefix)}"
+        case Masquerade():
+            return "masquerade"
+        case Verdict():
+            return _verdict(statement)
+
+
+def _key(fields: tuple[Field, ...]) -> str:
+    return " . ".join(field.word for field in fields)
+
+
+def _verdict(verdict: Verdict) -> str:
+    return f"{verdict.ruling} {verdict.chain}" if verdict.ruling in (Ruling.JUMP, Ruling.GOTO) else str(verdict.ruling)
+
+
+def _mapped(verdict: Verdict | None) -> str:
+    return "" if verdict is None else f" : {_verdict(verdict)}"
+
+
+def _element(element: Element, types: tuple[Type, ...]) -> str:
+    atoms = element if isinstance(element, tuple) else (element,)
+    return " . ".join(_atom(atom, type_) for atom, type_ in zip(atoms, types, strict=True))
+
+
+def _atom(atom: Atom, type_: Type) -> str:
+    match atom:
+        case CtState():
+            return atom.name.lower()
+        case Span(first=first, last=last):
+            return f"{first}-{last}"
+        case str() if type_ is Type.INTERFACE:
+            return _quoted(atom)
+        case str():
+            return atom.partition("/")[0] if is_host(Cidr(atom)) else atom
+        case int():
+            return _FAMILIES[atom] if type_ is Type.FAMILY else str(atom)
+
+
+_FAMILIES = {4: "ipv4", 6: "ipv6"}
+
+
+def _quoted(words: str) -> str:
+    if not words.isprintable() or any(letter in words for letter in '"\\$'):
+        raise Broken(f"{words!r} cannot be quoted for nft")
+    return f'"{words}"'

@@ -1,0 +1,219 @@
+"""The words of nftables that muslin speaks, as data.
+
+A rule that exists only as text can be printed, and nothing else: it cannot be compared with what the kernel holds,
+sent over netlink, counted or explained. So rules are built from the few words below. Each says its types precisely
+(which field, how many bytes it fills), so that a printer and a netlink encoder need no knowledge beyond them.
+
+    Rule = matches (all must hold), then Counter / Log, then at most one verdict, and a comment
+    Chain = ordered rules; with a Hook it is a base chain     NamedSet = a declared set or verdict map
+
+A statement never leaves out what it depends on: a port is looked at only after the protocol has been.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+
+import msgspec
+
+
+class Type(Enum):
+    """What fills a register: nft's name of the type, and its length in bytes."""
+
+    ADDRESS4 = ("ipv4_addr", 4)
+    ADDRESS6 = ("ipv6_addr", 16)
+    INTERFACE = ("ifname", 16)
+    INTERFACE_INDEX = ("iface_index", 4)
+    FAMILY = ("nf_proto", 1)
+    PROTOCOL = ("inet_proto", 1)
+    PORT = ("inet_service", 2)
+    ICMP_TYPE = ("icmp_type", 1)
+    ICMP_CODE = ("icmp_code", 1)
+    ICMP6_TYPE = ("icmpv6_type", 1)
+    ICMP6_CODE = ("icmpv6_code", 1)
+    CT_STATE = ("ct_state", 4)
+
+    @property
+    def word(self) -> str:
+        return self.value[0]
+
+    @property
+    def length(self) -> int:
+        return self.value[1]
+
+
+class Field(Enum):
+    """What a match looks at: nft's words for it, and its type."""
+
+    SOURCE4 = ("ip saddr", Type.ADDRESS4)
+    DESTINATION4 = ("ip daddr", Type.ADDRESS4)
+    SOURCE6 = ("ip6 saddr", Type.ADDRESS6)
+    DESTINATION6 = ("ip6 daddr", Type.ADDRESS6)
+    IN_INTERFACE = ("iifname", Type.INTERFACE)
+    OUT_INTERFACE = ("oifname", Type.INTERFACE)
+    OUT_INDEX = ("oif", Type.INTERFACE_INDEX)
+    FAMILY = ("meta nfproto", Type.FAMILY)
+    PROTOCOL = ("meta l4proto", Type.PROTOCOL)
+    SOURCE_PORT = ("th sport", Type.PORT)
+    DESTINATION_PORT = ("th dport", Type.PORT)
+    ICMP_TYPE = ("icmp type", Type.ICMP_TYPE)
+    ICMP_CODE = ("icmp code", Type.ICMP_CODE)
+    ICMP6_TYPE = ("icmpv6 type", Type.ICMP6_TYPE)
+    ICMP6_CODE = ("icmpv6 code", Type.ICMP6_CODE)
+    CT_STATE = ("ct state", Type.CT_STATE)
+    RETURN_INDEX = ("fib saddr . iif oif", Type.INTERFACE_INDEX)
+    """The interface by which the host itself would answer the source, 0 unless it is the one the packet came by."""
+
+    @property
+    def word(self) -> str:
+        return self.value[0]
+
+    @property
+    def type(self) -> Type:
+        return self.value[1]
+
+
+class CtState(Enum):
+    """Bits of conntrack's state, as the kernel numbers them."""
+
+    INVALID = 1
+    ESTABLISHED = 2
+    RELATED = 4
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A range of numbers, both ends included."""
+
+    first: int
+    last: int
+
+
+Atom = int | str | Span | CtState
+"""A number, a prefix (`muslin.net.Cidr`) or an interface name, a range, a conntrack state."""
+
+Element = Atom | tuple[Atom, ...]
+"""What a set holds: an atom, or one atom for each field of a concatenation."""
+
+
+class Ruling(StrEnum):
+    ACCEPT = "accept"
+    DROP = "drop"
+    RETURN = "return"
+    JUMP = "jump"
+    GOTO = "goto"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """`chain` is where a jump or goto leads."""
+
+    ruling: Ruling
+    chain: str = ""
+
+
+ACCEPT = Verdict(Ruling.ACCEPT)
+DROP = Verdict(Ruling.DROP)
+RETURN = Verdict(Ruling.RETURN)
+
+
+def jump(chain: str) -> Verdict:
+    return Verdict(Ruling.JUMP, chain)
+
+
+def goto(chain: str) -> Verdict:
+    return Verdict(Ruling.GOTO, chain)
+
+
+class Equal(msgspec.Struct, frozen=True):
+    """The field has (`negated`: has not) this value. For an address the value is a prefix and the field lies in it;
+    for numbers a Span means anywhere in the range."""
+
+    field: Field
+    value: Atom
+    negated: bool = False
+
+
+class NameBegins(msgspec.Struct, frozen=True):
+    """An interface's name begins so."""
+
+    field: Field
+    prefix: str
+
+
+class OneOf(msgspec.Struct, frozen=True):
+    """The fields, together, are among elements written in the rule itself (an anonymous set), which are disjoint."""
+
+    fields: tuple[Field, ...]
+    elements: tuple[Element, ...]
+    negated: bool = False
+
+
+class InSet(msgspec.Struct, frozen=True):
+    """The fields, together, are in a named set."""
+
+    fields: tuple[Field, ...]
+    set: str
+    negated: bool = False
+
+
+class ByMap(msgspec.Struct, frozen=True):
+    """The verdict that a named map holds for the fields; when it holds none, the next rule."""
+
+    fields: tuple[Field, ...]
+    map: str
+
+
+class Choose(msgspec.Struct, frozen=True):
+    """The verdict that the rule itself lists for the field (an anonymous map); when it lists none, the next rule."""
+
+    field: Field
+    choices: tuple[tuple[Atom, Verdict], ...]
+
+
+class Counter(msgspec.Struct, frozen=True):
+    """Counts the packets that come this far in the rule."""
+
+
+class Log(msgspec.Struct, frozen=True):
+    """One line in the kernel's log; the packet goes on."""
+
+    prefix: str
+
+
+class Masquerade(msgspec.Struct, frozen=True):
+    """The source becomes the address of the interface that the packet leaves by."""
+
+
+Match = Equal | NameBegins | OneOf | InSet
+Statement = Match | ByMap | Choose | Counter | Log | Masquerade | Verdict
+
+
+class Rule(msgspec.Struct, frozen=True):
+    statements: tuple[Statement, ...]
+    comment: str = ""
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """Where a base chain meets the packet. `kind` is filter or nat.
+
+    The policy of our base chains is always accept, and the last rules drop: while a table is being replaced its new
+    base chains are hooked in before their rules count, so a policy of drop would lose packets in between.
+    """
+
+    kind: str
+    point: str
+    priority: int
+
+
+class Chain(msgspec.Struct, frozen=True):
+    name: str
+    rules: tuple[Rule, ...]
+    hook: Hook | None = None
+
+
+class NamedSet(msgspec.Struct, frozen=True):
+    """A set, or with `verdicts` a map from key to verdict. `interval`: elements may be prefixes; they are disjoint."""
+
+    name: str
+    key: tuple[Type, ...]
+    interval: bool = False
+    verdicts: bool = False

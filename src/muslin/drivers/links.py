@@ -160,14 +160,14 @@ def make_veth(netlink: Netlink, veth: Veth) -> None:
             attribute(_LINKINFO | NESTED, kind),
         )
     )
-    # IFLA_IFALIAS is ignored when a link is made (rtnl_create_link does not look at it): a second message sets it.
+    # IFLA_IFALIAS is ignored when a link is made (rtnl_create_link does not look at it): a second message sets it,
+    # in the same send, so that no kill -9 can fall between them.
     alias = _INFO.pack(0, 0, 0, 0, 0) + attribute(_NAME, veth.name.encode() + b"\0") + attribute(
         _ALIAS_ATTRIBUTE, f"{_ALIAS}{veth.owner}".encode()
     )
-    refused = netlink.send([Message(_NEW, CREATE | EXCLUSIVE, body)])
+    refused = netlink.send([(_NEW, CREATE | EXCLUSIVE, body), (_NEW, 0, alias)])
     if refused:
         raise _not_made(veth, refused[0])
-    _demand(netlink, [Message(_NEW, 0, alias)], f"interface {veth.name}")
 
 
 def _not_made(veth: Veth, refusal: Refusal) -> Exception:
@@ -194,20 +194,20 @@ def change_link(netlink: Netlink, change: LinkChange) -> None:
         body += attribute(_GROUP, _U32.pack(change.group))
     if change.alias is not None:
         body += attribute(_ALIAS_ATTRIBUTE, change.alias.encode())
-    _demand(netlink, [Message(_NEW, 0, body)], f"interface number {change.index}")
+    _demand(netlink, [(_NEW, 0, body)], f"interface number {change.index}")
 
 
 def remove_links(netlink: Netlink, indexes: Iterable[int]) -> None:
     """Gone are these, quickly however many; absent ones are fine."""
-    doomed = [
-        Message(_NEW, 0, _INFO.pack(0, 0, index, 0, 0) + attribute(_GROUP, _U32.pack(_DOOMED_GROUP)))
+    doomed: list[Message] = [
+        (_NEW, 0, _INFO.pack(0, 0, index, 0, 0) + attribute(_GROUP, _U32.pack(_DOOMED_GROUP)))
         for index in indexes
     ]
     refused = [refusal for refusal in netlink.send(doomed) if refusal.errno != errno.ENODEV]
     if refused:
         raise Transient(f"interface cannot be removed: {refused[0]}")
     group = _INFO.pack(0, 0, 0, 0, 0) + attribute(_GROUP, _U32.pack(_DOOMED_GROUP))
-    left = [refusal for refusal in netlink.send([Message(_DELETE, 0, group)]) if refusal.errno != errno.ENODEV]
+    left = [refusal for refusal in netlink.send([(_DELETE, 0, group)]) if refusal.errno != errno.ENODEV]
     if left:
         raise Transient(f"interfaces cannot be removed: {left[0]}")
 

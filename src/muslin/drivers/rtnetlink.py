@@ -14,11 +14,11 @@ Metrics: IPv4 has 0 as the best. IPv6 has none such (the kernel reads 0 as 1024,
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from socket import AF_INET, AF_INET6, inet_aton, inet_ntop, inet_pton
 from typing import NamedTuple
 
 from muslin.drivers.links import pack_mac
@@ -115,7 +115,7 @@ def _normal_metric(route: Route) -> int:
 def read_routes(netlink: Netlink, names: Mapping[int, str]) -> dict[RouteKey, Route]:
     """Our routes, and nobody else's: the kernel itself filters by protocol. `names`: interface index -> name."""
     routes: dict[RouteKey, Route] = {}
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family in (AF_INET, AF_INET6):
         query = _ROUTE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
         for kind, body in netlink.dump(_GET_ROUTE, query):
             if kind == NEW_ROUTE and body[5] == PROTOCOL:
@@ -127,12 +127,12 @@ def read_routes(netlink: Netlink, names: Mapping[int, str]) -> dict[RouteKey, Ro
 def _decode_route(body: bytes, names: Mapping[int, str]) -> Route:
     family, length, _, _, _table, _, _, kind, _flags = _ROUTE.unpack_from(body)
     found = attributes(body, _ROUTE.size)
-    empty = b"\0\0\0\0" if family == socket.AF_INET else bytes(16)
-    destination = Cidr(f"{socket.inet_ntop(family, found.get(_DST, empty))}/{length}")
+    empty = b"\0\0\0\0" if family == AF_INET else bytes(16)
+    destination = Cidr(f"{inet_ntop(family, found.get(_DST, empty))}/{length}")
     metric = _U32.unpack(found[_PRIORITY])[0] if _PRIORITY in found else 0
-    if family == socket.AF_INET6 and metric == 1:
+    if family == AF_INET6 and metric == 1:
         metric = 0
-    gateway = socket.inet_ntop(family, found[_GATEWAY]) if _GATEWAY in found else ""
+    gateway = inet_ntop(family, found[_GATEWAY]) if _GATEWAY in found else ""
     sort = _kind_of(kind, gateway)
     interface = _NORMAL_INTERFACE.get(sort)
     if interface is None:
@@ -159,7 +159,7 @@ def read_neighbours(netlink: Netlink, names: Mapping[int, str]) -> dict[str, Nei
         found = attributes(body, _NEIGHBOUR.size)
         if found.get(_NDA_PROTOCOL, b"\0")[0] != PROTOCOL or not state & _PERMANENT:
             continue
-        address, interface = socket.inet_ntop(family, found[_NDA_DST]), names.get(index, f"#{index}")
+        address, interface = inet_ntop(family, found[_NDA_DST]), names.get(index, f"#{index}")
         neighbours[f"{address}%{interface}"] = Neighbour(
             address=address, interface=interface, mac=found.get(_NDA_LLADDR, b"").hex(":")
         )
@@ -178,7 +178,7 @@ def read_addresses(netlink: Netlink, names: Mapping[int, str], *, ours: bool = T
             continue
         packed = found.get(_IFA_LOCAL) or found[_IFA_ADDRESS]
         addresses.add(Address(interface=names.get(index, f"#{index}"),
-                              address=f"{socket.inet_ntop(family, packed)}/{length}"))
+                              address=f"{inet_ntop(family, packed)}/{length}"))
     return frozenset(addresses)
 
 
@@ -194,18 +194,18 @@ def apply(netlink: Netlink, changes: Sequence[Change], indexes: Mapping[str, int
     messages: list[Message] = []
     numbers: list[int] = []
     for number, change in enumerate(changes):
-        item = change.new or change.old
+        new = change.new
+        item = change.old if new is None else new
         if item is None:
             raise Broken("a change that neither puts nor drops")
         index = _index(item, indexes)
-        if index is None:
-            if change.new is not None:
-                missing = Transient(f"{describe(item)}: interface {item.interface} is not there")
-                failures.append(Failure(number, missing))
-            continue
-        numbers.append(number)
-        messages.append(_encode(change, item, index))
-    for refusal in netlink.send(messages) if messages else ():
+        if index is not None:
+            numbers.append(number)
+            messages.append(_encode(change, item, index))
+        elif new is not None:  # what stood on an interface that is gone, went with it
+            missing = Transient(f"{describe(item)}: interface {item.interface} is not there")
+            failures.append(Failure(number, missing))
+    for refusal in netlink.send(messages):
         error = _judge(changes[numbers[refusal.position]], refusal)
         if error is not None:
             failures.append(Failure(numbers[refusal.position], error))
@@ -214,52 +214,50 @@ def apply(netlink: Netlink, changes: Sequence[Change], indexes: Mapping[str, int
 
 def _index(item: Item, indexes: Mapping[str, int]) -> int | None:
     """0 where no interface is needed, None where the one needed is not there."""
+    if item.interface:
+        index = indexes.get(item.interface)
+        return 0 if index is None and isinstance(item, Route) and item.kind is RouteKind.BLACKHOLE else index
     if isinstance(item, Route):
-        if item.kind is RouteKind.LOCAL:
-            return indexes.get("lo")
-        if not item.interface or item.kind is RouteKind.BLACKHOLE:
-            return 0
-    return indexes.get(item.interface)
+        return indexes.get("lo") if item.kind is RouteKind.LOCAL else 0
+    return None
 
 
 def _encode(change: Change, item: Item, index: int) -> Message:
     if change.new is None:
-        kind, flags = {Route: DEL_ROUTE, Neighbour: _DEL_NEIGHBOUR, Address: _DEL_ADDRESS}[type(item)], 0
-    else:
-        kind = {Route: NEW_ROUTE, Neighbour: _NEW_NEIGHBOUR, Address: _NEW_ADDRESS}[type(item)]
+        flags = 0
+    elif change.old is not None or not isinstance(item, Route):
         # A neighbour that the kernel learnt by itself may stand there: it is not a stranger's, we replace it.
-        in_place = change.old is not None or not isinstance(item, Route)
-        flags = CREATE | (REPLACE if in_place else EXCLUSIVE)
+        flags = CREATE | REPLACE
+    else:
+        flags = CREATE | EXCLUSIVE
     if isinstance(item, Route):
-        return Message(kind, flags, encode_route(item, index))
+        return DEL_ROUTE if change.new is None else NEW_ROUTE, flags, encode_route(item, index)
     if isinstance(item, Neighbour):
-        return Message(kind, flags, _encode_neighbour(item, index))
-    return Message(kind, flags, _encode_address(item, index))
+        return _DEL_NEIGHBOUR if change.new is None else _NEW_NEIGHBOUR, flags, _encode_neighbour(item, index)
+    return _DEL_ADDRESS if change.new is None else _NEW_ADDRESS, flags, _encode_address(item, index)
 
 
 def encode_route(route: Route, index: int) -> bytes:
     address, _, length = route.destination.partition("/")
-    if ":" in address:
-        head, tail = _route_shape(True, int(length), route.kind, index, route.gateway, route.metric)
-        return head + socket.inet_pton(socket.AF_INET6, address) + tail
-    head, tail = _route_shape(False, int(length), route.kind, index, route.gateway, route.metric)
-    return head + socket.inet_aton(address) + tail
+    v6 = ":" in address
+    head, tail = _route_shape(v6, length, route.kind, index, route.gateway, route.metric)
+    return head + (inet_pton(AF_INET6, address) if v6 else inet_aton(address)) + tail
 
 
 @lru_cache(maxsize=8192)
 def _route_shape(
-    v6: bool, length: int, kind: RouteKind, index: int, gateway: str, metric: int
+    v6: bool, length: str, kind: RouteKind, index: int, gateway: str, metric: int
 ) -> tuple[bytes, bytes]:
     """What stands before and behind the destination address, for all routes of one shape."""
-    family = socket.AF_INET6 if v6 else socket.AF_INET
+    family = AF_INET6 if v6 else AF_INET
     table = _LOCAL if kind is RouteKind.LOCAL else _MAIN
     scope = _SCOPE_UNIVERSE if v6 else _SCOPE.get(kind, _SCOPE_UNIVERSE)
     flags = _ONLINK if kind is RouteKind.VIA and index else 0
-    head = _ROUTE.pack(family, length, 0, 0, table, PROTOCOL, scope, _TYPE[kind], flags)
+    head = _ROUTE.pack(family, int(length), 0, 0, table, PROTOCOL, scope, _TYPE[kind], flags)
     head += struct.pack("=HH", 20 if v6 else 8, _DST)
     tail = b""
     if kind is RouteKind.VIA:
-        tail += attribute(_GATEWAY, socket.inet_pton(family, gateway))
+        tail += attribute(_GATEWAY, inet_pton(family, gateway))
     if index:
         tail += attribute(_OIF, _U32.pack(index))
     priority = max(metric, 1) if v6 else metric
@@ -269,10 +267,10 @@ def _route_shape(
 
 
 def _encode_neighbour(neighbour: Neighbour, index: int) -> bytes:
-    family = socket.AF_INET6 if ":" in neighbour.address else socket.AF_INET
+    family = AF_INET6 if ":" in neighbour.address else AF_INET
     return _NEIGHBOUR.pack(family, index, _PERMANENT, 0, 0) + b"".join(
         (
-            attribute(_NDA_DST, socket.inet_pton(family, neighbour.address)),
+            attribute(_NDA_DST, inet_pton(family, neighbour.address)),
             attribute(_NDA_LLADDR, pack_mac(neighbour.mac)),
             attribute(_NDA_PROTOCOL, bytes((PROTOCOL,))),
         )
@@ -281,8 +279,8 @@ def _encode_neighbour(neighbour: Neighbour, index: int) -> bytes:
 
 def _encode_address(item: Address, index: int) -> bytes:
     address, _, length = item.address.partition("/")
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    packed = socket.inet_pton(family, address)
+    family = AF_INET6 if ":" in address else AF_INET
+    packed = inet_pton(family, address)
     scope = _SCOPE_LINK if address.startswith(("fe80:", "169.254.")) else _SCOPE_UNIVERSE
     return _ADDRESS.pack(family, int(length), _NO_DAD, scope, index) + b"".join(
         (

@@ -1,0 +1,240 @@
+"""A workload's link: a veth into its namespace, or a tap that a VM's owner made.
+
+    host                                    workload's namespace
+    mus1a2b3c4d5e6  ee:ee:ee:ee:ee:ee  <->  eth0   10.65.0.1/32, fd00:65::1/128
+      fe80::1/64 (the gateway)                     default via 169.254.1.1 onlink, and via fe80::1
+      up from the start                            permanent neighbours for both gateways
+                                                   down and bare until `connect`
+
+Two steps, because no packet may pass before policy: `lay` makes the veth with the workload's side down; once policy
+and routes of the endpoint are in the kernel, `connect` gives it addresses, routes and carrier. Both may be called
+again at any time; a step that fails halfway is finished by the next call or undone by `unplug`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from muslin.drivers import links, netns, rtnetlink, sysctl
+from muslin.drivers.links import Link, LinkChange, Veth
+from muslin.drivers.netlink import Netlink
+from muslin.drivers.rtnetlink import Address, Change, Item
+from muslin.errors import Invalid, Transient
+from muslin.intent import EndpointKey, Neighbour, Route, RouteKind
+from muslin.net import Cidr, version_of
+
+HOST_MAC = "ee:ee:ee:ee:ee:ee"
+"""Every workload link's host side, on every host: a VM that moves finds its gateway's MAC unchanged."""
+GATEWAY_V4 = "169.254.1.1"
+GATEWAY_V6 = "fe80::1"
+GATEWAY_ROUTE = Route(destination=Cidr("169.254.1.0/24"), kind=RouteKind.LOCAL, interface="lo")
+"""Once per host: makes the host itself own 169.254.1.1, so that it answers ARP for it on every link."""
+
+_ADOPTABLE = frozenset({"tun", "veth", "macvtap"})
+
+
+class NameTaken(Invalid):
+    """An interface of that name is there already, and it is somebody else's."""
+
+
+class NoSuchInterface(Invalid):
+    """The interface to be adopted is not there."""
+
+
+class OwnNamespace(Invalid):
+    """A workload cannot live in the host's own namespace."""
+
+
+class NoWay(Invalid):
+    """The namespace's own settings leave no room for our default route."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cable:
+    """One veth: who it is for, its name on the host, and where and under which name its other end lies."""
+
+    owner: EndpointKey
+    interface: str
+    namespace: str
+    inner: str = "eth0"
+    mac: str = ""
+    mtu: int = 1500
+
+    @property
+    def inner_mac(self) -> str:
+        return self.mac or mac_of(self.owner)
+
+
+def mac_of(owner: str) -> str:
+    """A locally administered MAC that is the same every time the workload is plugged."""
+    return "02:" + hashlib.sha1(owner.encode(), usedforsecurity=False).digest()[:5].hex(":")
+
+
+# ---- veth
+
+
+def lay(host: Netlink, cable: Cable) -> Link:
+    """The veth is there: our side up, the workload's side down unless it was up already."""
+    with netns.opened(cable.namespace) as namespace:
+        if netns.is_own(namespace):
+            raise OwnNamespace(f"network namespace {cable.namespace} is the host's own: a workload needs another")
+        ours = links.read_link(host, cable.interface)
+        if ours is not None and ours.owner != cable.owner:
+            raise NameTaken(f"interface {cable.interface}: there is one of that name already, and it is not ours")
+        theirs = _inner_link(namespace, cable.inner)
+        if ours is not None and (theirs is None or not _are_ends(ours, theirs)):
+            links.remove_links(host, [ours.index])  # its other end went into a namespace that this workload has left
+            ours, theirs = None, _inner_link(namespace, cable.inner)
+        if ours is None:
+            if theirs is not None:
+                raise NameTaken(
+                    f"interface {cable.inner} in network namespace {cable.namespace} is there already:"
+                    " choose another name for ours (--interface), or remove that one"
+                )
+            ours = _make(host, cable, namespace)
+    if not ours.up:
+        links.change_link(host, LinkChange(index=ours.index, up=True))
+    return ours
+
+
+def _make(host: Netlink, cable: Cable, namespace: int) -> Link:
+    veth = Veth(name=cable.interface, mac=HOST_MAC, owner=cable.owner, mtu=cable.mtu,
+                peer_name=cable.inner, peer_mac=cable.inner_mac, peer_namespace=namespace)
+    links.make_veth(host, veth)
+    # Before it is up: the kernel would give it a link-local address, and look for its double, otherwise.
+    sysctl.ensure(sysctl.workload_link(cable.interface))
+    made = links.read_link(host, cable.interface)
+    if made is None:
+        raise Transient(f"interface {cable.interface} is gone again: was the namespace removed?")
+    return made
+
+
+def _are_ends(ours: Link, theirs: Link) -> bool:
+    return theirs.kind == "veth" and ours.peer == theirs.index and theirs.peer == ours.index
+
+
+def _inner_link(namespace: int, name: str) -> Link | None:
+    with netns.inside(namespace):
+        netlink = Netlink()
+    with netlink:
+        return links.read_link(netlink, name)
+
+
+def connect(cable: Cable, addresses: tuple[Cidr, ...]) -> None:
+    """The workload's side gets addresses, gateways and carrier; what is right already is not touched."""
+    with netns.opened(cable.namespace) as namespace:
+        with netns.inside(namespace):
+            netlink = Netlink()
+            try:
+                sysctl.ensure(sysctl.inner_link(cable.inner))
+            except Transient:
+                netlink.close()
+                raise
+        with netlink:
+            _connect(netlink, cable, addresses)
+
+
+def _connect(netlink: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> None:
+    inside = links.read_links(netlink)
+    if cable.inner not in inside:
+        raise Transient(f"interface {cable.inner} in network namespace {cable.namespace} is gone")
+    indexes = {name: link.index for name, link in inside.items()}
+    for name in ("lo", cable.inner):
+        if not inside[name].up:
+            links.change_link(netlink, LinkChange(index=indexes[name], up=True))
+    changes = _missing(_present(netlink, indexes, cable.inner), _wanted(cable.inner, addresses))
+    for failure in rtnetlink.apply(netlink, changes, indexes):
+        what = f"network namespace {cable.namespace}: {failure.error}"
+        if changes[failure.index].new is None:
+            raise Transient(what)
+        raise NoWay(f"{what}; if it has another default route, remove that")
+
+
+def _wanted(inner: str, addresses: tuple[Cidr, ...]) -> dict[str, Item]:
+    """In the order in which the kernel accepts them: addresses, neighbours, routes."""
+    items: list[Item] = [Address(interface=inner, address=address) for address in addresses]
+    families = {version_of(address) for address in addresses}
+    if 4 in families:
+        items += [
+            Neighbour(address=GATEWAY_V4, interface=inner, mac=HOST_MAC),
+            Route(destination=Cidr(f"{GATEWAY_V4}/32"), kind=RouteKind.DEVICE, interface=inner),
+            Route(destination=Cidr("0.0.0.0/0"), kind=RouteKind.VIA, gateway=GATEWAY_V4, interface=inner),
+        ]
+    if 6 in families:
+        items += [
+            Neighbour(address=GATEWAY_V6, interface=inner, mac=HOST_MAC),
+            Route(destination=Cidr("::/0"), kind=RouteKind.VIA, gateway=GATEWAY_V6, interface=inner),
+        ]
+    return {rtnetlink.describe(item): item for item in items}
+
+
+def _present(netlink: Netlink, indexes: dict[str, int], inner: str) -> dict[str, Item]:
+    """Ours on this interface; another of our links may lie in the same namespace."""
+    names = {index: name for name, index in indexes.items()}
+    items: list[Item] = [item for item in rtnetlink.read_addresses(netlink, names) if item.interface == inner]
+    items += [item for item in rtnetlink.read_neighbours(netlink, names).values() if item.interface == inner]
+    items += [
+        item for item in rtnetlink.read_routes(netlink, names).values()
+        if item.interface == inner or item.gateway in (GATEWAY_V4, GATEWAY_V6)
+    ]
+    return {rtnetlink.describe(item): item for item in items}
+
+
+def _missing(present: dict[str, Item], wanted: dict[str, Item]) -> list[Change]:
+    puts = [Change(item) for words, item in wanted.items() if words not in present]
+    drops = [Change(None, item) for words, item in present.items() if words not in wanted]
+    return puts + drops
+
+
+def check(host: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> tuple[str, ...]:
+    """What is not as `lay` and `connect` leave it, in words; nothing is changed."""
+    ours = links.read_link(host, cable.interface)
+    if ours is None:
+        return (f"interface {cable.interface} is not there",)
+    faults: list[str] = []
+    if not ours.up:
+        faults.append(f"interface {cable.interface} is down")
+    if ours.owner != cable.owner:
+        faults.append(f"interface {cable.interface} is not ours")
+    with netns.opened(cable.namespace) as namespace, netns.inside(namespace):
+        netlink = Netlink()
+    with netlink:
+        inside = links.read_links(netlink)
+        theirs = inside.get(cable.inner)
+        if theirs is None or not _are_ends(ours, theirs):
+            return (*faults, f"interface {cable.inner} in {cable.namespace} is not the other end of {cable.interface}")
+        if not theirs.up:
+            faults.append(f"interface {cable.inner} in {cable.namespace} is down")
+        present = _present(netlink, {name: link.index for name, link in inside.items()}, cable.inner)
+        faults += [f"{words} in {cable.namespace} is missing" for words in _wanted(cable.inner, addresses)
+                   if words not in present]
+    return tuple(faults)
+
+
+def unplug(host: Netlink, interface: str, owner: EndpointKey) -> bool:
+    """The veth that was made for `owner` is gone, both ends. False: there was none. A stranger's is left alone."""
+    link = links.read_link(host, interface)
+    if link is None or link.owner != owner:
+        return False
+    links.remove_links(host, [link.index])
+    return True
+
+
+# ---- tap
+
+
+def adopt(host: Netlink, interface: str) -> Link:
+    """A tap that somebody made becomes a workload's link: up, with the host's MAC. It forwards nothing yet.
+
+    It stays his: `muslin workload rm` leaves it there.
+    """
+    link = links.read_link(host, interface)
+    if link is None:
+        raise NoSuchInterface(f"interface {interface} is not there: make it (`ip tuntap add {interface} mode tap`)")
+    if link.kind not in _ADOPTABLE:
+        raise Invalid(f"interface {interface} is a {link.kind or 'device of the host'}: a tap or veth is needed")
+    if not link.up or link.mac != HOST_MAC:
+        sysctl.ensure(sysctl.workload_link(interface) | sysctl.forwarding(interface, False))
+        links.change_link(host, LinkChange(index=link.index, mac=HOST_MAC, up=True))
+    return link

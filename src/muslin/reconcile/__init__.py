@@ -3,3 +3,20 @@
 In: desired and actual state as key -> value. Out: steps, and retry as data.
 Never here: sleep, a driver's specifics.
 """
+
+from muslin.reconcile.ledger import Ledger
+from muslin.reconcile.plan import Done, Outcome, Reconciler, Refused, Step, TryAgain, Unsettled
+from muslin.reconcile.retry import Retry, after_failure
+
+__all__ = [
+    "Done",
+    "Ledger",
+    "Outcome",
+    "Reconciler",
+    "Refused",
+    "Retry",
+    "Step",
+    "TryAgain",
+    "Unsettled",
+    "after_failure",
+]

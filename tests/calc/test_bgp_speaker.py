@@ -6,81 +6,15 @@ from typing import Any
 
 import pytest
 
-from muslin.calc.bgp import Fabric, speaker
-from muslin.intent import BgpSession, BgpSpeaker
+from bgpwords import Cluster, bgp_filter, block, configuration, node, peer, pool, secret
+from muslin.calc.bgp import Fabric
+from muslin.intent import BgpSession
 from muslin.model.ipam import Block, BlockAttribute
-from muslin.model.meta import Meta, ResourceKey
-from muslin.model.network import (
-    BGPConfiguration,
-    BGPConfigurationSpec,
-    BGPFilter,
-    BGPFilterSpec,
-    BGPPassword,
-    BGPPeer,
-    BGPPeerSpec,
-    Community,
-    FilterRule,
-    IPPool,
-    IPPoolSpec,
-    Node,
-    NodeBGPSpec,
-    NodeSpec,
-    PrefixAdvertisement,
-    SecretKeyRef,
-)
-
-
-def node(v4: str = "", v6: str = "", labels: dict[str, str] | None = None, **bgp: Any) -> Node:
-    return Node(
-        metadata=Meta(labels=labels or {}),
-        spec=NodeSpec(bgp=NodeBGPSpec(ipv4_address=v4, ipv6_address=v6, **bgp)),
-    )
-
-
-def configuration(**spec: Any) -> BGPConfiguration:
-    return BGPConfiguration(spec=BGPConfigurationSpec(**spec))
-
-
-def peer(**spec: Any) -> BGPPeer:
-    return BGPPeer(spec=BGPPeerSpec(**spec))
-
-
-def pool(cidr: str, **spec: Any) -> IPPool:
-    return IPPool(spec=IPPoolSpec(cidr=cidr, **spec))
-
-
-def secret(name: str, key: str) -> BGPPassword:
-    return BGPPassword(secret_key_ref=SecretKeyRef(name=name, key=key))
-
+from muslin.model.meta import ResourceKey
+from muslin.model.network import Community, FilterRule, Node, PrefixAdvertisement
 
 TRIO = {"h1": node("10.0.0.1/24"), "h2": node("10.0.0.2/24"), "h3": node("10.0.0.3/24")}
 NO_MESH = {"default": configuration(node_to_node_mesh_enabled=False)}
-
-
-class Cluster:
-    """The nine inputs with their defaults, so that a test names only what it is about."""
-
-    def __init__(self, nodes: dict[str, Node], **parts: Any) -> None:
-        self.nodes = nodes
-        self.parts = parts
-
-    def asked(self, host: str) -> tuple[BgpSpeaker | None, dict[ResourceKey, str]]:
-        return speaker(
-            host, self.nodes, self.parts.get("configurations", {}), self.parts.get("peers", {}),
-            self.parts.get("filters", {}), self.parts.get("blocks", ()), self.parts.get("pools", ()),
-            secrets=self.parts.get("secrets", {}),
-        )
-
-    def of(self, host: str) -> BgpSpeaker:
-        found, _ = self.asked(host)
-        assert found is not None
-        return found
-
-    def sessions(self, host: str) -> dict[str, BgpSession]:
-        return {session.name: session for session in self.of(host).sessions}
-
-    def peers_of(self, host: str) -> dict[str, int]:
-        return {session.peer_address: session.peer_as for session in self.of(host).sessions}
 
 
 def test_without_any_resource_the_nodes_form_a_full_mesh_in_as_64512() -> None:
@@ -340,8 +274,8 @@ def test_an_unknown_filter_keeps_the_session_down_and_says_so() -> None:
 def test_a_faulty_filter_takes_down_only_what_names_it() -> None:
     v6_among_v4 = FilterRule(cidr="fd00::/8", match_operator="In", action="Accept")
     filters = {
-        "bad": BGPFilter(spec=BGPFilterSpec(export_v4=(v6_among_v4,))),
-        "good": BGPFilter(spec=BGPFilterSpec(export_v4=(FilterRule(action="Reject"),))),
+        "bad": bgp_filter(export_v4=(v6_among_v4,)),
+        "good": bgp_filter(export_v4=(FilterRule(action="Reject"),)),
     }
     peers = {
         "p": peer(peer_ip="10.0.0.8", as_number=1, filters=("good",)),
@@ -371,16 +305,6 @@ def test_a_peer_that_contradicts_itself_sets_up_nothing(spec: dict[str, Any]) ->
     assert found is not None
     assert found.sessions == ()
     assert list(faults) == [ResourceKey("BGPPeer", "", "p")]
-
-
-def block(cidr: str, host: str = "", held: dict[int, str] | None = None, **more: Any) -> Block:
-    """`held`: ordinal -> the node that uses the address."""
-    users = sorted(set((held or {}).values()))
-    return Block(
-        cidr=cidr, affinity=f"host:{host}" if host else None,
-        allocations=tuple(users.index(held[i]) if held and i in held else None for i in range(4)),
-        attributes=tuple(BlockAttribute(secondary={"node": user}) for user in users), **more,
-    )
 
 
 def announced(cluster: Cluster, host: str) -> dict[str, bool]:

@@ -3,3 +3,8 @@
 In: words and resources. Out: JSON objects, watch events, or errors that carry the server's Status.
 Never here: rendering, policy.
 """
+
+from muslin.client.blocking import Client
+from muslin.client.refusal import ApiError, Unreachable
+
+__all__ = ["ApiError", "Client", "Unreachable"]

@@ -2,3 +2,30 @@
 
 In: `intent.HostIntent`, a packet. Out: verdict, the deciding rule, the path. Never here: `render`.
 """
+
+from muslin.explain.decision import Decision, Outcome, Path, Place, Step
+from muslin.explain.matrix import Cell, verdicts
+from muslin.explain.packet import EPHEMERAL, Packet
+from muslin.explain.path import path, to_host
+from muslin.explain.rule import Mismatch
+from muslin.explain.text import origin_text, text
+from muslin.explain.walk import endpoint_at, why
+
+__all__ = [
+    "EPHEMERAL",
+    "Cell",
+    "Decision",
+    "Mismatch",
+    "Outcome",
+    "Packet",
+    "Path",
+    "Place",
+    "Step",
+    "endpoint_at",
+    "origin_text",
+    "path",
+    "text",
+    "to_host",
+    "verdicts",
+    "why",
+]

@@ -1,0 +1,71 @@
+"""An answer that can be read back to the line that gave it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from muslin.explain.rule import Mismatch
+from muslin.intent import Action, Direction, EndpointKey, Origin
+
+
+class Place(StrEnum):
+    """What a step was a step through."""
+
+    ENDPOINT = "endpoint"
+    SOURCE = "source"
+    TIER = "tier"
+    POLICY = "policy"
+    RULE = "rule"
+    END_OF_TIER = "end of tier"
+    PROFILE = "profile"
+    END_OF_PROFILES = "end of profiles"
+    HOST = "host"
+
+
+class Outcome(StrEnum):
+    """What came of it. ENTERED: its own steps follow. NO_MATCH: on to the next. SKIPPED: staged, so not enforced."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+    PASS = "Pass"
+    LOG = "Log"
+    ENTERED = "entered"
+    NO_MATCH = "no match"
+    SKIPPED = "skipped"
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing on the packet's way. `action`: what a rule would do. `mismatches`: why it did not."""
+
+    place: Place
+    name: str
+    outcome: Outcome
+    origin: Origin | None = None
+    action: Action | None = None
+    mismatches: tuple[Mismatch, ...] = ()
+
+    @property
+    def near_miss(self) -> bool:
+        """One field more, and the rule would have matched."""
+        return len(self.mismatches) == 1
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What one endpoint's policy says of a packet in one direction, and by which line."""
+
+    endpoint: EndpointKey
+    direction: Direction
+    verdict: Action
+    decided_by: Origin
+    steps: tuple[Step, ...] = ()
+
+
+class Path(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole way. None: that end is no workload of ours, and nobody there asks. `ingress` is also None when the
+    sender's policy already denies."""
+
+    verdict: Action
+    egress: Decision | None = None
+    ingress: Decision | None = None

@@ -1,0 +1,158 @@
+"""What the graph keeps of an endpoint or a network set: a small part, checked.
+
+Everything here ends up in kernel rules, so it is parsed, never trusted: an address that cannot be read is dropped, an
+interface or MAC that cannot be one makes the endpoint absent (its interface is then unknown, and what comes from an
+unknown interface is denied). Each is reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from sys import intern
+
+from muslin.calc.illegible import Illegible, labels, texts
+from muslin.calc.members import NamedPort
+from muslin.errors import Invalid
+from muslin.model.endpoint import EndpointPort, HostEndpoint, WorkloadEndpoint
+from muslin.model.labels import NAMESPACE, namespace_profile_name, own_labels, profiles_of
+from muslin.model.names import parse_workload_endpoint_name
+from muslin.model.policy import GlobalNetworkSet, NetworkSet
+from muslin.net import Cidr, host_cidr, is_host, parse_address, parse_cidr, protocol_number
+
+Selectable = WorkloadEndpoint | HostEndpoint | NetworkSet | GlobalNetworkSet
+
+_INTERFACE = re.compile(r"[A-Za-z0-9_.:@+-]{1,15}")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+@dataclass(slots=True)
+class Description:
+    """What a member will be. `present` False: it is as if it did not exist."""
+
+    own: dict[str, str]
+    profiles: tuple[str, ...]
+    workload: bool = False
+    claims: tuple[Cidr, ...] = ()
+    host: str = ""
+    interface: str = ""
+    mac: str = ""
+    ports: tuple[NamedPort, ...] = ()
+    spoofable: tuple[Cidr, ...] = ()
+    nat: tuple[tuple[str, str], ...] = ()
+    present: bool = True
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def fault(self) -> str | None:
+        if not self.faults:
+            return None
+        return "; ".join(self.faults) + ("" if self.present else ". Until this is mended it is as if it did not exist")
+
+
+def describe(resource: Selectable) -> Description:
+    found = Description(own=own_labels(resource), profiles=profiles_of(resource))
+    match resource:
+        case WorkloadEndpoint():
+            _describe_workload(found, resource)
+        case HostEndpoint(spec=spec):
+            found.claims = _addresses(found, "spec.expectedIPs", spec.expected_ips)
+            found.host = intern(spec.node)
+            found.ports = _ports(found, spec.ports)
+        case _:
+            found.claims = _prefixes(found, "spec.nets", resource.spec.nets)
+    return found
+
+
+def salvaged(illegible: Illegible) -> Description | None:
+    """What can still be read of a network set: a rule that denies it must go on denying it. Endpoints: nothing."""
+    if illegible.key.kind not in ("NetworkSet", "GlobalNetworkSet") or illegible.obj is None:
+        return None
+    own, profiles = labels(illegible.part("metadata").get("labels")), tuple[str, ...]()
+    if illegible.key.namespace:
+        own[NAMESPACE] = illegible.key.namespace
+        profiles = (namespace_profile_name(illegible.key.namespace),)
+    found = Description(own=own, profiles=profiles, faults=[illegible.reason])
+    found.claims = _prefixes(found, "spec.nets", texts(illegible.part("spec").get("nets")))
+    return found
+
+
+def _describe_workload(found: Description, resource: WorkloadEndpoint) -> None:
+    spec = resource.spec
+    found.workload = True
+    found.host = intern(spec.node or _node_of(resource.metadata.name))
+    found.interface = spec.interface_name
+    found.claims = _addresses(found, "spec.ipNetworks", spec.ip_networks)
+    if spec.ports:
+        found.ports = _ports(found, spec.ports)
+    if spec.allow_spoofed_source_prefixes:
+        found.spoofable = _prefixes(found, "spec.allowSpoofedSourcePrefixes", spec.allow_spoofed_source_prefixes)
+    for nat in spec.ip_nats:
+        try:
+            found.nat += ((parse_address(nat.external_ip), parse_address(nat.internal_ip)),)
+        except ValueError as error:
+            found.faults.append(f"spec.ipNATs: {error}; left out")
+    if spec.mac:
+        found.mac = spec.mac.lower().replace("-", ":")
+        if not _MAC.fullmatch(found.mac):
+            found.faults.append(f"spec.mac: {spec.mac!r} is no MAC address; write it as 02:00:5e:10:00:01")
+            found.present = False
+    if not found.host:
+        found.faults.append("spec.node: it is on no host; name the node")
+        found.present = False
+    if not _INTERFACE.fullmatch(found.interface) or found.interface in (".", ".."):
+        found.faults.append(f"spec.interfaceName: {found.interface!r} cannot be an interface; write 1 to 15 "
+                            "letters, digits and _ . - characters")
+        found.present = False
+
+
+def _node_of(name: str) -> str:
+    try:
+        return parse_workload_endpoint_name(name)[0]
+    except Invalid:
+        return ""
+
+
+def _addresses(found: Description, where: str, given: Iterable[str]) -> tuple[Cidr, ...]:
+    """Single addresses, each once."""
+    good: dict[Cidr, None] = {}
+    for text in given:
+        try:
+            address = parse_cidr(text)
+        except ValueError as error:
+            found.faults.append(f"{where}: {error}; left out")
+            continue
+        if is_host(address):
+            good[address] = None
+        else:
+            found.faults.append(f"{where}: {text!r} is more than one address; left out, write {host_cidr(text)}")
+    return tuple(good)
+
+
+def _prefixes(found: Description, where: str, given: Iterable[str]) -> tuple[Cidr, ...]:
+    good: dict[Cidr, None] = {}
+    for text in given:
+        try:
+            good[parse_cidr(text)] = None
+        except ValueError as error:
+            found.faults.append(f"{where}: {error}; left out")
+    return tuple(good)
+
+
+def _ports(found: Description, given: Iterable[EndpointPort]) -> tuple[NamedPort, ...]:
+    """Ports without a name say nothing here."""
+    good: dict[NamedPort, None] = {}
+    for port in given:
+        if not port.name:
+            continue
+        try:
+            protocol = protocol_number(port.protocol)
+        except ValueError as error:
+            found.faults.append(f"spec.ports: {error}; left out")
+            continue
+        if not 0 < port.port <= 65535:
+            found.faults.append(f"spec.ports: {port.name} is {port.port}, not within 1..65535; left out")
+            continue
+        good[(intern(port.name), protocol, port.port)] = None
+    return tuple(good)

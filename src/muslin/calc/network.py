@@ -1,0 +1,164 @@
+"""What a host must know besides policy: its settings and its BGP, from objects that concern all hosts.
+
+These objects change rarely and touch every host when they do, except for address blocks, which change with every
+hundredth workload and touch their owner and those that borrow from them. Of a block only that is kept.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from muslin.calc.bgp import Fabric
+from muslin.calc.faults import Faults
+from muslin.calc.illegible import Illegible
+from muslin.calc.settings import faults, settings, sorted_pools
+from muslin.intent import BgpSpeaker, Settings
+from muslin.model.felix import FelixConfiguration
+from muslin.model.ipam import Block, BlockAttribute
+from muslin.model.meta import Resource, ResourceKey
+from muslin.model.network import BGPConfiguration, BGPFilter, BGPPeer, IPPool, Node
+from muslin.net import Cidr, parse_cidr
+
+R = TypeVar("R")
+
+
+class Network:
+    def __init__(self, notes: Faults) -> None:
+        self._notes = notes
+        self._nodes: dict[str, Node] = {}
+        self._pools: dict[str, IPPool] = {}
+        self._configurations: dict[str, BGPConfiguration] = {}
+        self._peers: dict[str, BGPPeer] = {}
+        self._filters: dict[str, BGPFilter] = {}
+        self._felix: dict[str, FelixConfiguration] = {}
+        self._blocks: dict[str, Block] = {}
+        self._blocks_of: dict[str, dict[str, Block]] = {}
+        self._fabric: Fabric | None = None
+        self._fabric_faults: set[ResourceKey] = set()
+        self._pool_lists: tuple[tuple[Cidr, ...], tuple[Cidr, ...]] = ((), ())
+        self.changed_everywhere = False
+        self.changed_hosts: set[str] = set()
+
+    def update(self, key: ResourceKey, value: Resource | Block | Illegible | None) -> None:
+        """Take note of one object; what does not decode counts as absent and is reported."""
+        self._notes.note(key, "object", value.absent if isinstance(value, Illegible) else None)
+        resource = None if isinstance(value, Illegible) else value
+        match key.kind:
+            case "IPAMBlock":
+                self._update_block(key, resource if isinstance(resource, Block) else None)
+            case "Node":
+                self._put(self._nodes, key, resource if isinstance(resource, Node) else None)
+            case "IPPool":
+                self._put(self._pools, key, resource if isinstance(resource, IPPool) else None)
+                self._read_pools(key)
+            case "BGPConfiguration":
+                self._put(self._configurations, key, resource if isinstance(resource, BGPConfiguration) else None)
+            case "BGPPeer":
+                self._put(self._peers, key, resource if isinstance(resource, BGPPeer) else None)
+            case "BGPFilter":
+                self._put(self._filters, key, resource if isinstance(resource, BGPFilter) else None)
+            case "FelixConfiguration":
+                self._update_felix(key, resource if isinstance(resource, FelixConfiguration) else None)
+
+    def settings(self, host: str) -> Settings:
+        return settings(self._felix, host, *self._pool_lists)
+
+    def speaker(self, host: str) -> BgpSpeaker | None:
+        return self._cluster_bgp().speaker(host, self._blocks_of.get(host, {}).values())
+
+    def settle(self) -> None:
+        """Report what is wrong with the BGP objects as they are now."""
+        found = self._cluster_bgp().faults
+        for key in self._fabric_faults - set(found):
+            self._notes.note(key, "bgp", None)
+        for key, message in found.items():
+            self._notes.note(key, "bgp", message)
+        self._fabric_faults = set(found)
+
+    def _cluster_bgp(self) -> Fabric:
+        if self._fabric is None:
+            self._fabric = Fabric(self._nodes, self._configurations, self._peers, self._filters,
+                                  [self._pools[name] for name in sorted(self._pools)])
+        return self._fabric
+
+    def _put(self, table: dict[str, R], key: ResourceKey, resource: R | None) -> None:
+        if table.get(key.name) == resource:
+            return
+        if resource is None:
+            del table[key.name]
+        else:
+            table[key.name] = resource
+        self._fabric = None
+        self.changed_everywhere = True
+
+    def _update_felix(self, key: ResourceKey, resource: FelixConfiguration | None) -> None:
+        if resource is not None:
+            self._notes.note(key, "object", faults(resource))
+        if resource is None:
+            self._felix.pop(key.name, None)
+        else:
+            self._felix[key.name] = resource
+        self.changed_everywhere = True
+
+    def _read_pools(self, key: ResourceKey) -> None:
+        pools: dict[Cidr, bool] = {}
+        for name in sorted(self._pools):
+            spec = self._pools[name].spec
+            try:
+                cidr = parse_cidr(spec.cidr)
+            except ValueError as error:
+                if name == key.name:
+                    self._notes.note(key, "object", f"spec.cidr: {error}. Until this is mended it is as if it did "
+                                     "not exist")
+                continue
+            pools[cidr] = pools.get(cidr, False) or spec.nat_outgoing
+        self._pool_lists = sorted_pools(pools), sorted_pools(cidr for cidr, masquerade in pools.items() if masquerade)
+
+    def _update_block(self, key: ResourceKey, block: Block | None) -> None:
+        name = key.name
+        new = None if block is None or block.deleted else _thin(block)
+        if new is not None:
+            try:
+                parse_cidr(new.cidr)
+            except ValueError as error:
+                self._notes.note(key, "object", f"cidr: {error}. Until this is mended it is as if it did not exist")
+                new = None
+        old = self._blocks.get(name)
+        if old == new:
+            return
+        if old is not None:
+            del self._blocks[name]
+            for host in _hosts(old):
+                self.changed_hosts.add(host)
+                del self._blocks_of[host][name]
+                if not self._blocks_of[host]:
+                    del self._blocks_of[host]
+        if new is not None:
+            self._blocks[name] = new
+            for host in _hosts(new):
+                self.changed_hosts.add(host)
+                self._blocks_of.setdefault(host, {})[name] = new
+
+
+def _thin(block: Block) -> Block:
+    """The block's owner, and what others hold in it. (A block of one address is announced by whoever holds it.)"""
+    single = len(block.allocations) == 1
+    kept: list[BlockAttribute] = []
+    allocations: list[int | None] = []
+    for index in block.allocations:
+        attribute = block.attributes[index] if index is not None and index < len(block.attributes) else None
+        node = (attribute.secondary or {}).get("node") if attribute and attribute.released_at is None else None
+        if not node or (node == block.host and not single):
+            allocations.append(None)
+            continue
+        holder = BlockAttribute(secondary={"node": node})
+        if holder not in kept:
+            kept.append(holder)
+        allocations.append(kept.index(holder))
+    return Block(cidr=block.cidr, affinity=block.affinity, allocations=tuple(allocations) if kept else (),
+                 attributes=tuple(kept))
+
+
+def _hosts(block: Block) -> set[str]:
+    borrowers = {(attribute.secondary or {})["node"] for attribute in block.attributes}
+    return borrowers | {block.host} if block.host else borrowers

@@ -1,0 +1,76 @@
+"""Profiles by name, whoever speaks for the name: a stored Profile, a Namespace (`kns.X`), muslin itself, or nobody.
+
+Nobody, or a Profile that cannot be read, means deny: an endpoint that names it asked for rules of last resort and there
+are none. Labels to hand down are then none either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from muslin.calc.illegible import Illegible
+from muslin.calc.policies import Compiled, denying_profile, profile_rules
+from muslin.model.labels import DEFAULT_ALLOW, namespace_of_profile, namespace_profile, namespace_profile_name
+from muslin.model.network import Namespace
+from muslin.model.policy import Profile
+
+_NO_LABELS: Mapping[str, str] = {}
+
+
+class Profiles:
+    def __init__(self) -> None:
+        self._stored: dict[str, Profile | Illegible] = {}
+        self._namespaces: dict[str, Namespace] = {}
+        self._rules: dict[str, Compiled] = {}
+        self._labels: dict[str, Mapping[str, str]] = {}
+        self._settle(DEFAULT_ALLOW.metadata.name)
+
+    def store(self, name: str, profile: Profile | Illegible | None) -> tuple[bool, bool, str | None]:
+        """(did its rules change, did its labels change, what is wrong with it)"""
+        if profile is None:
+            self._stored.pop(name, None)
+        else:
+            self._stored[name] = profile
+        return self._settle(name)
+
+    def store_namespace(self, name: str, namespace: Namespace | None) -> tuple[bool, bool, str | None]:
+        """As `store`, for the profile that the namespace stands for."""
+        if namespace is None:
+            self._namespaces.pop(name, None)
+        else:
+            self._namespaces[name] = namespace
+        return self._settle(namespace_profile_name(name))
+
+    def rules(self, name: str) -> Compiled:
+        return self._rules.get(name) or denying_profile(name, f"missing profile {name}")
+
+    def labels(self, name: str) -> Mapping[str, str]:
+        return self._labels.get(name, _NO_LABELS)
+
+    def _settle(self, name: str) -> tuple[bool, bool, str | None]:
+        rules, labels, fault = self._current(name)
+        changed = rules != self._rules.get(name), labels != self.labels(name), fault
+        if rules is None:
+            self._rules.pop(name, None)
+        else:
+            self._rules[name] = rules
+        if labels:
+            self._labels[name] = labels
+        else:
+            self._labels.pop(name, None)
+        return changed
+
+    def _current(self, name: str) -> tuple[Compiled | None, Mapping[str, str], str | None]:
+        stored = self._stored.get(name)
+        if isinstance(stored, Illegible):
+            reason = f"{stored.reason}. Until this is mended it denies"
+            return denying_profile(name, f"illegible profile {name}"), _NO_LABELS, reason
+        if stored is None:
+            namespace = self._namespaces.get(namespace_of_profile(name) or "")
+            stored = namespace_profile(namespace) if namespace is not None else None
+        if stored is None and name == DEFAULT_ALLOW.metadata.name:
+            stored = DEFAULT_ALLOW
+        if stored is None:
+            return None, _NO_LABELS, None
+        rules, fault = profile_rules(name, stored)
+        return rules, stored.spec.labels_to_apply, fault

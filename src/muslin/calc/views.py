@@ -1,0 +1,177 @@
+"""What one subscribed host has been told, and the difference to what it should know now.
+
+    endpoints of the host --name--> groups --name--> policies --use--> sets
+
+Each arrow is counted. When an endpoint changes, its groups are counted up and down; a group that appears counts its
+policies up, and so on. What appears is sent, what vanishes is withdrawn, and what both appears and vanishes between two
+flushes was never there. So a host holds exactly what its endpoints need, however it came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+from msgspec import UNSET
+
+from muslin.calc.policies import Compiled
+from muslin.calc.sets import ActiveSet, SetDefinition
+from muslin.calc.tally import Tally
+from muslin.intent import (
+    BgpSpeaker,
+    Delta,
+    Endpoint,
+    EndpointKey,
+    Group,
+    GroupId,
+    MemberChange,
+    PolicyId,
+    SetId,
+    Settings,
+)
+
+
+class Source(Protocol):
+    """Where a view reads the present state."""
+
+    def local_endpoint(self, host: str, key: EndpointKey) -> tuple[Endpoint, tuple[Group, Group]] | None: ...
+
+    def local_keys(self, host: str) -> AbstractSet[EndpointKey]: ...
+
+    def compiled(self, policy: PolicyId) -> Compiled: ...
+
+    def open_set(self, definition: SetDefinition, user: View) -> ActiveSet: ...
+
+    def active_set(self, set_id: SetId) -> ActiveSet: ...
+
+    def close_set(self, set_id: SetId, user: View) -> None: ...
+
+    def settings(self, host: str) -> Settings: ...
+
+    def speaker(self, host: str) -> BgpSpeaker | None: ...
+
+
+class View:
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.dirty: set[EndpointKey] = set()
+        self._endpoints: dict[EndpointKey, Endpoint] = {}
+        self._groups: dict[GroupId, Group] = {}
+        self._compiled: dict[PolicyId, Compiled] = {}
+        self._definitions: dict[SetId, SetDefinition] = {}
+        self._group_tally: Tally[GroupId] = Tally()
+        self._policy_tally: Tally[PolicyId] = Tally()
+        self._set_tally: Tally[SetId] = Tally()
+        self._given_early: set[SetId] = set()
+        self._settings: Settings | None = None
+        self._speaker: BgpSpeaker | None = None
+
+    def snapshot(self, source: Source) -> Delta:
+        """Everything, for a host that knows nothing yet. Once, on a new view."""
+        self.dirty = set(source.local_keys(self.host))
+        delta = self.flush(source, frozenset(), {}, everywhere=True)
+        delta.snapshot = True
+        if delta.bgp is UNSET:
+            delta.bgp = None
+        self._given_early = {set_id for set_id in delta.sets if source.active_set(set_id).touched}
+        return delta
+
+    def flush(
+        self, source: Source, policies: AbstractSet[PolicyId], members: Mapping[SetId, MemberChange],
+        *, everywhere: bool,
+    ) -> Delta:
+        """What changed. `policies`: those whose rules may differ; `members`: what joined or left sets in use;
+        `everywhere`: settings and BGP may differ."""
+        delta = Delta()
+        self._flush_endpoints(source, delta)
+        self._flush_groups(delta)
+        self._flush_policies(source, delta, policies)
+        self._flush_sets(source, delta, members)
+        if everywhere:
+            self._flush_host(source, delta)
+        return delta
+
+    def close(self, source: Source) -> None:
+        """The host is gone: let go of its sets."""
+        for set_id in list(self._set_tally):
+            source.close_set(set_id, self)
+
+    def uses(self, policy: PolicyId) -> bool:
+        return policy in self._policy_tally
+
+    def _flush_endpoints(self, source: Source, delta: Delta) -> None:
+        for key in sorted(self.dirty):
+            old = self._endpoints.get(key)
+            found = source.local_endpoint(self.host, key)
+            if found is None:
+                if old is not None:
+                    del self._endpoints[key]
+                    delta.endpoints[key] = None
+                    self._group_tally.drop((old.ingress, old.egress))
+                continue
+            new, groups = found
+            if new == old:
+                continue
+            self._endpoints[key] = delta.endpoints[key] = new
+            for group in groups:
+                self._groups.setdefault(group.id, group)
+            self._group_tally.add((new.ingress, new.egress))
+            if old is not None:
+                self._group_tally.drop((old.ingress, old.egress))
+        self.dirty.clear()
+
+    def _flush_groups(self, delta: Delta) -> None:
+        appeared, vanished = self._group_tally.settle()
+        for group_id in sorted(appeared):
+            group = delta.groups[group_id] = self._groups[group_id]
+            self._policy_tally.add(_policies(group))
+        for group_id in sorted(vanished):
+            delta.groups[group_id] = None
+            self._policy_tally.drop(_policies(self._groups.pop(group_id)))
+        for group_id in [group_id for group_id in self._groups if group_id not in self._group_tally]:
+            del self._groups[group_id]
+
+    def _flush_policies(self, source: Source, delta: Delta, changed: AbstractSet[PolicyId]) -> None:
+        appeared, vanished = self._policy_tally.settle()
+        for policy in sorted({*appeared, *(policy for policy in changed if policy in self._policy_tally)}):
+            new = source.compiled(policy)
+            old = self._compiled.get(policy)
+            if new == old:
+                continue
+            self._compiled[policy] = new
+            delta.policies[policy] = new.policy
+            for definition in new.sets:
+                self._definitions.setdefault(definition.id, definition)
+            self._set_tally.add(definition.id for definition in new.sets)
+            if old is not None:
+                self._set_tally.drop(definition.id for definition in old.sets)
+        for policy in sorted(vanished):
+            delta.policies[policy] = None
+            self._set_tally.drop(definition.id for definition in self._compiled.pop(policy).sets)
+
+    def _flush_sets(self, source: Source, delta: Delta, members: Mapping[SetId, MemberChange]) -> None:
+        appeared, vanished = self._set_tally.settle()
+        for set_id in sorted(appeared):
+            delta.sets[set_id] = source.open_set(self._definitions.pop(set_id), self).value()
+        for set_id in sorted(members):
+            if set_id in self._set_tally and set_id not in delta.sets:
+                early = set_id in self._given_early
+                delta.sets[set_id] = source.active_set(set_id).value() if early else members[set_id]
+        for set_id in sorted(vanished):
+            delta.sets[set_id] = None
+            source.close_set(set_id, self)
+        self._definitions.clear()
+        self._given_early.clear()
+
+    def _flush_host(self, source: Source, delta: Delta) -> None:
+        settings = source.settings(self.host)
+        if settings != self._settings:
+            self._settings = delta.settings = settings
+        speaker = source.speaker(self.host)
+        if speaker != self._speaker:
+            self._speaker = delta.bgp = speaker
+
+
+def _policies(group: Group) -> list[PolicyId]:
+    return [*(policy for stage in group.stages for policy in stage.policies), *group.profiles]

@@ -1,0 +1,157 @@
+"""Which pools a workload may take its address from, and in which order a host tries the blocks of a pool.
+
+The order of blocks is a walk through all of them that begins, and steps, as drawn from the host's name. Two hosts that
+claim at the same moment then rarely reach for the same block, one host always walks the same way, and nothing needs to
+be remembered. The walk is arithmetic: a /48 pool of IPv6 has 2^74 blocks and costs no more than a small one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import gcd
+
+from muslin.errors import Invalid
+from muslin.ipam import block as blocks
+from muslin.ipam.records import Exhausted
+from muslin.model import selector
+from muslin.model.network import IPPool
+from muslin.net import Cidr, bounds, contains, parse_cidr, version_of
+
+BLOCK_SIZES = {4: 26, 6: 122}
+USES = ("Workload", "Tunnel")
+"""What a pool is for that does not say."""
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """An IPPool, as far as addresses go. `block_size` is the prefix length of its blocks."""
+
+    name: str
+    cidr: Cidr
+    block_size: int
+
+    @property
+    def version(self) -> int:
+        return version_of(self.cidr)
+
+    def walk(self, host: str) -> Iterator[Cidr]:
+        """All blocks of the pool, each once, in the host's order."""
+        _, first, last = bounds(self.cidr)
+        size = 1 << ((32 if self.version == 4 else 128) - self.block_size)
+        count = (last - first + 1) // size
+        digest = hashlib.sha256(f"{host}\0{self.cidr}".encode()).digest()
+        start, step = int.from_bytes(digest[:16], "big") % count, int.from_bytes(digest[16:], "big") % count
+        while gcd(step, count) != 1:
+            step += 1
+        for turn in range(count):
+            ordinal = (start + turn * step) % count
+            yield Cidr(f"{blocks.address(self.cidr, ordinal * size)}/{self.block_size}")
+
+    def block_of(self, address: str) -> Cidr:
+        """The block that an address of the pool lies in."""
+        return parse_cidr(f"{address.partition('/')[0]}/{self.block_size}")
+
+
+def usable(pools: Sequence[IPPool], version: int, use: str = "Workload") -> tuple[tuple[IPPool, Pool], ...]:
+    """Enabled pools of a family that serve the use, in order of their names, whoever may take from them.
+
+    A pool in the store whose prefix cannot be read disables only itself.
+    """
+    found = []
+    for pool in sorted(pools, key=lambda each: each.metadata.name):
+        spec = pool.spec
+        if spec.disabled or pool.metadata.deletion_timestamp or use not in (spec.allowed_uses or USES):
+            continue
+        cidr = _canonical(spec.cidr)
+        if cidr and version_of(cidr) == version:
+            size = spec.block_size or BLOCK_SIZES[version]
+            found.append((pool, Pool(pool.metadata.name, cidr, max(size, int(cidr.rpartition("/")[2])))))
+    return tuple(found)
+
+
+def choose(
+    pools: Sequence[IPPool], version: int, *, wanted: Sequence[str] = (), host: str = "",
+    host_labels: Labels, namespace_labels: Labels, use: str = "Workload",
+) -> tuple[Pool, ...]:
+    """Pools to take addresses of a family from. Raises Exhausted when there are none, saying why.
+
+    Pools asked for by name or prefix are taken as asked, in that order, and selectors are not looked at: Calico
+    does so. Otherwise every pool whose nodeSelector and namespaceSelector agree, unless it is Manual.
+    """
+    enabled = usable(pools, version, use)
+    if wanted:
+        return _asked_for(enabled, wanted, version)
+    fit = tuple(
+        pool for resource, pool in enabled
+        if resource.spec.assignment_mode in (None, "", "Automatic")
+        and _selects(resource, resource.spec.node_selector, host_labels)
+        and _selects(resource, resource.spec.namespace_selector, namespace_labels)
+    )
+    if not fit:
+        raise Exhausted(_why_none(pools, enabled, version, host, use))
+    return fit
+
+
+def holding(pools: Sequence[IPPool], address: str, use: str = "Workload") -> Pool:
+    """The pool that one address belongs to. Raises Invalid."""
+    version = version_of(address)
+    enabled = usable(pools, version, use)
+    for _, pool in enabled:
+        if contains(pool.cidr, parse_cidr(address)):
+            return pool
+    there = ", ".join(f"{pool.name} {pool.cidr}" for _, pool in enabled) or f"none of IPv{version}"
+    raise Invalid(
+        f"address {address} is in no enabled pool (there are: {there}): take an address of a pool, "
+        "or make an IPPool that holds it"
+    )
+
+
+def _asked_for(enabled: Sequence[tuple[IPPool, Pool]], wanted: Sequence[str], version: int) -> tuple[Pool, ...]:
+    by_word: dict[str, Pool] = {word: pool for _, pool in enabled for word in (pool.name, pool.cidr)}
+    chosen = []
+    for word in wanted:
+        pool = by_word.get(word) or by_word.get(_canonical(word) or "")
+        if pool is None:
+            there = ", ".join(pool.name for _, pool in enabled) or "none"
+            raise Exhausted(f"pool {word!r} does not exist for IPv{version} or is disabled (enabled: {there}): "
+                            "name an enabled pool, or make it with an IPPool")
+        chosen.append(pool)
+    return tuple(chosen)
+
+
+def _canonical(text: str) -> Cidr | None:
+    try:
+        return parse_cidr(text)
+    except ValueError:
+        return None
+
+
+def _selects(pool: IPPool, text: str, labels: Labels) -> bool:
+    """A selector that does not parse selects nothing: its pool says so in its status."""
+    try:
+        return selector.parse(text).matches(labels)
+    except selector.SelectorError:
+        return False
+
+
+def _why_none(
+    pools: Sequence[IPPool], enabled: Sequence[tuple[IPPool, Pool]], version: int, host: str, use: str
+) -> str:
+    if not pools:
+        return f"there is no IPPool at all: make one, for instance with\n  {EXAMPLE[version]}"
+    if not enabled:
+        names = ", ".join(sorted(f"{p.metadata.name} ({p.spec.cidr})" for p in pools))
+        return f"no enabled IPPool gives IPv{version} addresses for {use} (there are: {names}): make or enable one"
+    names = ", ".join(pool.name for _, pool in enabled)
+    return (f"no IPPool selects host {host!r} for IPv{version} (enabled: {names}): change a pool's nodeSelector, "
+            "namespaceSelector or assignmentMode, or label the Node")
+
+
+EXAMPLE = {
+    4: "muslin create ippool workloads --cidr 10.65.0.0/16",
+    6: "muslin create ippool workloads-6 --cidr fd65::/48",
+}
+"""How to make a first pool."""

@@ -1,0 +1,58 @@
+"""The HTTP face of address assignment: POST /muslin/v1/addresses/assign and /release."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from muslin.errors import Invalid, MuslinError
+from muslin.ipam.records import Exhausted, Taken
+from muslin.server.addresses import Addresses, Unwanted, Wanted
+from muslin.server.refusals import Refusal, bad_request, refusal_of
+from muslin.store import Store
+
+Body = TypeVar("Body", Wanted, Unwanted)
+
+
+def register(app: web.Application, store: Store) -> Addresses:
+    """Adds the routes. The service is handed back for whoever releases the addresses of things that are gone."""
+    addresses = Addresses(store)
+
+    async def assign(request: web.Request) -> web.Response:
+        wanted = await _read(request, Wanted)
+        try:
+            return web.json_response({"addresses": await addresses.assign(wanted)})
+        except MuslinError as error:
+            raise _refusal(error) from error
+
+    async def release(request: web.Request) -> web.Response:
+        unwanted = await _read(request, Unwanted)
+        try:
+            return web.json_response({"released": await addresses.release(unwanted)})
+        except MuslinError as error:
+            raise _refusal(error) from error
+
+    app.router.add_post("/muslin/v1/addresses/assign", assign)
+    app.router.add_post("/muslin/v1/addresses/release", release)
+    return addresses
+
+
+async def _read(request: web.Request, shape: type[Body]) -> Body:
+    try:
+        return msgspec.json.decode(await request.read(), type=shape)
+    except msgspec.MsgspecError as error:
+        raise bad_request(f"the body is not a request for addresses: {error}") from None
+
+
+def _refusal(error: MuslinError) -> Refusal:
+    match error:
+        case Taken():
+            return Refusal(409, "AlreadyExists", str(error))
+        case Exhausted():
+            return Refusal(507, "InsufficientStorage", str(error))
+        case Invalid():
+            return bad_request(str(error))
+        case _:
+            return refusal_of(error)

@@ -1,0 +1,101 @@
+"""Compare-and-swap for address assignment: ask `ipam` for the next write, try it, and look again when it lost."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from muslin.errors import Conflict, Transient
+from muslin.ipam import affinity, handle, release
+from muslin.ipam.assign import Take
+from muslin.ipam.records import Write
+from muslin.ipam.release import Condition
+from muslin.net import Cidr
+from muslin.server.address_records import Records
+
+ATTEMPTS = 100
+"""Lost races before a request gives up, as in Calico."""
+
+
+class Tries:
+    """Each method reads fresh, writes, and starts again as long as it loses; after too many, raises Transient."""
+
+    def __init__(self, records: Records, clock: Callable[[], int]) -> None:
+        self._records = records
+        self._clock = clock
+
+    async def claim(self, host: str, cidr: Cidr) -> None:
+        """The host owns the block afterwards, unless somebody else was quicker."""
+
+        async def step() -> Write | None:
+            found = await self._records.affinity(host, cidr)
+            return affinity.claim(host, cidr, found, await self._records.block(cidr), self._clock())
+
+        await self._walk(step, f"block {cidr}")
+
+    async def give_up(self, host: str, cidr: Cidr, *, force: bool) -> None:
+        """The host does not own the block afterwards, unless (without `force`) it has come into use."""
+
+        async def step() -> Write | None:
+            found = await self._records.affinity(host, cidr)
+            return affinity.give_up(host, cidr, found, await self._records.block(cidr), force=force)
+
+        await self._walk(step, f"block {cidr}")
+
+    async def take(self, name: str, step: Take) -> bool:
+        """False when the block was changed by somebody else; the handle is then as it was."""
+        await self._count(name, step.cidr, len(step.addresses))
+        try:
+            await self._records.write(step.write)
+        except Conflict:
+            await self._count(name, step.cidr, -len(step.addresses))
+            return False
+        return True
+
+    async def release(self, cidr: Cidr, name: str, conditions: Sequence[Condition]) -> tuple[str, ...]:
+        """What a handle holds in one block or, without a handle, the addresses named. Raises Taken."""
+        for _ in range(ATTEMPTS):
+            held = await self._records.block(cidr)
+            if held is None:
+                return ()
+            now, cooldown = self._clock(), (await self._records.config()).ip_cooldown_seconds
+            if name:
+                step = release.by_handle(held, name, now, cooldown)
+            else:
+                step = release.by_address(held, conditions, now, cooldown)
+            if step is None:
+                return ()
+            try:
+                await self._records.write(step.write)
+            except Conflict:
+                continue
+            for counted, number in step.counts:
+                await self._count(counted, cidr, -number)
+            return step.addresses
+        raise crowded(f"block {cidr}")
+
+    async def _count(self, name: str, cidr: Cidr, difference: int) -> None:
+        await self._walk(partial(self._counted, name, cidr, difference), f"handle {name}", once=True)
+
+    async def _counted(self, name: str, cidr: Cidr, difference: int) -> Write | None:
+        return handle.count(name, await self._records.handle(name), cidr, difference)
+
+    async def _walk(
+        self, next_write: Callable[[], Awaitable[Write | None]], what: str, *, once: bool = False
+    ) -> None:
+        """Ask for the next write and try it until there is none; with `once`, until one has been won."""
+        for _ in range(ATTEMPTS):
+            write = await next_write()
+            if write is None:
+                return
+            try:
+                await self._records.write(write)
+            except Conflict:
+                continue
+            if once:
+                return
+        raise crowded(what)
+
+
+def crowded(what: str) -> Transient:
+    return Transient(f"{what}: lost {ATTEMPTS} races against other writers, try again in a moment")

@@ -1,0 +1,310 @@
+"""The thin view of one host, in its agent: what the server said, made whole, with routes and neighbours added.
+
+The server sends complete deltas, but the kernel must stay safe whatever arrives. So nothing leaves here that names
+something that is not there. What is missing is replaced so that it denies, and the stand-in says what it stands for:
+
+    an endpoint's group is missing        a group that denies
+    a group's policy is missing           a policy that denies
+    a set is missing that a rule needs    an empty set: the rule matches nothing
+    a set is missing that a rule forbids  the whole policy denies: an empty set would match everything
+
+    given      what the server said            --flush-->  intent     what renderers and drivers do
+               sets  <- policies <- groups <- endpoints    (the arrows are looked up backwards in `References`)
+
+The flush compares with what was handed out before, so a snapshot after a lost connection costs only what differs. The
+routes are one to each address of a workload, through its interface; its MAC, where it is known, is a permanent
+neighbour. Blackholes for the host's own address blocks are BIRD's, which announces them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+from typing import TypeVar
+
+from msgspec import UNSET
+
+from muslin.calc.identity import resource_key
+from muslin.calc.policies import denying
+from muslin.calc.references import References
+from muslin.intent import (
+    AddressSet,
+    Delta,
+    Direction,
+    Endpoint,
+    EndpointKey,
+    Group,
+    GroupId,
+    HostIntent,
+    MemberChange,
+    Neighbour,
+    Policy,
+    PolicyId,
+    PortSet,
+    Route,
+    RouteKind,
+    Rule,
+    SetId,
+    Settings,
+)
+from muslin.net import Cidr, version_of
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+AnySet = AddressSet | PortSet
+_BOTH = frozenset(Direction)
+
+
+class Graph:
+    """One host. `update` with what came, `flush` for what to do; `intent` is the whole of what was flushed."""
+
+    def __init__(self) -> None:
+        self._given = HostIntent()
+        self._done = HostIntent()
+        self._set_users: References[SetId, PolicyId] = References()
+        self._policy_users: References[PolicyId, GroupId] = References()
+        self._group_users: References[GroupId, EndpointKey] = References()
+        self._holders: References[Cidr, EndpointKey] = References()
+        self._dirty_sets: set[SetId] = set()
+        self._dirty_policies: set[PolicyId] = set()
+        self._dirty_groups: set[GroupId] = set()
+        self._dirty_endpoints: set[EndpointKey] = set()
+        self._dirty_addresses: set[Cidr] = set()
+
+    @property
+    def intent(self) -> HostIntent:
+        """What all flushes so far add up to."""
+        return self._done
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    def update(self, delta: Delta) -> None:
+        """Take in what the server says. A snapshot replaces everything that was said before."""
+        given = self._given
+        given.revision = delta.revision
+        if delta.snapshot:
+            self._forget_others(delta)
+        for set_id, members in delta.sets.items():
+            self._take_set(set_id, members)
+        for policy_id, policy in delta.policies.items():
+            self._take_policy(policy_id, policy)
+        for group_id, group in delta.groups.items():
+            self._take_group(group_id, group)
+        for key, endpoint in delta.endpoints.items():
+            self._take_endpoint(key, endpoint)
+        for key, interface in delta.host_interfaces.items():
+            _put(given.host_interfaces, key, interface)
+        if delta.settings is not UNSET:
+            self._take_settings(delta.settings)
+        if delta.bgp is not UNSET:
+            given.bgp = delta.bgp
+
+    def _forget_others(self, delta: Delta) -> None:
+        given = self._given
+        for key in given.endpoints.keys() - delta.endpoints.keys():
+            self._take_endpoint(key, None)
+        for group_id in given.groups.keys() - delta.groups.keys():
+            self._take_group(group_id, None)
+        for policy_id in given.policies.keys() - delta.policies.keys():
+            self._take_policy(policy_id, None)
+        for set_id in given.sets.keys() - delta.sets.keys():
+            self._take_set(set_id, None)
+        for key in given.host_interfaces.keys() - delta.host_interfaces.keys():
+            del given.host_interfaces[key]
+        self._take_settings(Settings())
+        given.bgp = None
+
+    def _take_settings(self, settings: Settings) -> None:
+        if settings.ipv6 != self._given.settings.ipv6:
+            for endpoint in self._given.endpoints.values():
+                self._dirty_addresses.update(endpoint.addresses)
+        self._given.settings = settings
+
+    def _take_set(self, set_id: SetId, members: AnySet | MemberChange | None) -> None:
+        old = self._given.sets.get(set_id)
+        if isinstance(members, MemberChange):
+            if old is None:
+                return  # a change of a set that was never given: it stays missing, and what is missing denies
+            members = _changed(old, members)
+        if (old is None) != (members is None):
+            self._dirty_policies |= self._set_users.users(set_id)
+        _put(self._given.sets, set_id, members)
+        self._dirty_sets.add(set_id)
+
+    def _take_policy(self, policy_id: PolicyId, policy: Policy | None) -> None:
+        old, new = set(_sets(self._given.policies.get(policy_id))), set(_sets(policy))
+        self._set_users.replace(policy_id, old, new)
+        self._dirty_sets |= old | new
+        _put(self._given.policies, policy_id, policy)
+        self._dirty_policies.add(policy_id)
+
+    def _take_group(self, group_id: GroupId, group: Group | None) -> None:
+        old, new = set(_policies(self._given.groups.get(group_id))), set(_policies(group))
+        self._policy_users.replace(group_id, old, new)
+        self._dirty_policies |= old | new
+        _put(self._given.groups, group_id, group)
+        self._dirty_groups.add(group_id)
+
+    def _take_endpoint(self, key: EndpointKey, endpoint: Endpoint | None) -> None:
+        was = self._given.endpoints.get(key)
+        old, new = set(_groups(was)), set(_groups(endpoint))
+        self._group_users.replace(key, old, new)
+        self._dirty_groups |= old | new
+        before, after = (set(e.addresses) if e is not None else set() for e in (was, endpoint))
+        self._holders.replace(key, before, after)
+        self._dirty_addresses |= before | after
+        _put(self._given.endpoints, key, endpoint)
+        self._dirty_endpoints.add(key)
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    def flush(self) -> Delta:
+        """What to do that was not said before."""
+        given, done = self._given, self._done
+        delta = Delta(revision=given.revision)
+        for set_id in sorted(self._dirty_sets):
+            self._flush_set(set_id, delta)
+        for policy_id in sorted(self._dirty_policies):
+            _settle(done.policies, delta.policies, policy_id, self._policy(policy_id))
+        for group_id in sorted(self._dirty_groups):
+            _settle(done.groups, delta.groups, group_id, self._group(group_id))
+        for key in sorted(self._dirty_endpoints):
+            _settle(done.endpoints, delta.endpoints, key, given.endpoints.get(key))
+        for key in sorted(given.host_interfaces.keys() | done.host_interfaces.keys()):
+            _settle(done.host_interfaces, delta.host_interfaces, key, given.host_interfaces.get(key))
+        for address in sorted(self._dirty_addresses):
+            self._flush_address(address, delta)
+        if given.settings != done.settings:
+            done.settings = delta.settings = given.settings
+        if given.bgp != done.bgp:
+            done.bgp = delta.bgp = given.bgp
+        done.revision = given.revision
+        for dirty in (self._dirty_sets, self._dirty_policies, self._dirty_groups, self._dirty_endpoints,
+                      self._dirty_addresses):
+            dirty.clear()
+        return delta
+
+    def _flush_set(self, set_id: SetId, delta: Delta) -> None:
+        old, new = self._done.sets.get(set_id), self._set(set_id)
+        if old == new:
+            return
+        _put(self._done.sets, set_id, new)
+        delta.sets[set_id] = _difference(old, new) if old is not None and new is not None else new
+
+    def _flush_address(self, address: Cidr, delta: Delta) -> None:
+        """Its route and neighbours: those of the endpoint with the smallest key that has it."""
+        holders = self._holders.users(address)
+        route, neighbour = None, None
+        if holders and (self._given.settings.ipv6 or version_of(address) == 4):
+            endpoint = self._given.endpoints[min(holders)]
+            route = Route(destination=address, kind=RouteKind.DEVICE, interface=endpoint.interface)
+            if endpoint.mac:
+                neighbour = Neighbour(
+                    address=address.partition("/")[0], interface=endpoint.interface, mac=endpoint.mac)
+        old = self._done.routes.get(address)
+        _settle(self._done.routes, delta.routes, address, route)
+        keys = {_neighbour_key(found) for found in (old, route) if found is not None}
+        for key in sorted(keys):
+            wanted = neighbour if route is not None and key == _neighbour_key(route) else None
+            _settle(self._done.neighbours, delta.neighbours, key, wanted)
+
+    def _set(self, set_id: SetId) -> AnySet | None:
+        """The set, or an empty one if a policy needs it."""
+        found = self._given.sets.get(set_id)
+        if found is not None:
+            return found
+        for policy_id in sorted(self._set_users.users(set_id)):
+            for rule in _rules(self._given.policies[policy_id]):
+                for match in (rule.source, rule.destination):
+                    if set_id in match.sets:
+                        return AddressSet(id=set_id)
+                    if set_id in match.named_ports:
+                        return PortSet(id=set_id)
+        return None
+
+    def _policy(self, policy_id: PolicyId) -> Policy | None:
+        """The policy, or one that denies in its place."""
+        found = self._given.policies.get(policy_id)
+        if found is None:
+            if not self._policy_users.users(policy_id):
+                return None
+            key = resource_key(policy_id)
+            return denying(key, "", _BOTH, f"missing {key.kind[0].lower()}{key.kind[1:]} {key.name}")
+        for set_id in _forbidden(found):
+            if set_id not in self._given.sets:
+                return denying(resource_key(policy_id), _tier(found), _BOTH, f"missing set {set_id}")
+        return found
+
+    def _group(self, group_id: GroupId) -> Group | None:
+        """The group, or one that denies in its place."""
+        found = self._given.groups.get(group_id)
+        users = self._group_users.users(group_id)
+        if found is not None or not users:
+            return found
+        inwards = any(self._given.endpoints[key].ingress == group_id for key in users)
+        return Group(id=group_id, direction=Direction.INGRESS if inwards else Direction.EGRESS)
+
+
+def _put(table: dict[K, V], key: K, value: V | None) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+def _settle(done: dict[K, V], changes: dict[K, V | None], key: K, value: V | None) -> None:
+    if done.get(key) != value:
+        _put(done, key, value)
+        changes[key] = value
+
+
+def _changed(old: AnySet, change: MemberChange) -> AnySet:
+    if isinstance(old, AddressSet):
+        return AddressSet(id=old.id, members=(old.members - change.removed) | change.added)
+    return PortSet(id=old.id, members=(old.members - change.ports_removed) | change.ports_added)
+
+
+def _difference(old: AnySet, new: AnySet) -> AnySet | MemberChange:
+    match old, new:
+        case AddressSet(), AddressSet():
+            return MemberChange(added=new.members - old.members, removed=old.members - new.members)
+        case PortSet(), PortSet():
+            return MemberChange(ports_added=new.members - old.members, ports_removed=old.members - new.members)
+        case _:
+            return new
+
+
+def _rules(policy: Policy | None) -> tuple[Rule, ...]:
+    return policy.ingress + policy.egress if policy is not None else ()
+
+
+def _sets(policy: Policy | None) -> Iterator[SetId]:
+    for rule in _rules(policy):
+        for match in (rule.source, rule.destination):
+            yield from match.sets
+            yield from match.named_ports
+    yield from _forbidden(policy)
+
+
+def _forbidden(policy: Policy | None) -> Iterator[SetId]:
+    for rule in _rules(policy):
+        for match in (rule.source, rule.destination):
+            yield from match.not_sets
+            yield from match.not_named_ports
+
+
+def _tier(policy: Policy) -> str:
+    return next((rule.origin.tier for rule in _rules(policy)), "")
+
+
+def _policies(group: Group | None) -> Iterable[PolicyId]:
+    if group is None:
+        return ()
+    return [*(policy for stage in group.stages for policy in stage.policies), *group.profiles]
+
+
+def _groups(endpoint: Endpoint | None) -> Iterable[GroupId]:
+    return () if endpoint is None else (endpoint.ingress, endpoint.egress)
+
+
+def _neighbour_key(route: Route) -> str:
+    return f"{route.destination.partition('/')[0]}%{route.interface}"

@@ -41,8 +41,20 @@ from muslin.render import nft
 SIZES = tuple((endpoints, policies) for endpoints in (10, 100, 1000) for policies in (10, 100))
 RULES, MEMBERS, PACKETS, ROUNDS, CONNECTS = 5, 100, 100_000, 3, 400
 COLUMNS = ("layout", "established ns", "ratio", "new ns", "ratio", "connect us", "ratio")
-SINK = 'table netdev bench {\nchain sink {\ntype filter hook ingress device "eth0" priority 0\nudp dport 7001 drop\n}\n}\n'
-CONNTRACK = "table ip bench {\nchain forward {\ntype filter hook forward priority 0\nct state established counter accept\n}\n}\n"
+SINK = """table netdev bench {
+    chain sink {
+        type filter hook ingress device "eth0" priority 0
+        udp dport 7001 counter drop
+    }
+}
+"""
+CONNTRACK = """table ip bench {
+    chain forward {
+        type filter hook forward priority 0
+        ct state established counter accept
+    }
+}
+"""
 
 
 def _rule(policy: int, index: int, last: bool) -> Rule:
@@ -85,7 +97,8 @@ def intent(endpoints: int, policies: int) -> HostIntent:
     origin = Origin(kind="Profile", name="allow", direction=Direction.EGRESS, rule=0)
     made.policies[allow] = Policy(id=allow, egress=(Rule(action=Action.ALLOW, origin=origin),))
     into, out = GroupId("aaaaaaaaaaaaaaaa"), GroupId("bbbbbbbbbbbbbbbb")
-    made.groups[into] = Group(id=into, direction=Direction.INGRESS, stages=(TierStage(tier="default", policies=tuple(names)),))
+    stages = (TierStage(tier="default", policies=tuple(names)),)
+    made.groups[into] = Group(id=into, direction=Direction.INGRESS, stages=stages)
     made.groups[out] = Group(id=out, direction=Direction.EGRESS, profiles=(allow,))
     for number in range(endpoints):
         side = {0: "a", 1: "b"}.get(number)
@@ -131,12 +144,6 @@ def _connects() -> float:
         taken.append((time.perf_counter_ns() - before) / 1000)
         connection.close()
     return statistics.median(taken)
-
-
-def _establish(spaces: rig.Rig, program_a: int, program_b: int, frames: tuple[bytes, bytes], indexes: tuple[int, int]) -> None:
-    """One packet each way: from now on conntrack calls the flow established."""
-    inject.inject(program_a, frames[0], indexes[0], 1)
-    inject.inject(program_b, frames[1], indexes[1], 1)
 
 
 class _Source:
@@ -185,12 +192,20 @@ def _forked(namespace: str, work: str) -> str:
     return answer
 
 
+def _arrived(spaces: rig.Rig) -> int:
+    listed = rig.run("ip", "netns", "exec", spaces.b, "nft", "list", "table", "netdev", "bench")
+    return int(listed.split("counter packets ")[1].split()[0])
+
+
 def _round(spaces: rig.Rig, layouts: dict[str, str], taken: dict[str, list[tuple[float, float, float]]]) -> None:
     for name, text in layouts.items():
         rig.load(spaces.host, text)
+        rig.load(spaces.b, SINK)
         run = ["ip", "netns", "exec", spaces.host, "conntrack", "-F"]
         subprocess.run(run, capture_output=True, check=False)
         established, new = (float(part) for part in _forked(spaces.host, "packets").strip("()").split(","))
+        if (arrived := _arrived(spaces)) < 2 * PACKETS:
+            raise SystemExit(f"{name}: only {arrived} of {2 * PACKETS} packets arrived, the figures would be void")
         taken[name].append((established, new, float(_forked(spaces.a, "connect"))))
 
 
@@ -199,7 +214,6 @@ def main() -> list[tuple[object, ...]]:
     layouts |= {f"muslin {e} endpoints x {p} policies": ruleset(e, p) for e, p in SIZES}
     taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in layouts}
     with rig.rig() as spaces:
-        rig.load(spaces.b, SINK)
         server = _serve(spaces.b)
         try:
             for _ in range(ROUNDS):
@@ -211,5 +225,5 @@ def main() -> list[tuple[object, ...]]:
     base = medians["plain routing"]
     rows = [(name, *(cell for figure, plain in zip(figures, base, strict=True) for cell in (figure, figure / plain)))
             for name, figures in medians.items()]
-    table.show("Cost of a packet (ns of CPU), and of a TCP connect; ratio to plain routing in the same run", COLUMNS, rows)
+    table.show("Cost of a packet (ns of CPU) and of a TCP connect; ratio to plain routing in this run", COLUMNS, rows)
     return rows

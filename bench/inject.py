@@ -67,7 +67,7 @@ def load_program(frame: bytes) -> int:
     code = ctypes.create_string_buffer(program, len(program))
     licence = ctypes.create_string_buffer(b"Apache-2.0")
     attributes = struct.pack(
-        "<IIQQIIQII", _BPF_PROG_TYPE_XDP, len(program) // 8, ctypes.addressof(code), ctypes.addressof(licence), 0, 0, 0, 0, 0
+        "<IIQQ", _BPF_PROG_TYPE_XDP, len(program) // 8, ctypes.addressof(code), ctypes.addressof(licence)
     )
     return _bpf(_BPF_PROG_LOAD, attributes.ljust(128, b"\0"))
 

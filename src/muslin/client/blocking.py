@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 from muslin.client.address import Address, Identity, parse
 from muslin.client.refusal import ApiError, Unreachable
+from muslin.errors import Invalid
 
 JSON = "application/json"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -78,8 +79,7 @@ class Client:
     ) -> dict[str, Any]:
         """One request and its JSON answer. Raises ApiError, Unreachable."""
         response = self._send(method, path, body, query, accept, content_type)
-        data = response.read()
-        answer = _decode(data, response.status)
+        answer = _decode(self._read(response), response.status)
         if response.status >= 400:
             raise ApiError(answer, response.status)
         return answer
@@ -88,12 +88,15 @@ class Client:
         """A stream of JSON lines (a watch), for as long as the server sends. Empty lines are keep-alives."""
         response = self._send("GET", path, None, query, accept, JSON)
         if response.status >= 400:
-            raise ApiError(_decode(response.read(), response.status), response.status)
+            raise ApiError(_decode(self._read(response), response.status), response.status)
         if self._connection is not None and self._connection.sock is not None:
             self._connection.sock.settimeout(None)
-        while line := response.readline():
-            if line.strip():
-                yield json.loads(line)
+        try:
+            while line := response.readline():
+                if line.strip():
+                    yield json.loads(line)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Unreachable(str(self.address), f"it went away: {error}", self._mend) from None
 
     def _send(
         self, method: str, path: str, body: object, query: dict[str, str] | None, accept: str, content_type: str
@@ -116,10 +119,17 @@ class Client:
             except TimeoutError:
                 self.close()
                 raise Unreachable(str(self.address), f"no answer in {self._timeout:g} s", self._mend) from None
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 self.close()
-                raise Unreachable(str(self.address), error.strerror or str(error), self._mend) from None
+                raise Unreachable(str(self.address), _why(error), self._mend) from None
         raise Unreachable(str(self.address), "connection lost", self._mend)
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        try:
+            return response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise Unreachable(str(self.address), f"it went away mid-answer: {error}", self._mend) from None
 
     def _connected(self, *, fresh: bool) -> http.client.HTTPConnection:
         if fresh:
@@ -141,10 +151,23 @@ def _connection(address: Address, identity: Identity | None, timeout: float) -> 
         return http.client.HTTPConnection(address.host, address.port, timeout=timeout)
     import ssl  # 20 ms: only where TLS is spoken
 
-    context = ssl.create_default_context(cafile=identity.authority if identity and identity.authority else None)
-    if identity and identity.certificate:
-        context.load_cert_chain(identity.certificate, identity.key or None)
+    who = identity or Identity()
+    try:
+        context = ssl.create_default_context(cafile=who.authority or None)
+        if who.certificate:
+            context.load_cert_chain(who.certificate, who.key or None)
+    except OSError as error:  # ssl.SSLError among them
+        files = ", ".join(filter(None, who))
+        raise Invalid(f"certificates {files}: {error}: name PEM files that exist and belong together") from None
     return http.client.HTTPSConnection(address.host, address.port, timeout=timeout, context=context)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such socket"
+    if isinstance(error, PermissionError):
+        return "its socket is for root only: use sudo"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _decode(data: bytes, status: int) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     file: str = ""
     line: int = 0
     column: int = 0
+    offset: int = 0
+    """Where in the value, in letters: a selector knows which of its letters is wrong."""
 
     @property
     def field(self) -> str:

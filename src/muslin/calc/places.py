@@ -59,8 +59,12 @@ class Places:
     def add(self, member: Member) -> None:
         """Enter a member that holds nothing yet."""
         involved = self._enter(member)
-        if not involved and not any(address in self._holders or address in self._waiting for address in member.claims):
-            self._hold(member, member.claims)
+        holders = self._holders
+        if not involved and not any(address in holders or address in self._waiting for address in member.claims):
+            self._before(member, member.claims)
+            for address in member.claims:
+                holders[address] = member
+            member.held = member.claims
             return
         for address in member.claims:
             self._waiting.setdefault(address, set()).add(member)

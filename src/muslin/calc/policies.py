@@ -110,7 +110,7 @@ def policy_state(
     if fault:
         faults.append(fault)
     try:
-        done = _compiled(key, head, spec.ingress, spec.egress)
+        done = _compiled(key, head, scope, spec.ingress, spec.egress)
     except Invalid as error:
         faults.append(str(error))
     if faults:
@@ -123,7 +123,7 @@ def profile_rules(name: str, profile: Profile) -> tuple[Compiled, str | None]:
     key = ResourceKey("Profile", "", name)
     head = Head(tier="", order=math.inf, directions=frozenset(Direction))
     try:
-        return _compiled(key, head, profile.spec.ingress, profile.spec.egress), None
+        return _compiled(key, head, ALL, profile.spec.ingress, profile.spec.egress), None
     except Invalid as error:
         return denying_profile(name, str(error)), _report([str(error)])
 
@@ -153,13 +153,13 @@ def _report(faults: list[str]) -> str:
 
 
 def _compiled(
-    key: ResourceKey, head: Head, ingress: tuple[RuleWords, ...], egress: tuple[RuleWords, ...]
+    key: ResourceKey, head: Head, scope: Selector, ingress: tuple[RuleWords, ...], egress: tuple[RuleWords, ...]
 ) -> Compiled:
     origin = Origin(kind=key.kind, name=key.name, namespace=key.namespace, tier=head.tier)
     inwards, outwards, sets = compiled(
         ingress if Direction.INGRESS in head.directions else (),
         egress if Direction.EGRESS in head.directions else (),
-        key.namespace, origin,
+        key.namespace, scope, origin,
     )
     return Compiled(Policy(id=policy_id(key), ingress=inwards, egress=outwards), sets)
 

@@ -12,7 +12,9 @@ excluding some. Calico folds them into ONE selector, and so ONE set, per side:
                         is no member of its set, so addresses that nobody knows match too
 
 Port names become sets of (address, protocol, port). They are limited to the side's own selector, and if every port is a
-name they stand for the selector as well.
+name they stand for the selector as well. Where a side has no selector, but is the policy's own endpoint (destination of
+ingress, source of egress), the set is limited to the endpoints that the policy selects: it decides the same, and does
+not hold the whole cluster.
 
 A rule that cannot be read, or that asks for what muslin cannot enforce (HTTP, services), must not be left out: the
 rules after it would open what it closes. So the whole policy denies, and says why.
@@ -32,7 +34,6 @@ from muslin.model.labels import NAMESPACE, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREF
 from muslin.model.selector import ALL, Selector, both, parse
 from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, parse_cidr, protocol_number
 
-_TCP = 6
 _ACTIONS = {action.value: action for action in Action}
 _LONGEST_LOG_PREFIX = 127
 _QUOTED = re.compile(r"""("[^"]*"|'[^']*')""")
@@ -41,8 +42,9 @@ _QUOTED = re.compile(r"""("[^"]*"|'[^']*')""")
 class Compiler:
     """Compiles the rules of one policy, and gathers the sets that they use."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, scope: Selector) -> None:
         self._namespace = namespace
+        self._scope = scope
         self.sets: dict[SetId, SetDefinition] = {}
 
     def rule(self, rule: policy.Rule, origin: Origin) -> Rule:
@@ -63,20 +65,21 @@ class Compiler:
             not_protocol=_protocol("notProtocol", rule.not_protocol),
             icmp=_icmp("icmp", rule.icmp),
             not_icmp=_icmp("notICMP", rule.not_icmp),
-            source=self._side("source", rule.source, protocol),
-            destination=self._side("destination", rule.destination, protocol),
+            source=self._side("source", rule.source, protocol, own=origin.direction is Direction.EGRESS),
+            destination=self._side("destination", rule.destination, protocol,
+                                   own=origin.direction is Direction.INGRESS),
             log_prefix=_log_prefix(origin) if action is Action.LOG else "",
         )
 
-    def _side(self, name: str, side: policy.EntityRule, protocol: int | None) -> Match:
+    def _side(self, name: str, side: policy.EntityRule, protocol: int | None, *, own: bool) -> Match:
         if side == _ANYTHING:
             return _MATCH_ANYTHING
         try:
-            return self._match(side, protocol)
+            return self._match(side, protocol, own)
         except ValueError as error:
             raise Invalid(f"{name}.{error}") from None
 
-    def _match(self, side: policy.EntityRule, protocol: int | None) -> Match:
+    def _match(self, side: policy.EntityRule, protocol: int | None, own: bool) -> Match:
         if side.services is not None:
             raise Invalid("services: muslin knows no services yet; write a selector or nets")
         if (side.ports or side.not_ports) and protocol not in PROTOCOLS_WITH_PORTS:
@@ -84,7 +87,8 @@ class Compiler:
         chosen, excluded = _selectors(side, self._namespace)
         ports, names = _ports("ports", side.ports)
         not_ports, not_names = _ports("notPorts", side.not_ports)
-        named = protocol or _TCP
+        named = protocol or 0
+        holders = chosen or (self._scope if own else ALL)
         # Names alone already mean the chosen endpoints. Numbers do not, so that the selector is asked beside them.
         asked = chosen is not None and (bool(ports) or not names)
         return Match(
@@ -93,9 +97,9 @@ class Compiler:
             sets=self._use(address_set(chosen)) if asked and chosen is not None else (),
             not_sets=self._use(address_set(excluded)) if excluded is not None else (),
             ports=ports,
-            named_ports=self._use(*(port_set(chosen or ALL, port, named) for port in names)),
+            named_ports=self._use(*(port_set(holders, port, named) for port in names)),
             not_ports=not_ports,
-            not_named_ports=self._use(*(port_set(chosen or ALL, port, named) for port in not_names)),
+            not_named_ports=self._use(*(port_set(holders, port, named) for port in not_names)),
         )
 
     def _use(self, *definitions: SetDefinition) -> tuple[SetId, ...]:
@@ -109,10 +113,10 @@ _MATCH_ANYTHING = Match()
 
 
 def compiled(
-    ingress: Iterable[policy.Rule], egress: Iterable[policy.Rule], namespace: str, origin: Origin
+    ingress: Iterable[policy.Rule], egress: Iterable[policy.Rule], namespace: str, scope: Selector, origin: Origin
 ) -> tuple[tuple[Rule, ...], tuple[Rule, ...], tuple[SetDefinition, ...]]:
     """(ingress rules, egress rules, sets they use). Raises Invalid that names every rule that cannot be used."""
-    compiler = Compiler(namespace)
+    compiler = Compiler(namespace, scope)
     faults: list[str] = []
 
     def rules(direction: Direction, given: Iterable[policy.Rule]) -> tuple[Rule, ...]:

@@ -1,0 +1,42 @@
+"""What an operator of this data centre would write: a Node for each host, and a BGPPeer for each rack's router.
+
+The node-to-node mesh is off: between racks the fabric carries the routes, inside a rack its router reflects them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from muslin.lab.topology import Topology
+
+API = "projectcalico.org/v3"
+
+
+def nodes(topology: Topology) -> list[dict[str, Any]]:
+    return [
+        {
+            "apiVersion": API, "kind": "Node", "metadata": {"name": host.name, "labels": {"rack": host.rack}},
+            "spec": {"bgp": {
+                "asNumber": host.local_as, "ipv4Address": host.addresses[0], "ipv6Address": host.addresses[1],
+            }},
+        }
+        for host in topology.hosts
+    ]
+
+
+def bgp(topology: Topology) -> list[dict[str, Any]]:
+    peers = [
+        {
+            "apiVersion": API, "kind": "BGPPeer", "metadata": {"name": f"{router.name}-v{version}"},
+            "spec": {
+                "nodeSelector": f"rack == '{router.rack}'", "peerIP": address.partition("/")[0],
+                "asNumber": router.local_as,
+            },
+        }
+        for router in topology.routers if router.rack for version, address in zip((4, 6), router.addresses, strict=True)
+    ]
+    mesh = {
+        "apiVersion": API, "kind": "BGPConfiguration", "metadata": {"name": "default"},
+        "spec": {"nodeToNodeMeshEnabled": False},
+    }
+    return [mesh, *peers]

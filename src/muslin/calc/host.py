@@ -26,6 +26,7 @@ from msgspec import UNSET
 from muslin.calc.identity import resource_key
 from muslin.calc.policies import denying
 from muslin.calc.references import References
+from muslin.calc.working import AnySet, WorkingSet
 from muslin.intent import (
     AddressSet,
     Delta,
@@ -50,7 +51,6 @@ from muslin.net import Cidr, version_of
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-AnySet = AddressSet | PortSet
 _BOTH = frozenset(Direction)
 
 
@@ -59,7 +59,11 @@ class Graph:
 
     def __init__(self) -> None:
         self._given = HostIntent()
+        """Without the sets: those are in `_sets`."""
+        self._sets: dict[SetId, WorkingSet] = {}
         self._done = HostIntent()
+        self._stale: set[SetId] = set()
+        """Sets whose frozen value in `_done` is older than the last flush."""
         self._set_users: References[SetId, PolicyId] = References()
         self._policy_users: References[PolicyId, GroupId] = References()
         self._group_users: References[GroupId, EndpointKey] = References()
@@ -73,6 +77,9 @@ class Graph:
     @property
     def intent(self) -> HostIntent:
         """What all flushes so far add up to."""
+        for set_id in self._stale:
+            self._done.sets[set_id] = self._sets[set_id].value()
+        self._stale.clear()
         return self._done
 
     # --- in ---------------------------------------------------------------------------------------------------------
@@ -106,7 +113,7 @@ class Graph:
             self._take_group(group_id, None)
         for policy_id in given.policies.keys() - delta.policies.keys():
             self._take_policy(policy_id, None)
-        for set_id in given.sets.keys() - delta.sets.keys():
+        for set_id in self._sets.keys() - delta.sets.keys():
             self._take_set(set_id, None)
         for key in given.host_interfaces.keys() - delta.host_interfaces.keys():
             del given.host_interfaces[key]
@@ -120,15 +127,18 @@ class Graph:
         self._given.settings = settings
 
     def _take_set(self, set_id: SetId, members: AnySet | MemberChange | None) -> None:
-        old = self._given.sets.get(set_id)
+        working, was = self._sets.get(set_id), self._has_set(set_id)
         if isinstance(members, MemberChange):
-            if old is None:
+            if working is None or not was:
                 return  # a change of a set that was never given: it stays missing, and what is missing denies
-            members = _changed(old, members)
-        if (old is None) != (members is None):
-            self._dirty_policies |= self._set_users.users(set_id)
-        _put(self._given.sets, set_id, members)
+            working.change(members)
+        elif working is not None and (members is None or working.kind is type(members)):
+            working.replace(members)
+        elif members is not None:
+            self._sets[set_id] = WorkingSet(members)
         self._dirty_sets.add(set_id)
+        if was != self._has_set(set_id):
+            self._dirty_policies |= self._set_users.users(set_id)
 
     def _take_policy(self, policy_id: PolicyId, policy: Policy | None) -> None:
         old, new = set(_sets(self._given.policies.get(policy_id))), set(_sets(policy))
@@ -184,11 +194,26 @@ class Graph:
         return delta
 
     def _flush_set(self, set_id: SetId, delta: Delta) -> None:
-        old, new = self._done.sets.get(set_id), self._set(set_id)
-        if old == new:
+        shown, working = self._done.sets.get(set_id), self._sets.get(set_id)
+        fresh = working is not None and working.fresh
+        change = working.settle() if working is not None else None
+        if working is not None and working.present:
+            if fresh:
+                delta.sets[set_id] = self._done.sets[set_id] = working.value()
+                self._stale.discard(set_id)
+            elif change is not None:
+                delta.sets[set_id] = change
+                self._stale.add(set_id)
             return
-        _put(self._done.sets, set_id, new)
-        delta.sets[set_id] = _difference(old, new) if old is not None and new is not None else new
+        self._sets.pop(set_id, None)
+        self._stale.discard(set_id)
+        stand_in = self._stand_in(set_id)
+        _put(self._done.sets, set_id, stand_in)
+        if stand_in is not None and type(stand_in) is type(shown):
+            if change is not None:
+                delta.sets[set_id] = change
+        elif stand_in is not shown:
+            delta.sets[set_id] = stand_in
 
     def _flush_address(self, address: Cidr, delta: Delta) -> None:
         """Its route and neighbours: those of the endpoint with the smallest key that has it."""
@@ -207,11 +232,11 @@ class Graph:
             wanted = neighbour if route is not None and key == _neighbour_key(route) else None
             _settle(self._done.neighbours, delta.neighbours, key, wanted)
 
-    def _set(self, set_id: SetId) -> AnySet | None:
-        """The set, or an empty one if a policy needs it."""
-        found = self._given.sets.get(set_id)
-        if found is not None:
-            return found
+    def _has_set(self, set_id: SetId) -> bool:
+        return set_id in self._sets and self._sets[set_id].present
+
+    def _stand_in(self, set_id: SetId) -> AnySet | None:
+        """An empty set, if a policy needs one."""
         for policy_id in sorted(self._set_users.users(set_id)):
             for rule in _rules(self._given.policies[policy_id]):
                 for match in (rule.source, rule.destination):
@@ -230,7 +255,7 @@ class Graph:
             key = resource_key(policy_id)
             return denying(key, "", _BOTH, f"missing {key.kind[0].lower()}{key.kind[1:]} {key.name}")
         for set_id in _forbidden(found):
-            if set_id not in self._given.sets:
+            if not self._has_set(set_id):
                 return denying(resource_key(policy_id), _tier(found), _BOTH, f"missing set {set_id}")
         return found
 
@@ -255,22 +280,6 @@ def _settle(done: dict[K, V], changes: dict[K, V | None], key: K, value: V | Non
     if done.get(key) != value:
         _put(done, key, value)
         changes[key] = value
-
-
-def _changed(old: AnySet, change: MemberChange) -> AnySet:
-    if isinstance(old, AddressSet):
-        return AddressSet(id=old.id, members=(old.members - change.removed) | change.added)
-    return PortSet(id=old.id, members=(old.members - change.ports_removed) | change.ports_added)
-
-
-def _difference(old: AnySet, new: AnySet) -> AnySet | MemberChange:
-    match old, new:
-        case AddressSet(), AddressSet():
-            return MemberChange(added=new.members - old.members, removed=old.members - new.members)
-        case PortSet(), PortSet():
-            return MemberChange(ports_added=new.members - old.members, ports_removed=old.members - new.members)
-        case _:
-            return new
 
 
 def _rules(policy: Policy | None) -> tuple[Rule, ...]:

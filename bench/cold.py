@@ -1,0 +1,87 @@
+"""Cold start: one host with 100 endpoints of its own, in a cluster of 10,000 and of 100,000 endpoints.
+
+The store is filled first, without a server. Then the server starts; then the agent. `server`: from its start until
+it answers with everything counted. `agent`: from its start until all is in its kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+from bench import daemons, table
+from muslin.model.meta import ResourceKey
+from muslin.model.names import workload_endpoint_name
+from muslin.store import layout
+from muslin.store.sqlite import SqliteStore
+
+SIZES = (10_000, 100_000)
+LOCAL, HOSTS, APPS, POLICIES = 100, 1000, 50, 100
+COLUMNS = ("endpoints", "server s", "agent s", "server MB", "agent MB")
+
+
+def _endpoint(number: int) -> tuple[str, bytes]:
+    node = "here" if number < LOCAL else f"h{number % HOSTS}"
+    name = workload_endpoint_name(node, "k8s", f"pod{number}", "eth0")
+    space = f"ns{number % 20}"
+    body = {
+        "apiVersion": "projectcalico.org/v3", "kind": "WorkloadEndpoint",
+        "metadata": {
+            "name": name, "namespace": space, "uid": f"{number:08x}-0000-4000-8000-000000000000",
+            "creationTimestamp": "2026-01-02T03:04:05Z",
+            "labels": {"app": f"app{number % APPS}", "tier": ("web", "api", "db")[number % 3],
+                       "projectcalico.org/namespace": space, "projectcalico.org/orchestrator": "k8s"},
+        },
+        "spec": {
+            "orchestrator": "k8s", "node": node, "pod": f"pod{number}", "endpoint": "eth0",
+            "profiles": [f"kns.{space}"],
+            "ipNetworks": [f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}/32"],
+            "interfaceName": f"mus{number:011x}", "mac": "02:00:00:00:00:01",
+        },
+    }
+    return layout.path(ResourceKey("WorkloadEndpoint", space, name)), json.dumps(body).encode()
+
+
+def _policy(number: int) -> tuple[str, bytes]:
+    body = {
+        "apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": f"p{number}"},
+        "spec": {
+            "tier": "default", "order": number, "selector": f"app == 'app{number % APPS}'", "types": ["Ingress"],
+            "ingress": [{"action": "Allow", "protocol": "TCP", "destination": {"ports": [8000 + number]},
+                         "source": {"selector": f"app == 'app{(number + 1) % APPS}'"}}],
+        },
+    }
+    return layout.path(ResourceKey("GlobalNetworkPolicy", "", f"p{number}")), json.dumps(body).encode()
+
+
+def _namespace(number: int) -> tuple[str, bytes]:
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"ns{number}"}}
+    return layout.path(ResourceKey("Namespace", "", f"ns{number}")), json.dumps(body).encode()
+
+
+async def _fill(file: Path, count: int) -> None:
+    store = SqliteStore(file, synchronous="OFF")
+    entries = [*map(_namespace, range(20)), *map(_policy, range(POLICIES)), *map(_endpoint, range(count))]
+    for first in range(0, len(entries), 2000):
+        await asyncio.gather(*(store.put(key, value) for key, value in entries[first : first + 2000]))
+    await store.close()
+
+
+def measure(count: int) -> tuple[object, ...]:
+    with daemons.site() as site:
+        asyncio.run(_fill(site.store, count))
+        begun = time.monotonic()
+        server = site.serve()
+        served = time.monotonic() - begun
+        begun = time.monotonic()
+        agent = site.attend("here")
+        daemons.wait_for("the agent to be in sync", lambda: site.synced("here"), seconds=120)
+        return count, served, time.monotonic() - begun, daemons.rss(server), daemons.rss(agent)
+
+
+def main() -> list[tuple[object, ...]]:
+    rows = [measure(count) for count in SIZES]
+    table.show(f"Cold start of a host with {LOCAL} of the cluster's endpoints, {POLICIES} policies", COLUMNS, rows)
+    return rows

@@ -1,0 +1,120 @@
+"""How long a change takes to be true: from the API call to the kernel, and to the first packet.
+
+`policy change`: from sending the write until the host's nftables generation has moved. `endpoint add`: from asking
+the agent for a workload until it answers (address, routes and policy are in the kernel), and until a first packet of
+it has come back from another workload of the host.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+
+from bench import daemons, rig, table
+from muslin.client import Client
+from muslin.drivers.nft import Nft
+
+ROUNDS = 50
+COLUMNS = ("what", "p50 ms", "p99 ms", "n")
+GNP = "/apis/projectcalico.org/v3/globalnetworkpolicies"
+
+
+def _policy(number: int) -> dict[str, object]:
+    return {
+        "apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "bench"},
+        "spec": {"selector": "app == 'bench'", "types": ["Ingress"], "ingress": [
+            {"action": "Allow", "protocol": "ICMP"},
+            {"action": "Allow", "protocol": "TCP", "destination": {"ports": [1000 + number]}}]},
+    }
+
+
+def _moved(before: int, seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while Nft().generation() == before:
+        if time.monotonic() > deadline:
+            raise SystemExit("the kernel's table never changed")
+
+
+def _policy_changes(client: Client) -> list[float]:
+    client.post(GNP, _policy(0))
+    time.sleep(0.3)
+    taken = []
+    for number in range(1, ROUNDS + 1):
+        before = Nft().generation()
+        begun = time.perf_counter()
+        client.patch(f"{GNP}/bench", {"spec": _policy(number)["spec"]})
+        _moved(before)
+        taken.append((time.perf_counter() - begun) * 1000)
+        time.sleep(0.05)  # one change at a time: this measures latency, not throughput
+    return taken
+
+
+def _add(agent: Client, name: str, namespace: str) -> str:
+    answer = agent.post("/v1/workloads", {
+        "name": name, "namespace": "default", "netns": namespace, "labels": {"app": "bench"},
+    })
+    return next(str(address).partition("/")[0] for address in answer["addresses"] if ":" not in str(address))
+
+
+def _pings(namespace: str, address: str) -> bool:
+    words = ["ip", "netns", "exec", namespace, "ping", "-c1", "-W1", "-q", address]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+def _endpoint_adds(agent: Client, spaces: list[str]) -> tuple[list[float], list[float]]:
+    target = _add(agent, "target", spaces[0])
+    ready, first = [], []
+    for number, space in enumerate(spaces[1:]):
+        begun = time.perf_counter()
+        _add(agent, f"w{number}", space)
+        ready.append((time.perf_counter() - begun) * 1000)
+        if not _pings(space, target):
+            raise SystemExit(f"workload w{number} is ready but its first packet did not come back")
+        first.append((time.perf_counter() - begun) * 1000)
+    return ready, first
+
+
+def _row(what: str, taken: list[float]) -> tuple[object, ...]:
+    ordered = sorted(taken)
+    return what, statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], len(ordered)
+
+
+def _with_namespaces(count: int, work: Callable[[list[str]], None]) -> None:
+    spaces = [f"mub-{os.getpid()}-w{number}" for number in range(count)]
+    made = []
+    try:
+        for space in spaces:
+            rig.run("ip", "netns", "add", space)
+            made.append(space)
+            rig.run("ip", "-n", space, "link", "set", "lo", "up")
+        work(spaces)
+    finally:
+        for space in made:
+            rig.run("ip", "netns", "del", space)
+
+
+def main() -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    with daemons.site() as site:
+        site.serve()
+        client = site.client()
+        client.post("/apis/projectcalico.org/v3/ippools", {
+            "apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "bench"},
+            "spec": {"cidr": "10.65.0.0/16"},
+        })
+        site.attend("here")
+        daemons.wait_for("the agent to be in sync", lambda: site.synced("here"))
+
+        def work(spaces: list[str]) -> None:
+            ready, first = _endpoint_adds(site.agent("here"), spaces)
+            rig.enter(site.namespace)  # from here on this thread sees the host's own tables
+            rows.append(_row("endpoint add -> ready", ready))
+            rows.append(_row("endpoint add -> first packet (ping process included)", first))
+            rows.append(_row("policy change -> kernel", _policy_changes(client)))
+
+        _with_namespaces(ROUNDS + 1, work)
+    table.show("Latency of a change on one host", COLUMNS, rows)
+    return rows

@@ -30,6 +30,13 @@ class Noticed:
     routes: bool = False
     lost: bool = False
 
+    def add(self, more: Noticed) -> None:
+        self.links |= more.links
+        self.addresses |= more.addresses
+        self.neighbours |= more.neighbours
+        self.routes |= more.routes
+        self.lost |= more.lost
+
     def __bool__(self) -> bool:
         return self.links or self.addresses or self.neighbours or self.routes or self.lost
 
@@ -75,5 +82,5 @@ def _note(noticed: Noticed, kind: int, flags: int, body: bytes) -> None:
             noticed.neighbours |= attributes(body, 12).get(12, b"\0")[0] == PROTOCOL
         case 16 | 17:  # RTM_NEWLINK, RTM_DELLINK
             noticed.links = True
-        case 20 | 21:  # RTM_NEWADDR, RTM_DELADDR: IFA_PROTO
+        case 21:  # RTM_DELADDR: IFA_PROTO. New ones are told late, after our own were made
             noticed.addresses |= attributes(body, 8).get(11, b"\0")[0] == PROTOCOL

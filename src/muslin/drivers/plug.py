@@ -235,6 +235,6 @@ def adopt(host: Netlink, interface: str) -> Link:
     if link.kind not in _ADOPTABLE:
         raise Invalid(f"interface {interface} is a {link.kind or 'device of the host'}: a tap or veth is needed")
     if not link.up or link.mac != HOST_MAC:
-        sysctl.ensure(sysctl.workload_link(interface) | sysctl.forwarding(interface, False))
+        sysctl.ensure(sysctl.workload_link(interface) | sysctl.closed_link(interface))
         links.change_link(host, LinkChange(index=link.index, mac=HOST_MAC, up=True))
     return link

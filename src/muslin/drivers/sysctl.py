@@ -112,6 +112,11 @@ def forwarding(interface: str, on: bool) -> dict[str, str]:
     return {f"ipv4/conf/{interface}/forwarding": "1" if on else "0"}
 
 
+def closed_link(interface: str) -> dict[str, str]:
+    """The host forwards nothing that comes in here, of either family (IPv6 has no such switch of its own)."""
+    return forwarding(interface, False) | ({f"ipv6/conf/{interface}/disable_ipv6": "1"} if has_ipv6() else {})
+
+
 def inner_link(interface: str) -> dict[str, str]:
     """The workload's side, inside its namespace."""
     if not has_ipv6():

@@ -15,11 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from muslin.reconcile.ledger import Ledger
 from muslin.reconcile.retry import Retry, after_failure
 
 _NEVER = float("inf")
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +79,21 @@ class Reconciler:
             self._retries.pop((kind, key), None)
             ledger.want(key, value)
 
-    def want_all(self, kind: str, wanted: Mapping[Hashable, object]) -> None:
+    def want_all(self, kind: str, wanted: Mapping[K, object]) -> None:
         """Exactly these of this kind."""
-        ledger = self._ledgers[kind]
+        ledger, whole = self._ledgers[kind], dict[Hashable, object](wanted.items())
         for failed_kind, key in list(self._retries):
-            if failed_kind == kind and ledger.wanted(key) != wanted.get(key):
+            if failed_kind == kind and ledger.wanted(key) != whole.get(key):
                 del self._retries[kind, key]
-        ledger.want_all(wanted)
+        ledger.want_all(whole)
 
-    def found_all(self, kind: str, actual: Mapping[Hashable, object]) -> tuple[Hashable, ...]:
+    def found_all(self, kind: str, actual: Mapping[K, object]) -> tuple[Hashable, ...]:
         """All of ours of this kind was read. Returns the keys that had been settled and are no more: drift."""
-        ledger = self._ledgers[kind]
+        ledger, whole = self._ledgers[kind], dict[Hashable, object](actual.items())
         for failed_kind, key in list(self._retries):
-            if failed_kind == kind and ledger.actual(key) != actual.get(key):
+            if failed_kind == kind and ledger.actual(key) != whole.get(key):
                 del self._retries[kind, key]
-        return ledger.found_all(actual)
+        return ledger.found_all(whole)
 
     def found(self, kind: str, key: Hashable, value: object | None) -> None:
         self._retries.pop((kind, key), None)

@@ -1,0 +1,103 @@
+"""What a host must have besides nftables: open links, gateway addresses, neighbours, routes.
+
+For each endpoint's interface:  link       open: up, forwarding, no router advertisements, no duplicate detection
+                                address    fe80::1/64, the workload's IPv6 gateway
+                                neighbour  its addresses' MAC, so that the kernel never asks
+                                route      its addresses
+Once per host:                  route      local 169.254.1.0/24, the workloads' IPv4 gateway
+                                route      blackholes of its own blocks
+
+This is their dependency order, too. A duty is told to the reconciler, which knows what of it is there already.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from muslin.drivers import plug, rtnetlink
+from muslin.drivers.rtnetlink import Address
+from muslin.intent import Delta, Endpoint, EndpointKey, HostIntent, Neighbour
+from muslin.net import Cidr
+from muslin.reconcile import Reconciler
+
+LINK, ADDRESS, NEIGHBOUR, ROUTE = "link", "address", "neighbour", "route"
+KINDS = (LINK, ADDRESS, NEIGHBOUR, ROUTE)
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The interface may carry packets. Given only once policy for it is in the kernel."""
+
+    interface: str
+
+
+class Duties:
+    """Keeps a reconciler's wants in step with the intent."""
+
+    def __init__(self, reconciler: Reconciler, *, ipv6: bool) -> None:
+        self._reconciler = reconciler
+        self._ipv6 = ipv6
+        self._interfaces: dict[EndpointKey, str] = {}
+        self._users: Counter[str] = Counter()
+        self._routes: dict[Cidr, rtnetlink.RouteKey] = {}
+        self._reconciler.want(ROUTE, rtnetlink.route_key(plug.GATEWAY_ROUTE), plug.GATEWAY_ROUTE)
+
+    @property
+    def interfaces(self) -> frozenset[str]:
+        """Of all endpoints."""
+        return frozenset(self._users)
+
+    def take(self, delta: Delta, intent: HostIntent) -> None:
+        """`intent` is the whole with `delta` in it."""
+        for key in delta.endpoints if not delta.snapshot else self._interfaces.keys() | intent.endpoints.keys():
+            self._take_endpoint(key, intent.endpoints.get(key))
+        for destination in delta.routes if not delta.snapshot else self._routes.keys() | intent.routes.keys():
+            self._take_route(destination, intent)
+        if delta.snapshot:
+            wanted = {key: _plain(neighbour) for key, neighbour in intent.neighbours.items()}
+            self._reconciler.want_all(NEIGHBOUR, wanted)
+            return
+        for name in delta.neighbours:
+            neighbour = intent.neighbours.get(name)
+            self._reconciler.want(NEIGHBOUR, name, _plain(neighbour) if neighbour else None)
+
+    def _take_endpoint(self, key: EndpointKey, endpoint: Endpoint | None) -> None:
+        before, after = self._interfaces.get(key), endpoint.interface if endpoint else None
+        if before == after:
+            return
+        if after is not None:
+            self._interfaces[key] = after
+            self._users[after] += 1
+            self._want_link(after, wanted=True)
+        else:
+            del self._interfaces[key]
+        if before is not None:
+            self._users[before] -= 1
+            if not self._users[before]:
+                del self._users[before]
+                self._want_link(before, wanted=False)
+
+    def _want_link(self, interface: str, *, wanted: bool) -> None:
+        self._reconciler.want(LINK, interface, Open(interface) if wanted else None)
+        if self._ipv6:
+            gateway = Address(interface=interface, address=f"{plug.GATEWAY_V6}/64")
+            self._reconciler.want(ADDRESS, gateway, gateway if wanted else None)
+
+    def _take_route(self, destination: Cidr, intent: HostIntent) -> None:
+        route = intent.routes.get(destination)
+        before = self._routes.pop(destination, None)
+        key = rtnetlink.route_key(route) if route else None
+        if before is not None and before != key:
+            self._reconciler.want(ROUTE, before, None)
+        if route is not None and key is not None:
+            self._routes[destination] = key
+            self._reconciler.want(ROUTE, key, rtnetlink.normal_route(route))
+
+
+def _plain(neighbour: Neighbour) -> Neighbour:
+    """With the MAC in the kernel's spelling."""
+    mac = neighbour.mac.lower().replace("-", ":")
+    if mac == neighbour.mac:
+        return neighbour
+    return Neighbour(address=neighbour.address, interface=neighbour.interface, mac=mac)

@@ -1,0 +1,80 @@
+"""The nftables table kept as the intent says, whatever fails and whoever meddles.
+
+The renderer hands out changes against what it believes is in the kernel. That belief ends with any failure; from then
+on the whole table is written in one transaction, until that succeeds. The kernel keeps the last good table meanwhile.
+
+Meddling shows in the ruleset's generation number, which every transaction of anybody raises. One that is not ours
+makes us read the table and compare it; other programs' tables raise it too, so a difference must be seen to be mended.
+"""
+
+from __future__ import annotations
+
+from muslin.drivers.nft import Drifted, Nft
+from muslin.errors import Broken, Transient
+from muslin.intent import Delta, HostIntent
+from muslin.render.nft import Changes, NftState, whole
+from muslin.render.nft.listing import differences, listing_of
+
+_TOLD = 3
+
+
+class Firewall:
+    """One caller at a time. `fault` says why the kernel's table is not what it should be, "" when it is."""
+
+    def __init__(self, nft: Nft) -> None:
+        self._nft = nft
+        self._state = NftState()
+        self._begun = False
+        self._whole_is_due = False
+        self._generation: int | None = None
+        self.fault = ""
+
+    @property
+    def in_force(self) -> bool:
+        """Is the policy of the last intent in the kernel?"""
+        return self._begun and not self.fault
+
+    async def take(self, delta: Delta, intent: HostIntent) -> None:
+        """Bring the kernel to `intent`. A failure is kept in `fault`, for `mend` to try again."""
+        changes = self._state.update(delta, intent)
+        self._begun = True
+        await self._apply(whole(self._state.table) if self._whole_is_due else changes)
+
+    async def mend(self) -> None:
+        """Try again what failed."""
+        if self.fault:
+            await self._apply(whole(self._state.table))
+
+    async def check(self) -> tuple[str, ...]:
+        """What somebody else had changed, and is mended now."""
+        if not self.in_force or self._nft.generation() == self._generation:
+            return ()
+        generation = self._nft.generation()
+        found = differences(listing_of(self._state.table), await self._nft.read())
+        if not found:
+            self._generation = generation
+            return ()
+        await self._apply(whole(self._state.table))
+        more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        return () if self.fault else (f"nftables: {'; '.join(found[:_TOLD])}{more}",)
+
+    async def _apply(self, changes: Changes) -> None:
+        try:
+            await self._write(changes)
+        except (Transient, Broken) as error:
+            self._whole_is_due, self.fault = True, str(error)
+        else:
+            self._whole_is_due, self.fault = False, ""
+
+    async def _write(self, changes: Changes) -> None:
+        if not changes:
+            return
+        before, fresh = self._nft.generation(), changes.fresh
+        try:
+            await self._nft.apply(changes)
+        except Drifted:
+            fresh = True
+            await self._nft.apply(whole(self._state.table))
+        # Ours is one step. More than one, or a start that we had not seen: somebody else wrote too, look at the table.
+        alone = self._nft.generation() == before + 1 and (fresh or before == self._generation)
+        self._generation = before + 1 if alone else None

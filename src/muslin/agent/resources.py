@@ -1,0 +1,107 @@
+"""The agent's words to the server about resources: its Node, a workload's endpoint, its namespace, its addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from muslin.agent.upstream import MERGE_PATCH, Upstream
+from muslin.client.refusal import ApiError
+from muslin.net import Cidr
+
+_CALICO = "/apis/projectcalico.org/v3"
+Object = dict[str, Any]
+
+
+def endpoint_path(namespace: str, name: str = "") -> str:
+    return f"{_CALICO}/namespaces/{namespace}/workloadendpoints" + (f"/{name}" if name else "")
+
+
+async def find(upstream: Upstream, path: str) -> Object | None:
+    """The object, None when there is none."""
+    try:
+        found: Object = await upstream.call("GET", path)
+    except ApiError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+    return found
+
+
+async def remove(upstream: Upstream, path: str) -> bool:
+    """False: it was gone already."""
+    try:
+        await upstream.call("DELETE", path)
+    except ApiError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+async def ensure_namespace(upstream: Upstream, name: str) -> None:
+    """A workload's profile `kns.<namespace>` exists only with the Namespace."""
+    if await find(upstream, f"/api/v1/namespaces/{name}") is not None:
+        return
+    try:
+        await upstream.call("POST", "/api/v1/namespaces",
+                            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    except ApiError as error:
+        if error.code != HTTPStatus.CONFLICT:
+            raise
+
+
+async def assign(
+    upstream: Upstream, node: str, handle: str, namespace: str, addresses: Iterable[str]
+) -> tuple[Cidr, ...]:
+    """These addresses, or one of each family that has a pool."""
+    wanted = {"host": node, "handle": handle, "namespace": namespace, "addresses": list(addresses),
+              "attributes": {"namespace": namespace}}
+    answer = await upstream.call("POST", "/muslin/v1/addresses/assign", wanted)
+    return tuple(Cidr(address) for address in answer["addresses"])
+
+
+async def release(upstream: Upstream, handle: str) -> None:
+    await upstream.call("POST", "/muslin/v1/addresses/release", {"handle": handle})
+
+
+async def put_endpoint(upstream: Upstream, wanted: Object) -> None:
+    """Create it, or make the one that is there like it."""
+    namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
+    existing = await find(upstream, endpoint_path(namespace, name))
+    if existing is None:
+        await upstream.call("POST", endpoint_path(namespace), wanted)
+        return
+    labels = _replacing(existing["metadata"].get("labels") or {}, wanted["metadata"]["labels"])
+    change = {
+        "metadata": {"labels": labels, "annotations": wanted["metadata"]["annotations"]},
+        "spec": {key: wanted["spec"].get(key) for key in existing["spec"].keys() | wanted["spec"].keys()},
+    }
+    await upstream.call("PATCH", endpoint_path(namespace, name), change, content=MERGE_PATCH)
+
+
+def _replacing(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str | None]:
+    """A merge patch by which `new` takes the place of `old`, apart from the labels that the server gives itself."""
+    gone = {key: None for key in old if key not in new and not key.startswith("projectcalico.org/")}
+    return {**gone, **new}
+
+
+async def put_node(upstream: Upstream, name: str, labels: Mapping[str, str], bgp: Mapping[str, str],
+                   found: Mapping[str, str]) -> None:
+    """`bgp` is what the user said, `found` what was detected: it fills only what nobody has said yet."""
+    existing = await find(upstream, f"{_CALICO}/nodes/{name}")
+    said = dict((existing or {}).get("spec", {}).get("bgp") or {})
+    wanted = {**found, **said, **bgp}
+    if existing is None:
+        node: Object = {"apiVersion": "projectcalico.org/v3", "kind": "Node",
+                        "metadata": {"name": name, "labels": dict(labels)}, "spec": {"bgp": wanted} if wanted else {}}
+        await upstream.call("POST", f"{_CALICO}/nodes", node)
+        return
+    has = existing["metadata"].get("labels") or {}
+    if wanted == said and all(has.get(key) == value for key, value in labels.items()):
+        return
+    change: Object = {"metadata": {"labels": dict(labels)}}
+    if wanted:
+        change["spec"] = {"bgp": wanted}
+    await upstream.call("PATCH", f"{_CALICO}/nodes/{name}", change, content=MERGE_PATCH)

@@ -1,0 +1,124 @@
+r"""One agent, wired: which tasks there are, and who tells whom.
+
+    server --feed--> worker --> kernel (nftables, links, routes)        api (unix socket) --> workloads
+       ^               |  \--> speaker (BIRD)                                                    |
+       |               +--> snapshot on disk                                                     |
+       +---- report, node, workloads' resources and addresses <----------------------------------+
+
+SIGTERM or a crash end the tasks and leave the kernel and BIRD as they are: traffic flows on, policy holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import structlog
+
+from muslin.agent import api, feed, node, snapshot
+from muslin.agent.journal import Journal
+from muslin.agent.kernel import Kernel
+from muslin.agent.options import AgentOptions
+from muslin.agent.report import Reporter
+from muslin.agent.speaker import Speaker
+from muslin.agent.upstream import Upstream
+from muslin.agent.worker import Worker
+from muslin.agent.workloads import Workloads
+from muslin.calc.host import Graph
+from muslin.client.refusal import ApiError, Unreachable
+from muslin.drivers.bird import Bird
+from muslin.drivers.monitor import Monitor
+from muslin.errors import Transient
+
+_SERVER_HAS = 2.0
+"""Seconds in which a server may answer before the snapshot is taken instead."""
+_SNAPSHOT_AT_MOST_EVERY = 0.2
+_AGAIN = 1.0
+
+log = structlog.get_logger()
+
+
+async def run(options: AgentOptions, stop: asyncio.Event | None = None) -> None:
+    """Until `stop` is set; without one, until SIGTERM or SIGINT. The kernel stays as it is."""
+    kernel, monitor = Kernel(), Monitor()
+    speaker = Speaker(Bird(options.node)) if options.bgp else None
+    worker = Worker(Graph(), kernel, monitor, speaker)
+    feeding, calling = (Upstream(options.servers, options.identity) for _ in range(2))
+    reporter = Reporter(options.node, worker, speaker)
+    workloads = Workloads(options.node, worker, calling, Journal(options.state_path))
+    runner = await api.listen(api.application(workloads, reporter), options.socket_path)
+    log.info("started", node=options.node, servers=",".join(options.servers), socket=str(options.socket_path))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(worker.run()),
+                tasks.create_task(feed.follow(feeding, options.node, worker)),
+                tasks.create_task(_fall_back(options.state_path, worker)),
+                tasks.create_task(_keep(options.state_path, worker)),
+                tasks.create_task(reporter.run(calling)),
+                tasks.create_task(node.register(options, calling, reporter)),
+                tasks.create_task(_undo_interrupted(workloads, worker)),
+            ]
+            if speaker is not None:
+                running.append(tasks.create_task(speaker.run()))
+            await (stop.wait() if stop is not None else _wait_signal())
+            for task in running:
+                task.cancel()
+    finally:
+        await runner.cleanup()
+        options.socket_path.unlink(missing_ok=True)
+        await feeding.close()
+        await calling.close()
+        monitor.close()
+        kernel.close()
+        log.info("stopped", node=options.node)
+
+
+async def _wait_signal() -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    try:
+        await told.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _fall_back(directory: Path, worker: Worker) -> None:
+    """No server in time: what was last known, until one answers."""
+    await asyncio.sleep(_SERVER_HAS)
+    if worker.server or worker.has_intent:
+        return
+    delta = await asyncio.to_thread(snapshot.load, directory)
+    if delta is not None and not worker.server:
+        log.warning("using_snapshot", revision=delta.revision)
+        worker.receive(delta)
+
+
+async def _keep(directory: Path, worker: Worker) -> None:
+    """The last intent of a server, on disk. Never returns."""
+    kept = -1
+    while True:
+        if worker.in_sync and worker.applied != kept:
+            kept = worker.applied
+            encoded = snapshot.encode(worker.intent)
+            try:
+                await asyncio.to_thread(snapshot.save, directory, encoded)
+            except OSError as error:
+                log.error("snapshot_not_written", why=str(error))
+            await asyncio.sleep(_SNAPSHOT_AT_MOST_EVERY)
+            continue
+        await worker.wait_turn()
+
+
+async def _undo_interrupted(workloads: Workloads, worker: Worker) -> None:
+    while not worker.in_sync:
+        await worker.wait_turn()
+    while True:
+        try:
+            return await workloads.undo_interrupted()
+        except (Unreachable, ApiError, Transient) as error:
+            log.warning("interrupted_additions_remain", why=str(error))
+            await asyncio.sleep(_AGAIN)

@@ -1,0 +1,121 @@
+"""The agent's door to the servers: one of several answers, and when it stops, the next is asked.
+
+Every call goes to the server that answered last. A connection that fails moves on to the next of the list for the next
+call; the call itself fails as `Unreachable`, which is `Transient`: who asked decides whether to wait.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from muslin.client.address import Address, Identity, parse
+from muslin.client.refusal import ApiError, Unreachable
+
+_CALL = aiohttp.ClientTimeout(total=10, sock_connect=3)
+_FEED = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=15)
+"""The server sends at least an empty line every 5 s: 15 s of silence is a dead connection."""
+
+_FAILURES = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError, OSError)
+
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class Upstream:
+    def __init__(self, servers: Sequence[str], identity: Identity) -> None:
+        self._addresses = [parse(server) for server in servers]
+        self._identity = identity
+        self._current = 0
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def address(self) -> str:
+        return str(self._addresses[self._current])
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def next(self) -> None:
+        """Ask the next one from now on. An only one keeps its connections: other calls may be using them."""
+        if len(self._addresses) > 1:
+            await self.close()
+        self._current = (self._current + 1) % len(self._addresses)
+
+    async def call(self, method: str, path: str, body: Any = None, *, content: str = "application/json") -> Any:
+        """The decoded answer. Raises ApiError (the server says no) and Unreachable."""
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {"Content-Type": content} if data is not None else {}
+        session = self._ready()
+        try:
+            async with session.request(method, self._url(path), data=data, headers=headers, timeout=_CALL) as answer:
+                text = await answer.read()
+                decoded = _decoded(text)
+                if answer.status >= HTTPStatus.BAD_REQUEST:
+                    raise ApiError(decoded if isinstance(decoded, dict) else {}, answer.status)
+                return decoded
+        except _FAILURES as error:
+            raise self._unreachable(error) from None
+
+    async def lines(self, path: str) -> AsyncIterator[bytes]:
+        """The lines of an endless answer, without their ends; keep-alives are empty. Raises as `call` does.
+
+        Split here, because a snapshot's line may have many megabytes and aiohttp's readline refuses long lines.
+        """
+        session = self._ready()
+        rest = bytearray()
+        try:
+            async with session.get(self._url(path), timeout=_FEED) as answer:
+                if answer.status >= HTTPStatus.BAD_REQUEST:
+                    decoded = _decoded(await answer.read())
+                    raise ApiError(decoded if isinstance(decoded, dict) else {}, answer.status)
+                async for chunk in answer.content.iter_any():
+                    rest += chunk
+                    if b"\n" in chunk:
+                        *whole, last = bytes(rest).split(b"\n")
+                        rest = bytearray(last)
+                        for line in whole:
+                            yield line
+        except _FAILURES as error:
+            raise self._unreachable(error) from None
+        raise self._unreachable(None)
+
+    def _ready(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            address = self._addresses[self._current]
+            connector: aiohttp.BaseConnector
+            if address.scheme == "unix":
+                connector = aiohttp.UnixConnector(address.path)
+            else:
+                connector = aiohttp.TCPConnector(ssl=_tls(self._identity) if address.scheme == "https" else True)
+            self._session = aiohttp.ClientSession(connector=connector)
+        return self._session
+
+    def _url(self, path: str) -> str:
+        address: Address = self._addresses[self._current]
+        return f"http://muslin{path}" if address.scheme == "unix" else f"{address}{path}"
+
+    def _unreachable(self, error: BaseException | None) -> Unreachable:
+        why = str(error) or type(error).__name__ if error is not None else "the answer ended"
+        return Unreachable(self.address, why, "is `muslin server` running?")
+
+
+def _decoded(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text) if text else None
+    except msgspec.DecodeError:
+        return {"message": text[:200].decode("utf-8", "replace")}
+
+
+def _tls(identity: Identity) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=identity.authority or None)
+    if identity.certificate:
+        context.load_cert_chain(identity.certificate, identity.key or None)
+    return context
+

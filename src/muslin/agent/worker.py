@@ -1,0 +1,192 @@
+"""The one writer of a host's kernel: takes what the feed brings, turn by turn.
+
+    feed, snapshot --receive--> calc.host graph (merges) --+
+    kernel's own news ------------ what to read again -----+--> bell --> turn --> kernel --> turned --> waiters, report
+    clock ----------------------- retries, scan every 4 s -+
+
+Nothing queues: whatever comes while a turn runs is merged in the graph or in one `Noticed`, and the next turn does all
+of it. So a burst of a thousand changes costs a few turns, and memory is bounded by what there is, not by churn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from datetime import UTC, datetime
+
+import structlog
+
+from muslin.agent.kernel import Kernel
+from muslin.agent.speaker import Speaker
+from muslin.calc.host import Graph
+from muslin.drivers.monitor import Monitor, Noticed
+from muslin.errors import Transient
+from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, Problem, Repair
+
+SCAN_EVERY = 4.0
+"""Drift that the kernel does not announce is mended within 10 s."""
+_REPAIRS_KEPT = 50
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """`intent` is what the kernel was last told; `states` says of each endpoint how far it is."""
+
+    def __init__(self, graph: Graph, kernel: Kernel, monitor: Monitor, speaker: Speaker | None) -> None:
+        self._graph = graph
+        self._kernel = kernel
+        self._monitor = monitor
+        self._speaker = speaker
+        self._noticed = Noticed()
+        self._bell = asyncio.Event()
+        self._turned = asyncio.Condition()
+        self._revision = 0
+        self._received = False
+        self._scan_at = 0.0
+        self.server = ""
+        self.why_disconnected = "no server has answered yet"
+        self.applied = -1
+        self.intent = HostIntent()
+        self.states: dict[EndpointKey, EndpointState] = {}
+        self.repairs: list[Repair] = []
+        self.changes = 0
+        """How often anything above became different."""
+
+    # ---- feed
+
+    def receive(self, delta: Delta) -> None:
+        self._graph.update(delta)
+        self._revision = delta.revision
+        self._received = True
+        self._bell.set()
+
+    def connected(self, server: str) -> None:
+        self.server, self.why_disconnected = server, ""
+        log.info("feed", server=server)
+        self._bell.set()
+
+    def disconnected(self, why: str) -> None:
+        self.server, self.why_disconnected = "", why
+        self.changes += 1
+
+    @property
+    def has_intent(self) -> bool:
+        """Was there a first word, from a server or from the snapshot?"""
+        return self.applied >= 0
+
+    @property
+    def in_sync(self) -> bool:
+        return bool(self.server) and self.applied == self._revision and self.has_intent
+
+    async def wait_turn(self) -> None:
+        """Until the next turn has ended."""
+        async with self._turned:
+            await self._turned.wait()
+
+    async def wait_changed(self, since: int) -> None:
+        """Until `changes` is not `since` any more."""
+        async with self._turned:
+            await self._turned.wait_for(lambda: self.changes != since)
+
+    # ---- turns
+
+    async def run(self) -> None:
+        """Never returns."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._monitor.fileno(), self._hear)
+        try:
+            while True:
+                await self._wait_for_bell()
+                await self._turn()
+        finally:
+            loop.remove_reader(self._monitor.fileno())
+
+    def _hear(self) -> None:
+        heard = self._monitor.drain(self._kernel.port)
+        if heard:
+            self._noticed.add(heard)
+            self._bell.set()
+
+    async def _wait_for_bell(self) -> None:
+        now = time.monotonic()
+        due = self._kernel.next_due(now)
+        until = self._scan_at if due is None else min(due, self._scan_at)
+        try:
+            async with asyncio.timeout(max(0.0, until - now)):
+                await self._bell.wait()
+        except TimeoutError:
+            pass
+        self._bell.clear()
+
+    async def _turn(self) -> None:
+        """One look at everything that is new. A kernel that is busy is asked again in the next turn."""
+        began = time.monotonic()
+        noticed, self._noticed = self._noticed, Noticed()
+        try:
+            mended = await self._take_news(began)
+            if began >= self._scan_at:
+                self._scan_at = began + SCAN_EVERY
+                mended += await self._kernel.scan_all(began)
+            elif noticed:
+                mended += await self._kernel.scan(noticed, began)
+            else:
+                mended += await self._kernel.work(began)
+        except Transient as error:
+            log.warning("kernel_busy", why=str(error))
+            self._noticed.lost = True
+            await asyncio.sleep(0.1)
+            return
+        self._tell(mended)
+        async with self._turned:
+            self._turned.notify_all()
+
+    async def _take_news(self, began: float) -> tuple[str, ...]:
+        if not self._received:
+            return ()
+        self._received = False
+        revision = self._revision
+        delta = self._graph.flush()
+        if not self.has_intent:
+            delta.snapshot = True
+        mended: tuple[str, ...] = ()
+        if delta:
+            intent = self._graph.intent
+            mended = await self._kernel.take(delta, intent, began)
+            self.intent = intent
+            self.changes += 1
+            if self._speaker is not None:
+                self._speaker.want(intent.bgp)
+            log.info(
+                "applied", revision=revision, endpoints=len(delta.endpoints), policies=len(delta.policies),
+                sets=len(delta.sets), routes=len(delta.routes), ms=round((time.monotonic() - began) * 1e3, 1),
+            )
+        if not self.has_intent:
+            gc.collect()
+            gc.freeze()  # the intent lives as long as we do: leave it out of every later collection
+        self.applied = revision
+        return mended
+
+    def _tell(self, mended: tuple[str, ...]) -> None:
+        self.changes += len(mended)
+        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for what in mended:
+            log.warning("repaired", what=what)
+            self.repairs.append(Repair(what=what, at=at))
+        del self.repairs[:-_REPAIRS_KEPT]
+        states = self._kernel.states(self.intent)
+        for key, state in states.items():
+            if self.states.get(key) != state:
+                self.changes += 1
+                log.info("endpoint", key=key, state=state.state, why=state.message)
+        self.states = states
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Of the kernel, and of links that nobody uses any more."""
+        orphans = tuple(
+            Problem(what=f"interface {link.name} is left over from {link.owner}", key=link.owner,
+                    mend=f"`ip link del {link.name}` when its namespace does not need it any more")
+            for link in self._kernel.orphans()
+        )
+        return (*self._kernel.problems(), *orphans)

@@ -1,0 +1,289 @@
+"""Address, link, policy and routes for a namespace or a tap, with no orchestrator at all.
+
+    addresses from the server -> veth laid, workload's side down -> WorkloadEndpoint created
+      -> the server tells all hosts, us too -> our kernel has policy and routes -> workload's side up -> answer
+
+Whatever fails, everything that was done is undone, and the error says so. The same request again finds what is there
+and completes it. Removal is the way back: link, resource, and, once our kernel routes them no more, addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+import msgspec
+import structlog
+
+from muslin.agent import resources
+from muslin.agent.journal import Entry, Journal
+from muslin.agent.resources import Object
+from muslin.agent.upstream import Upstream
+from muslin.agent.worker import Worker
+from muslin.drivers import plug
+from muslin.drivers.netlink import Netlink
+from muslin.drivers.plug import Cable
+from muslin.drivers.uplink import read_uplink
+from muslin.errors import Invalid, MuslinError, Transient
+from muslin.intent import EndpointKey
+from muslin.model.names import (
+    DEFAULT_NAMESPACE,
+    ENDPOINT,
+    INTERFACE_PREFIX,
+    ORCHESTRATOR,
+    interface_name,
+    parse_workload_endpoint_name,
+    workload_endpoint_name,
+)
+from muslin.net import Cidr
+
+_READY_WITHIN = 10.0
+_GONE_WITHIN = 5.0
+NETNS_ANNOTATION = "muslin.dev/netns"
+INTERFACE_ANNOTATION = "muslin.dev/interface"
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/workloads. Exactly one of `netns` (name or path) and `tap` (an interface that is there).
+
+    No `addresses`: one of each family that has a pool. No `profiles`: its namespace's.
+    """
+
+    name: str
+    namespace: str = DEFAULT_NAMESPACE
+    netns: str = ""
+    tap: str = ""
+    interface: str = "eth0"
+    labels: dict[str, str] = {}
+    addresses: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    ports: tuple[dict[str, Any], ...] = ()
+    mac: str = ""
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer. `interface` is the host's side."""
+
+    key: EndpointKey
+    name: str
+    namespace: str
+    interface: str
+    addresses: tuple[Cidr, ...]
+    state: str = ""
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Undone:
+    """Steps that were taken back, and those that could not be."""
+
+    done: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        words = [f"undone again: {', '.join(self.done)}"] if self.done else []
+        words += [f"could not be undone: {', '.join(self.failed)}"] if self.failed else []
+        return "; ".join(words)
+
+
+class NotAdded(MuslinError):
+    """The workload was not added because of `cause`; what had been done is in `undone`."""
+
+    def __init__(self, cause: MuslinError, undone: Undone) -> None:
+        super().__init__(f"{cause}; {undone}" if undone.done or undone.failed else str(cause))
+        self.cause = cause
+
+
+class Workloads:
+    def __init__(self, node: str, worker: Worker, upstream: Upstream, journal: Journal) -> None:
+        self._node = node
+        self._worker = worker
+        self._upstream = upstream
+        self._journal = journal
+        self._turns: WeakValueDictionary[EndpointKey, asyncio.Lock] = WeakValueDictionary()
+        self._uplink_mtu = 0
+
+    def listed(self) -> tuple[Workload, ...]:
+        """The workloads of this host, as its kernel was told."""
+        states = self._worker.states
+        return tuple(
+            Workload(
+                key=key, name=_workload_of(key), namespace=key.split("/")[1], interface=endpoint.interface,
+                addresses=endpoint.addresses, state=states[key].state if key in states else "pending",
+                message=states[key].message if key in states else "",
+            )
+            for key, endpoint in sorted(self._worker.intent.endpoints.items())
+        )
+
+    async def add(self, request: Request) -> Workload:
+        """Raises Invalid, ApiError, Transient; what was done is undone then."""
+        if bool(request.netns) == bool(request.tap):
+            raise Invalid("a workload needs either netns (its namespace) or tap (its interface), not both")
+        name = workload_endpoint_name(self._node, ORCHESTRATOR, request.name, ENDPOINT)
+        key = _key(request.namespace, name)
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            undone = Undone()
+            try:
+                async with AsyncExitStack() as undo:
+                    workload = await self._add(request, name, undo, undone)
+                    undo.pop_all()
+            except MuslinError as error:
+                if not undone.failed:
+                    self._journal.remove(key)
+                log.warning("workload_not_added", key=key, why=str(error), undone=str(undone))
+                raise NotAdded(error, undone) from error
+            self._journal.remove(key)
+            return workload
+
+    async def _add(self, request: Request, name: str, undo: AsyncExitStack, undone: Undone) -> Workload:
+        key = _key(request.namespace, name)
+        handle = _handle(request.namespace, name)
+        cable = await self._cable(request, name)
+        self._journal.write(Entry(key=key, interface=cable.interface if request.netns else "", handle=handle))
+        existing = await resources.find(self._upstream, resources.endpoint_path(request.namespace, name))
+        addresses = _addresses_of(existing)
+        if not addresses or (request.addresses and set(map(_bare, request.addresses)) != set(map(_bare, addresses))):
+            if existing is not None:
+                await resources.release(self._upstream, handle)
+            addresses = await resources.assign(self._upstream, self._node, handle, request.namespace, request.addresses)
+            undo.push_async_callback(_step_back, undone, "addresses", resources.release, self._upstream, handle)
+        await resources.ensure_namespace(self._upstream, request.namespace)
+        await _in_thread(lambda host: plug.lay(host, cable) if request.netns else plug.adopt(host, request.tap))
+        if request.netns and existing is None:
+            undo.push_async_callback(_step_back, undone, "interface", _unplug, cable.interface, key)
+        if existing is None:
+            undo.push_async_callback(_step_back, undone, "endpoint", resources.remove, self._upstream,
+                                     resources.endpoint_path(request.namespace, name))
+        await resources.put_endpoint(self._upstream, self._endpoint(request, name, cable, addresses))
+        await self._wait_up(key, cable.interface, addresses)
+        if request.netns:
+            await asyncio.to_thread(plug.connect, cable, addresses)
+        log.info("workload_added", key=key, interface=cable.interface, addresses=",".join(addresses))
+        return Workload(key=key, name=request.name, namespace=request.namespace, interface=cable.interface,
+                        addresses=addresses, state="up")
+
+    async def _cable(self, request: Request, name: str) -> Cable:
+        interface = request.tap or interface_name(request.namespace, name)
+        mtu = self._worker.intent.settings.mtu or self._uplink_mtu
+        if not mtu:
+            found = await _in_thread(lambda host: read_uplink(host, workload_prefix=INTERFACE_PREFIX))
+            mtu = self._uplink_mtu = found.mtu
+        return Cable(owner=_key(request.namespace, name), interface=interface, namespace=request.netns,
+                     inner=request.interface, mac=request.mac, mtu=mtu)
+
+    def _endpoint(self, request: Request, name: str, cable: Cable, addresses: tuple[Cidr, ...]) -> Object:
+        spec: Object = {
+            "node": self._node, "orchestrator": ORCHESTRATOR, "workload": request.name, "endpoint": ENDPOINT,
+            "interfaceName": cable.interface, "ipNetworks": list(addresses),
+            "profiles": list(request.profiles) or [f"kns.{request.namespace}"],
+        }
+        mac = cable.inner_mac if request.netns else request.mac
+        spec |= ({"mac": mac} if mac else {}) | ({"ports": list(request.ports)} if request.ports else {})
+        place = {NETNS_ANNOTATION: request.netns, INTERFACE_ANNOTATION: request.interface} if request.netns else {}
+        return {
+            "apiVersion": "projectcalico.org/v3", "kind": "WorkloadEndpoint", "spec": spec,
+            "metadata": {"name": name, "namespace": request.namespace, "labels": dict(request.labels),
+                         "annotations": place},
+        }
+
+    async def _wait_up(self, key: EndpointKey, interface: str, addresses: tuple[Cidr, ...]) -> None:
+        def ready() -> bool:
+            endpoint, state = self._worker.intent.endpoints.get(key), self._worker.states.get(key)
+            fresh = endpoint and endpoint.interface == interface and set(endpoint.addresses) == set(addresses)
+            return bool(fresh and state and state.state == "up")
+
+        if not await self._within(_READY_WITHIN, ready):
+            state = self._worker.states.get(key)
+            why = state.message if state else self._worker.why_disconnected or "the server has not told us of it"
+            raise Transient(f"policy and routes are not in the kernel after {_READY_WITHIN:.0f} s: {why}")
+
+    async def _within(self, seconds: float, condition: Callable[[], bool]) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    await self._worker.wait_turn()
+        except TimeoutError:
+            return False
+        return True
+
+    async def remove(self, namespace: str, workload: str) -> None:
+        """Gone, also when it was gone already."""
+        name = workload_endpoint_name(self._node, ORCHESTRATOR, workload, ENDPOINT)
+        key = _key(namespace, name)
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            await self._undo_all(Entry(key=key, interface=interface_name(namespace, name),
+                                       handle=_handle(namespace, name)))
+        log.info("workload_removed", key=key)
+
+    async def _undo_all(self, entry: Entry) -> None:
+        _, namespace, name = entry.key.split("/")
+        if entry.interface:
+            await _unplug(entry.interface, entry.key)
+        await resources.remove(self._upstream, resources.endpoint_path(namespace, name))
+        if not await self._within(_GONE_WITHIN, lambda: entry.key not in self._worker.intent.endpoints):
+            raise Transient(f"{entry.key} is still in this host's kernel after {_GONE_WITHIN:.0f} s: its addresses are"
+                            " kept until it is gone; remove it again")
+        await resources.release(self._upstream, entry.handle)
+
+    async def undo_interrupted(self) -> None:
+        """Additions during which our predecessor died: whoever asked for them got no answer."""
+        for entry in self._journal.entries():
+            async with self._turns.setdefault(entry.key, asyncio.Lock()):
+                await self._undo_all(entry)
+                self._journal.remove(entry.key)
+            log.warning("interrupted_addition_undone", key=entry.key)
+
+
+def _key(namespace: str, name: str) -> EndpointKey:
+    return EndpointKey(f"WorkloadEndpoint/{namespace}/{name}")
+
+
+def _handle(namespace: str, name: str) -> str:
+    """Holds the resource's name, not the workload's: two hosts may each have a workload of the same name."""
+    return f"muslin.{namespace}.{name}"
+
+
+def _workload_of(key: EndpointKey) -> str:
+    name = key.rpartition("/")[2]
+    try:
+        return parse_workload_endpoint_name(name)[2]
+    except Invalid:
+        return name
+
+
+def _addresses_of(endpoint: Object | None) -> tuple[Cidr, ...]:
+    return tuple(Cidr(address) for address in (endpoint or {}).get("spec", {}).get("ipNetworks") or ())
+
+
+def _bare(address: str) -> str:
+    return address.partition("/")[0]
+
+
+async def _step_back(undone: Undone, what: str, step: Callable[..., Awaitable[object]], *words: object) -> None:
+    """One that fails is told and does not stop the others."""
+    try:
+        await step(*words)
+        undone.done.append(what)
+    except MuslinError as error:
+        undone.failed.append(f"{what} ({error})")
+
+
+async def _in_thread(work: Callable[[Netlink], T]) -> T:
+    """With a socket of its own, beside the loop: the removal of a link waits 16 ms for the kernel."""
+
+    def run() -> T:
+        with Netlink() as host:
+            return work(host)
+
+    return await asyncio.to_thread(run)
+
+
+async def _unplug(interface: str, owner: EndpointKey) -> None:
+    await _in_thread(lambda host: plug.unplug(host, interface, owner))

@@ -1,0 +1,69 @@
+"""By which interface, and under which addresses, this host is known to the others."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from socket import AF_INET, AF_INET6
+
+from muslin.drivers.links import Link, read_links
+from muslin.drivers.netlink import Netlink, attributes
+from muslin.drivers.rtnetlink import read_addresses
+from muslin.net import version_of
+
+_GET_ROUTE = 26
+_OIF, _PRIORITY = 4, 6
+_UNICAST = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplink:
+    """`ipv4` and `ipv6` with their length, "" where there is none. `interface` "" when nothing was found."""
+
+    interface: str = ""
+    mtu: int = 1500
+    ipv4: str = ""
+    ipv6: str = ""
+
+
+def read_uplink(netlink: Netlink, *, workload_prefix: str) -> Uplink:
+    """The interface of the best default route; without one, the first that is up and has a global address."""
+    links = read_links(netlink)
+    names = {link.index: name for name, link in links.items()}
+    addresses: dict[str, list[str]] = {}
+    for item in read_addresses(netlink, names, ours=False):
+        if not ip_interface(item.address).is_link_local:
+            addresses.setdefault(item.interface, []).append(item.address)
+    interface = _default_interface(netlink, names) or _first_usable(links, addresses, workload_prefix)
+    if not interface:
+        return Uplink()
+    own = sorted(addresses.get(interface, ()))
+    return Uplink(
+        interface=interface,
+        mtu=links[interface].mtu,
+        ipv4=next((address for address in own if version_of(address) == 4), ""),
+        ipv6=next((address for address in own if version_of(address) == 6), ""),
+    )
+
+
+def _default_interface(netlink: Netlink, names: Mapping[int, str]) -> str:
+    found: list[tuple[int, int, str]] = []
+    for family in (AF_INET, AF_INET6):
+        for _, body in netlink.dump(_GET_ROUTE, struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)):
+            values = attributes(body, 12)
+            if body[1] == 0 and body[7] == _UNICAST and _OIF in values:
+                metric = int.from_bytes(values.get(_PRIORITY, b""), sys.byteorder)
+                name = names.get(int.from_bytes(values[_OIF], sys.byteorder), "")
+                found.append((family, metric, name))
+    return min(found)[2] if found else ""
+
+
+def _first_usable(links: Mapping[str, Link], addresses: Mapping[str, list[str]], workload_prefix: str) -> str:
+    usable = sorted(
+        (link.index, name) for name, link in links.items()
+        if link.up and name != "lo" and name in addresses and not name.startswith(workload_prefix)
+    )
+    return usable[0][1] if usable else ""

@@ -10,6 +10,8 @@ and we spend no packet marks:
           group, in a chain for that tier, where Pass is `return`. In a profile Pass means "the next profile", and
           `return` from its own chain is just that.
 
+An egress group begins with conntrack; at ingress the forward chain or the sender's group has asked it already.
+
     ingress4/group/G:   jump ingress4/NetworkPolicy/a/p       <- tier without Pass, default Deny
                         drop
     ingress4/group/G:   jump ingress4/group/G/0               <- tier with a Pass rule in it
@@ -32,13 +34,28 @@ import msgspec
 from muslin.intent import Action, Direction, Group, Origin, Policy, PolicyId, Rule, SetId, TierStage
 from muslin.render.nft import names
 from muslin.render.nft.matching import SetShape, missing_sets, rows
-from muslin.render.nft.words import ACCEPT, DROP, RETURN, Chain, Counter, Log, Statement, Verdict, goto, jump
+from muslin.render.nft.words import (
+    ACCEPT,
+    DROP,
+    RETURN,
+    Chain,
+    Choose,
+    Counter,
+    CtState,
+    Field,
+    Log,
+    Statement,
+    Verdict,
+    goto,
+    jump,
+)
 from muslin.render.nft.words import Rule as Line
 
 FAMILIES = (4, 6)
 LOG_PREFIX = "calico-packet"
 EGRESS_ALLOWED = {4: "egress-allowed4", 6: "egress-allowed6"}
 """Where a packet goes that its sender's policy allows."""
+INVALID_FROM_WORKLOAD = "invalid-from-workload"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -89,7 +106,7 @@ def group_chains(
 def _one_family(
     group: Group, place: Place, policies: Mapping[PolicyId, Policy], shapes: Mapping[SetId, SetShape]
 ) -> tuple[Chain, ...]:
-    lines: list[Line] = []
+    lines = [of_a_flow(INVALID_FROM_WORKLOAD)] if place.direction is Direction.EGRESS else []
     tiers: list[Chain] = []
     for number, stage in enumerate(group.stages):
         enforced = [name for name in stage.policies if name not in policies or not policies[name].staged]
@@ -107,6 +124,12 @@ def _one_family(
         lines += _called_profile(policies.get(profile), profile, place)
     lines.append(Line((Counter(), DROP), f"no profile allows: {place.direction}"))
     return (Chain(names.group_chain(group.id, place.direction, place.family), tuple(_reachable(lines))), *tiers)
+
+
+def of_a_flow(invalid: str) -> Line:
+    """Policy looks at the first packet of a flow; the others, and the errors about them, pay this one lookup."""
+    accept = ((CtState.ESTABLISHED, ACCEPT), (CtState.RELATED, ACCEPT))
+    return Line((Choose(Field.CT_STATE, (*accept, (CtState.INVALID, jump(invalid)))),))
 
 
 def _reachable(lines: list[Line]) -> list[Line]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from muslin.intent import AddressSet, Direction, Endpoint, Group, GroupId, PortMember, PortSet, SetId
+from muslin.intent import AddressSet, Direction, Endpoint, Group, GroupId, PortMember, PortSet, SetId, Settings
 from muslin.net import Cidr, is_host, version_of
 from muslin.render.nft import names
 from muslin.render.nft.book import Place
 from muslin.render.nft.chains import FAMILIES
-from muslin.render.nft.hooks import FROM, FROM_NETS, TO, WORKLOADS
+from muslin.render.nft.hooks import FROM, FROM_NETS, OTHERS, TO
 from muslin.render.nft.matching import SetShape
 from muslin.render.nft.prefixes import maximal
 from muslin.render.nft.words import DROP, NamedSet, Type, Verdict, goto
@@ -68,8 +68,14 @@ def ports_of(set_id: SetId, members: Iterable[PortMember]) -> list[Place]:
     return [(by_family[version_of(member[0])], member) for member in members]
 
 
+def is_other(endpoint: Endpoint, settings: Settings) -> bool:
+    """Is its interface not known as ours by its name?"""
+    name = endpoint.interface
+    return names.usable_interface(name) and not name.startswith(names.prefixes(settings))
+
+
 def endpoint_elements(
-    endpoint: Endpoint, groups: Mapping[GroupId, Group]
+    endpoint: Endpoint, groups: Mapping[GroupId, Group], settings: Settings
 ) -> dict[Place, Verdict | None]:
     """Everything that the kernel knows of one endpoint. A group that is not there denies.
 
@@ -78,7 +84,7 @@ def endpoint_elements(
     name = endpoint.interface
     if not names.usable_interface(name):
         return {}
-    found: dict[Place, Verdict | None] = {(WORKLOADS, name): None}
+    found: dict[Place, Verdict | None] = {(OTHERS, name): None} if is_other(endpoint, settings) else {}
     for family in FAMILIES:
         leave = _to_group(endpoint.egress, Direction.EGRESS, family, groups)
         found[TO[family], name] = _to_group(endpoint.ingress, Direction.INGRESS, family, groups)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from muslin.intent import Direction, GroupId, Origin, PolicyId, SetId
+from muslin.intent import Direction, GroupId, Origin, PolicyId, SetId, Settings
 
 COMMENT_LIMIT = 127
 LOG_PREFIX_LIMIT = 127
@@ -51,6 +51,11 @@ def port_set(set_id: SetId, family: int) -> str:
 def usable_interface(name: str) -> bool:
     """Can nft name this interface, and no other? Linux allows `*` and quotes in names; nft reads more into them."""
     return _INTERFACE.fullmatch(name) is not None
+
+
+def prefixes(settings: Settings) -> tuple[str, ...]:
+    """What the names of workload interfaces begin with: one prefix, or several with commas between them."""
+    return tuple(part for part in settings.interface_prefix.split(",") if usable_interface(part))
 
 
 def comment(origin: Origin) -> str:

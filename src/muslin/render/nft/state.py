@@ -17,15 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from msgspec import UNSET
+import msgspec
 
-from muslin.intent import Delta, Direction, EndpointKey, GroupId, HostIntent, Policy, PolicyId, SetId
+from muslin.intent import Delta, Direction, EndpointKey, GroupId, HostIntent, Policy, PolicyId, SetId, Settings
 from muslin.render.nft import hooks
 from muslin.render.nft.book import Book
 from muslin.render.nft.chains import group_chains, has_own_chain, policy_chains, rules_of
 from muslin.render.nft.contents import Contents
 from muslin.render.nft.matching import named_sets
-from muslin.render.nft.members import endpoint_elements
+from muslin.render.nft.members import endpoint_elements, is_other
 from muslin.render.nft.table import Changes, Table
 
 Used = TypeVar("Used")
@@ -65,7 +65,9 @@ class NftState:
         self._set_users: Users[SetId, PolicyId] = Users()
         self._policy_users: Users[PolicyId, GroupId] = Users()
         self._group_users: Users[GroupId, EndpointKey] = Users()
-        self._begun = False
+        self._others: set[EndpointKey] = set()
+        self._settings: Settings | None = None
+        self._with_others = False
 
     @property
     def table(self) -> Table:
@@ -73,29 +75,35 @@ class NftState:
         return self._book.table
 
     def update(self, delta: Delta, intent: HostIntent) -> Changes:
-        """Takes a delta over; `intent` is the whole with that delta in it. What the kernel must change, in one go."""
-        everything = delta.snapshot or not self._begun
-        if everything:
-            self._begin()
-        if everything or delta.settings is not UNSET:
-            self._update_settings(intent)
+        """Takes a delta over; `intent` is the whole with that delta in it. What the kernel must change, in one go.
+
+        The first update makes the table anew, in place of whatever a predecessor left.
+        """
+        first = self._settings is None
+        if first:
+            for declared in hooks.sets():
+                self._book.put_set(declared)
+        everything = first or delta.snapshot
         policies = self._update_sets(delta, intent, everything)
         policies |= self._policies.keys() | intent.policies.keys() if everything else delta.policies.keys()
         groups = self._update_policies(policies, intent)
         groups |= self._groups | intent.groups.keys() if everything else delta.groups.keys()
         endpoints = self._update_groups(groups, intent)
-        endpoints |= self._endpoints | intent.endpoints.keys() if everything else delta.endpoints.keys()
+        if everything or intent.settings != self._settings:
+            endpoints |= self._endpoints | intent.endpoints.keys()
+        endpoints |= delta.endpoints.keys()
         self._update_endpoints(endpoints, intent)
-        return self._book.changes()
+        self._update_base(intent.settings)
+        changes = self._book.changes()
+        return msgspec.structs.replace(changes, fresh=True) if first else changes
 
-    def _begin(self) -> None:
-        self._begun = True
-        for declared in hooks.sets():
-            self._book.put_set(declared)
-
-    def _update_settings(self, intent: HostIntent) -> None:
-        self._book.put_chains(SETTINGS, hooks.chains(intent.settings))
-        self._book.claim_all(SETTINGS, hooks.elements(intent.settings))
+    def _update_base(self, settings: Settings) -> None:
+        base = (settings, bool(self._others))
+        if base == (self._settings, self._with_others):
+            return
+        self._settings, self._with_others = base
+        self._book.put_chains(SETTINGS, hooks.chains(settings, others=self._with_others))
+        self._book.claim_all(SETTINGS, hooks.elements(settings))
 
     def _update_sets(self, delta: Delta, intent: HostIntent, everything: bool) -> set[PolicyId]:
         """The policies that must be written anew for it."""
@@ -148,10 +156,12 @@ class NftState:
                 self._group_users.put(key, ())
                 self._book.claim_all(key, {})
                 self._endpoints.discard(key)
+                self._others.discard(key)
             else:
                 self._group_users.put(key, (endpoint.ingress, endpoint.egress))
-                self._book.claim_all(key, endpoint_elements(endpoint, intent.groups))
+                self._book.claim_all(key, endpoint_elements(endpoint, intent.groups, intent.settings))
                 self._endpoints.add(key)
+                (self._others.add if is_other(endpoint, intent.settings) else self._others.discard)(key)
 
 
 def render(intent: HostIntent) -> Table:
@@ -160,7 +170,8 @@ def render(intent: HostIntent) -> Table:
     contents = Contents(book)
     for declared in hooks.sets():
         book.put_set(declared)
-    book.put_chains(SETTINGS, hooks.chains(intent.settings))
+    others = any(is_other(endpoint, intent.settings) for endpoint in intent.endpoints.values())
+    book.put_chains(SETTINGS, hooks.chains(intent.settings, others=others))
     book.claim_all(SETTINGS, hooks.elements(intent.settings))
     for set_id, members in intent.sets.items():
         contents.update(set_id, members)
@@ -169,7 +180,7 @@ def render(intent: HostIntent) -> Table:
     for group in intent.groups.values():
         book.put_chains(f"group/{group.id}", group_chains(group, intent.policies, contents.shapes))
     for endpoint in intent.endpoints.values():
-        book.claim_all(endpoint.key, endpoint_elements(endpoint, intent.groups))
+        book.claim_all(endpoint.key, endpoint_elements(endpoint, intent.groups, intent.settings))
     return book.table
 
 

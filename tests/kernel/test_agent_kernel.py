@@ -227,7 +227,7 @@ async def _take(kernel: Kernel, intent: HostIntent) -> None:
         (("ip", "neigh", "flush", "all", "nud", "permanent"), "neighbour 10.65.0.1%mus00000000001 was gone"),
         (("ip", "addr", "del", "fe80::1/64", "dev", "mus00000000001"),
          "address fe80::1/64 on mus00000000001 was gone"),
-        (("ip", "link", "set", "mus00000000001", "down"), "link mus00000000001 was gone"),
+        (("ip", "link", "set", "mus00000000001", "down"), "link mus00000000001 was down"),
         (("sysctl", "-w", "net.ipv4.ip_forward=0"), "sysctl net/ipv4/ip_forward was changed"),
         (("sysctl", "-w", "net.ipv4.conf.mus00000000001.forwarding=0"),
          "sysctl net/ipv4/conf/mus00000000001/forwarding was changed"),
@@ -287,6 +287,23 @@ def test_an_endpoint_waits_for_its_interface_and_comes_up_when_it_appears(rig: R
         run("ip", "-n", rig.name, "link", "set", "mus00000000001", "alias", "x")
         await kernel.scan(monitor.drain(kernel.port), time.monotonic())
         monitor.close()
+        assert kernel.states(intent)[Guest(1, "").key].state == "up"
+
+    rig.play(scenario)
+
+
+def test_a_workload_that_ends_with_its_namespace_is_no_drift(rig: Rig) -> None:
+    """Its veth goes, and takes neighbours and routes along: that is its way to end, nobody took them from us."""
+    name = rig.guest(1).interface
+    intent = intent_of(Guest(1, ""))
+
+    async def scenario(kernel: Kernel) -> None:
+        await _take(kernel, intent)
+        run("ip", "-n", rig.name, "link", "del", name)
+        assert await kernel.scan_all(1.0) == ()
+        assert kernel.states(intent)[Guest(1, "").key].state == "pending"
+        rig.guest(1)
+        assert await kernel.scan_all(20.0) == ()
         assert kernel.states(intent)[Guest(1, "").key].state == "up"
 
     rig.play(scenario)

@@ -12,8 +12,7 @@ Nothing at all is written before the first `take`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable
 
 from muslin.agent.duties import ADDRESS, KINDS, LINK, NEIGHBOUR, ROUTE, Duties, Open
 from muslin.agent.firewall import Firewall
@@ -32,14 +31,6 @@ _LINKS_RECHECKED = 50
 """Links whose switches are read again in one scan: 20 small files each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """Somebody changed `step`'s thing; it is told once it is mended."""
-
-    kind: str
-    what: str
-
-
 class Kernel:
     """Of the namespace of the thread that makes it. One caller at a time."""
 
@@ -50,7 +41,8 @@ class Kernel:
         self._duties = Duties(self._reconciler, ipv6=sysctl.has_ipv6())
         self._links: dict[str, Link] = {}
         self._opened: dict[str, int] = {}
-        self._drift: dict[tuple[str, object], Drift] = {}
+        self._drift: dict[tuple[str, Hashable], str] = {}
+        """What somebody changed, in words; told once it is mended."""
         self._begun = False
 
     @property
@@ -89,9 +81,15 @@ class Kernel:
         if not self._firewall.in_force:
             steps = tuple(step for step in steps if step.new is None)
         self._do(steps, now)
-        unsettled = {(one.step.kind, one.step.key) for one in self._reconciler.unsettled()} if self._drift else set()
-        mended = [mark for mark in self._drift if mark not in unsettled]
-        return tuple(self._drift.pop(mark).what for mark in mended)
+        return self._mended()
+
+    def _mended(self) -> tuple[str, ...]:
+        if not self._drift:
+            return ()
+        unsettled = {(one.step.kind, one.step.key) for one in self._reconciler.unsettled()}
+        settled = [mark for mark in self._drift if mark not in unsettled]
+        told = [(mark, self._drift.pop(mark)) for mark in settled]
+        return tuple(what for (kind, key), what in told if self._reconciler.wanted(kind, key) is not None)
 
     def next_due(self, now: float) -> float | None:
         """When to call `work` again at the latest."""
@@ -209,7 +207,10 @@ class Kernel:
     def _found(self, kind: str, actual: dict[str, Open] | dict[Address, Address] | dict[str, Neighbour]
                | dict[rtnetlink.RouteKey, Route]) -> None:
         for key in self._reconciler.found_all(kind, dict(actual.items())):
-            self._drift[kind, key] = Drift(kind, f"{_words(kind, key)} was {'changed' if key in actual else 'gone'}")
+            interface = key if kind == LINK else _interface(self._reconciler.wanted(kind, key))
+            if not interface or interface in self._links:  # what went with its interface was not taken from us
+                how = "was down" if kind == LINK else "was changed" if key in actual else "was gone"
+                self._drift[kind, key] = f"{_words(kind, key)} {how}"
 
     def _recheck_links(self) -> tuple[str, ...]:
         """The switches of the links that were not looked at for longest."""
@@ -233,7 +234,7 @@ class Kernel:
     def _troubles(self) -> dict[str, Unsettled]:
         troubles: dict[str, Unsettled] = {}
         for one in self._reconciler.unsettled():
-            interface = one.step.key if one.step.kind == LINK else _interface(one.step)
+            interface = one.step.key if one.step.kind == LINK else _interface(one.step.new)
             if interface and one.step.new is not None:
                 troubles.setdefault(str(interface), one)
         return troubles
@@ -285,13 +286,13 @@ def _outcome(error: Exception | None) -> Outcome:
             return TryAgain(str(error))
 
 
-def _interface(step: Step) -> str:
-    item = _item(step.new)
+def _interface(value: object) -> str:
+    item = _item(value)
     return item.interface if item is not None else ""
 
 
 def _is_present(one: Unsettled, there: dict[str, Link]) -> bool:
-    interface = _interface(one.step)
+    interface = _interface(one.step.new)
     return not interface or interface in there
 
 

@@ -4,7 +4,7 @@
       -> the server tells all hosts, us too -> our kernel has policy and routes -> workload's side up -> answer
 
 Whatever fails, everything that was done is undone, and the error says so. The same request again finds what is there
-and completes it. Removal is the way back: link, resource, and, once our kernel routes them no more, addresses.
+and completes it. Removal is the way back: resource, then, once our kernel routes it no more, link and addresses.
 """
 
 from __future__ import annotations
@@ -224,12 +224,12 @@ class Workloads:
 
     async def _undo_all(self, entry: Entry) -> None:
         _, namespace, name = entry.key.split("/")
-        if entry.interface:
-            await _unplug(entry.interface, entry.key)
         await resources.remove(self._upstream, resources.endpoint_path(namespace, name))
         if not await self._within(_GONE_WITHIN, lambda: entry.key not in self._worker.intent.endpoints):
-            raise Transient(f"{entry.key} is still in this host's kernel after {_GONE_WITHIN:.0f} s: its addresses are"
-                            " kept until it is gone; remove it again")
+            raise Transient(f"{entry.key} is still in this host's kernel after {_GONE_WITHIN:.0f} s: its link and"
+                            " addresses are kept until it is gone; remove it again")
+        if entry.interface:
+            await _unplug(entry.interface, entry.key)
         await resources.release(self._upstream, entry.handle)
 
     async def undo_interrupted(self) -> None:

@@ -95,6 +95,9 @@ class Reconciler:
                 del self._retries[kind, key]
         return ledger.found_all(whole)
 
+    def wanted(self, kind: str, key: Hashable) -> object | None:
+        return self._ledgers[kind].wanted(key)
+
     def found(self, kind: str, key: Hashable, value: object | None) -> None:
         self._retries.pop((kind, key), None)
         self._ledgers[kind].found(key, value)

@@ -1,0 +1,120 @@
+"""What an agent keeps on disk, and what it asks of its kernel: both functions of the last intent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muslin.agent import snapshot
+from muslin.agent.duties import KINDS, Duties
+from muslin.agent.journal import Entry, Journal
+from muslin.calc.host import Graph
+from muslin.drivers.rtnetlink import RouteKey
+from muslin.intent import Delta, Direction, Endpoint, EndpointKey, Group, GroupId, HostIntent, Neighbour
+from muslin.net import Cidr
+from muslin.reconcile import Reconciler
+
+GROUPS = {
+    GroupId("1" * 16): Group(id=GroupId("1" * 16), direction=Direction.INGRESS),
+    GroupId("2" * 16): Group(id=GroupId("2" * 16), direction=Direction.EGRESS),
+}
+
+
+def endpoint(name: str, interface: str, *addresses: str, mac: str = "") -> Endpoint:
+    return Endpoint(key=EndpointKey(f"WorkloadEndpoint/default/{name}"), interface=interface, mac=mac,
+                    ingress=GroupId("1" * 16), egress=GroupId("2" * 16), addresses=tuple(map(Cidr, addresses)))
+
+
+def snapshot_of(*endpoints: Endpoint) -> Delta:
+    return Delta(snapshot=True, revision=1, groups=dict(GROUPS), endpoints={one.key: one for one in endpoints})
+
+
+def test_a_saved_snapshot_gives_the_same_intent_again(tmp_path: Path) -> None:
+    graph = Graph()
+    graph.update(snapshot_of(endpoint("a", "mus1", "10.65.0.1/32", mac="02:00:00:00:00:01")))
+    graph.flush()
+    snapshot.save(tmp_path / "deep" / "down", snapshot.encode(graph.intent))
+    read = snapshot.load(tmp_path / "deep" / "down")
+    again = Graph()
+    assert read is not None
+    again.update(read)
+    again.flush()
+    assert again.intent == graph.intent
+    assert again.intent.routes
+
+
+def test_no_snapshot_or_a_foreign_one_is_none_at_all(tmp_path: Path) -> None:
+    assert snapshot.load(tmp_path) is None
+    (tmp_path / "snapshot.json").write_text('{"revision": "of another age"}')
+    assert snapshot.load(tmp_path) is None
+
+
+def test_a_snapshot_is_for_root_alone(tmp_path: Path) -> None:
+    """It may hold BGP passwords."""
+    snapshot.save(tmp_path, snapshot.encode(HostIntent()))
+    assert (tmp_path / "snapshot.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_journal_gives_back_what_was_begun_and_not_ended(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    begun = Entry(key=EndpointKey("WorkloadEndpoint/default/a"), interface="mus1", handle="muslin.default.a")
+    ended = Entry(key=EndpointKey("WorkloadEndpoint/default/b"), interface="mus2", handle="muslin.default.b")
+    journal.write(begun)
+    journal.write(ended)
+    journal.remove(ended.key)
+    journal.remove(ended.key)
+    (tmp_path / "additions" / "torn.json").write_bytes(b"{")
+    assert Journal(tmp_path).entries() == (begun,)
+    assert Journal(tmp_path).entries() == (begun,)
+
+
+# ---- duties
+
+Host = dict[str, tuple[str, str, str]]
+"""Name -> interface, address, MAC."""
+
+hosts = st.dictionaries(
+    st.sampled_from("abc"),
+    st.tuples(
+        st.sampled_from(["mus1", "mus2", "tapvm"]),
+        st.sampled_from(["10.65.0.1/32", "10.65.0.2/32", "fd00::1/128"]),
+        st.sampled_from(["", "02:00:00:00:00:01", "02-00-00-00-00-AA"]),
+    ),
+)
+
+
+def wants(reconciler: Reconciler) -> set[tuple[str, object, object]]:
+    return {(one.step.kind, one.step.key, one.step.new) for one in reconciler.unsettled()}
+
+
+def duties_after(*deltas: Delta) -> set[tuple[str, object, object]]:
+    graph, reconciler = Graph(), Reconciler(KINDS)
+    duties = Duties(reconciler, ipv6=True)
+    for number, delta in enumerate(deltas):
+        graph.update(delta)
+        change = graph.flush()
+        change.snapshot = number == 0
+        duties.take(change, graph.intent)
+    return wants(reconciler)
+
+
+def as_endpoints(state: Host) -> list[Endpoint]:
+    return [endpoint(name, interface, address, mac=mac) for name, (interface, address, mac) in state.items()]
+
+
+@given(states=st.lists(hosts, min_size=1, max_size=4))
+def test_duties_told_change_by_change_are_those_of_the_last_state(states: list[Host]) -> None:
+    deltas = [snapshot_of(*as_endpoints(state)) for state in states]
+    assert duties_after(*deltas) == duties_after(deltas[-1])
+
+
+def test_an_endpoint_asks_for_an_open_link_a_gateway_neighbours_and_routes() -> None:
+    wanted = duties_after(snapshot_of(endpoint("a", "mus1", "10.65.0.1/32", mac="02-00-00-00-00-AA")))
+    assert {kind for kind, _, _ in wanted} == set(KINDS)
+    assert ("neighbour", "10.65.0.1%mus1",
+            Neighbour(address="10.65.0.1", interface="mus1", mac="02:00:00:00:00:aa")) in wanted
+    assert {key for kind, key, _ in wanted if kind == "route"} == {
+        RouteKey(Cidr("169.254.1.0/24"), 0), RouteKey(Cidr("10.65.0.1/32"), 0),
+    }

@@ -113,10 +113,12 @@ def _check_filter_rule(rule: Object, family: int, path: Path, findings: Findings
         findings.add((*path, "operations"), "operations in a rule that rejects", "the route is gone",
                      "write action: Accept, or take operations out", Reason.FORBIDDEN)
     for index, operation in enumerate(rule.get("operations", ())):
-        if len(operation) != 1:
-            what = "several operations in one entry" if operation else "an entry without an operation"
-            findings.add((*path, "operations", index), what, "each entry has one",
-                         "write addCommunity, prependASPath or setPriority, each with a dash of its own")
+        here, mend = (*path, "operations", index), "write addCommunity, prependASPath or setPriority"
+        if not operation:
+            findings.add(here, "an entry without an operation", "each entry has one", mend, Reason.REQUIRED)
+        elif len(operation) > 1:
+            findings.add(here, "several operations in one entry", "each entry has one",
+                         f"{mend}, each with a dash of its own")
 
 
 def _check_lengths(lengths: Object, family: int, path: Path, findings: Findings) -> None:

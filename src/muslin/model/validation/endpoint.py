@@ -112,4 +112,4 @@ def check_node(found: Object, findings: Findings) -> None:
     spec = found.get("spec", {})
     if spec.get("bgp") == {}:
         findings.add(("spec", "bgp"), "an empty bgp", "a host that speaks BGP needs an address",
-                     "write ipv4Address: 10.0.0.1/24 in it, or take bgp out")
+                     "write ipv4Address: 10.0.0.1/24 in it, or take bgp out", Reason.REQUIRED)

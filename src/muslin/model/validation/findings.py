@@ -26,17 +26,25 @@ _SYNONYMS = (
 
 
 class Findings:
-    """The faults of one object, in the order they were found."""
+    """The faults of one object, in the order they were found.
 
-    __slots__ = ("faults",)
+    Rules see only what is well-typed, so what is ill-typed looks absent to them. Hence an absence is not a fault where
+    there already is one, at that place or below it.
+    """
+
+    __slots__ = ("_touched", "faults")
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
+        self._touched: set[Path] = set()
 
     def add(
         self, path: Path, what: str, why: str, mend: str, reason: Reason = Reason.INVALID, offset: int = 0
     ) -> None:
         """Sentences without a full stop; `why` may be empty, `what` and `mend` never are."""
+        if reason is Reason.REQUIRED and path in self._touched:
+            return
+        self._touched.update(path[:end] for end in range(1, len(path) + 1))
         self.faults.append(Fault(path=path, what=what, why=why, mend=mend, reason=reason, offset=offset))
 
 

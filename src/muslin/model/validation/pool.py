@@ -48,7 +48,7 @@ def _check_size(spec: Object, cidr: str, findings: Findings) -> None:
         findings.add(("spec", "blockSize"), f"blocks of /{size} for IPv{family}", f"they go from /{least} to /{most}",
                      f"write {min(max(size, least), most)}, or leave it out for {DEFAULT_BLOCK_SIZES[family]}")
     length = int(parse_cidr(cidr).partition("/")[2])
-    if length > size and not spec.get("disabled", False):
+    if least <= size < length and not spec.get("disabled", False):
         findings.add(_CIDR, f"{cidr} is smaller than one block of /{size}", "hosts take whole blocks",
                      f"write a prefix of /{size} or shorter, or blockSize: {min(length, most)}")
 

@@ -67,6 +67,8 @@ def as_number(value: Any, outline: Outline) -> str:
 
 def as_text(value: Any, outline: Outline) -> str:
     """The mend for what should have been text."""
+    if outline.form in ("duration", "timer") and isinstance(value, int) and not isinstance(value, bool):
+        return f"say the unit: {value}s" if abs(value) < 2**63 else f"write {sample(outline)}"
     return quoted(shown(value)) if isinstance(value, int | float) else f"write {sample(outline)}"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from muslin.drivers import netns
 from muslin.errors import Transient
 from muslin.lab.topology import Topology
+from muslin.lab.waiting import together
 
 RACK_BRIDGE = "rack"
 
@@ -46,9 +47,10 @@ async def build(topology: Topology) -> None:
         f" peer name {link.right[1]} netns {namespace_of(name, link.right[0])}"
         for link in topology.links
     )
-    async with asyncio.TaskGroup() as tasks:
-        for machine in topology.namespaces:
-            tasks.create_task(batch(_configuration(topology, machine), namespace=namespace_of(name, machine)))
+    await together(*(
+        batch(_configuration(topology, machine), namespace=namespace_of(name, machine))
+        for machine in topology.namespaces
+    ))
 
 
 def _configuration(topology: Topology, machine: str) -> list[str]:
@@ -72,9 +74,7 @@ async def add_namespaces(names: Sequence[str]) -> None:
     await batch(f"netns add {name}" for name in names)
     for name in names:
         set_sysctls(name, _EVERY)
-    async with asyncio.TaskGroup() as tasks:
-        for name in names:
-            tasks.create_task(batch(["link set lo up"], namespace=name))
+    await together(*(batch(["link set lo up"], namespace=name) for name in names))
 
 
 async def delete_namespaces(names: Iterable[str]) -> None:

@@ -52,7 +52,7 @@ class Bird:
     """The BIRD of one node. `enter` is put before its command line: `ip netns exec NAME` for a node of a lab."""
 
     def __init__(self, node: str, *, directory: Path | None = None, enter: Sequence[str] = ()) -> None:
-        self.directory = directory or paths.run_dir() / "bird" / node
+        self.directory = (directory or paths.run_dir() / "bird" / node).absolute()
         self.log = self.directory / "bird.log"
         self._conf = self.directory / "bird.conf"
         self._socket = self.directory / "bird.ctl"

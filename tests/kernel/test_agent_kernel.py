@@ -349,3 +349,29 @@ def test_while_policy_cannot_be_written_nothing_is_opened(rig: Rig, monkeypatch:
         assert kernel.states(intent)[one.key].state == "up"
 
     rig.play(scenario)
+
+
+def flows(rig: Rig) -> str:
+    return in_ns(rig.name, "conntrack", "-L") + in_ns(rig.name, "conntrack", "-L", "-f", "ipv6")
+
+
+def test_the_next_holder_of_an_address_does_not_inherit_its_flows(rig: Rig) -> None:
+    """Packets of an established flow pass before any policy is asked."""
+    one, two = rig.guest(1), rig.guest(2)
+    before, after = intent_of(one, two), intent_of(two)
+
+    async def scenario(kernel: Kernel) -> None:
+        await _take(kernel, before)
+        for source, destination in (("10.65.0.1", "10.65.0.9"), ("10.65.0.9", "10.65.0.1"), ("10.65.0.9", "10.65.0.2"),
+                                    ("fd00:65::1", "fd00:65::9"), ("fd00:65::9", "fd00:65::1"),
+                                    ("fd00:65::9", "fd00:65::2")):
+            in_ns(rig.name, "conntrack", "-I", "-s", source, "-d", destination, "-p", "tcp", "--sport", "1",
+                  "--dport", "2", "--state", "ESTABLISHED", "-t", "1000")
+        await kernel.take(whole(after), after, 1.0)
+        left = flows(rig)
+        assert "10.65.0.1 " not in left
+        assert "fd00:65::1 " not in left
+        assert "src=10.65.0.9 dst=10.65.0.2" in left
+        assert "src=fd00:65::9 dst=fd00:65::2" in left
+
+    rig.play(scenario)

@@ -49,6 +49,6 @@ async def follow(upstream: Upstream, node: str, receiver: Receiver) -> None:
         except (Unreachable, ApiError, msgspec.DecodeError) as error:
             receiver.disconnected(str(error))
             log.info("feed_lost", server=upstream.address, why=str(error), again_in=round(delay, 2))
-        await upstream.next()
+        upstream.next()
         await asyncio.sleep(delay * random.uniform(0.5, 1.0))
         delay = min(delay * 2, _LONGEST_DELAY)

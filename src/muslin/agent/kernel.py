@@ -1,7 +1,7 @@
 """One host's kernel kept as the intent says: policy first, then what lets packets through.
 
     take(delta)    close what is no endpoint's any more -> nftables, one transaction -> open links -> addresses,
-                   neighbours, routes
+                   neighbours, routes -> forget the flows of addresses that left
     work()         what is due again after a failure
     scan(noticed)  read what there is; what had been right and is not any more is drift, and is mended and told
 
@@ -12,18 +12,19 @@ Nothing at all is written before the first `take`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Hashable, Iterable
 
 from muslin.agent.duties import ADDRESS, KINDS, LINK, NEIGHBOUR, ROUTE, Duties, Open
 from muslin.agent.firewall import Firewall
-from muslin.drivers import links, rtnetlink, sysctl
+from muslin.drivers import conntrack, links, rtnetlink, sysctl
 from muslin.drivers.links import Link, LinkChange
 from muslin.drivers.monitor import Noticed
 from muslin.drivers.netlink import Netlink
 from muslin.drivers.nft import Nft
 from muslin.drivers.rtnetlink import Address, Change, Item
 from muslin.errors import Broken, Transient
-from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, Neighbour, Problem, Route
+from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, Neighbour, Problem, Route, RouteKind
 from muslin.intent.endpoint import Endpoint
 from muslin.reconcile import Done, Outcome, Reconciler, Refused, Step, TryAgain, Unsettled
 
@@ -41,6 +42,7 @@ class Kernel:
         self._duties = Duties(self._reconciler, ipv6=sysctl.has_ipv6())
         self._links: dict[str, Link] = {}
         self._opened: dict[str, int] = {}
+        self._departed: set[str] = set()
         self._drift: dict[tuple[str, Hashable], str] = {}
         """What somebody changed, in words; told once it is mended."""
         self._begun = False
@@ -67,20 +69,23 @@ class Kernel:
         await self._firewall.take(delta, intent)
         if first:
             sysctl.prepare_host()
-        return self._work(now)
+        return await self._work(now)
 
     async def work(self, now: float) -> tuple[str, ...]:
         """Whatever is due. Returns what was mended."""
         if not self._begun:
             return ()
         await self._firewall.mend()
-        return self._work(now)
+        return await self._work(now)
 
-    def _work(self, now: float) -> tuple[str, ...]:
+    async def _work(self, now: float) -> tuple[str, ...]:
         steps = self._reconciler.plan(now)
         if not self._firewall.in_force:
             steps = tuple(step for step in steps if step.new is None)
         self._do(steps, now)
+        if self._departed:
+            await asyncio.to_thread(conntrack.forget, tuple(self._departed))
+            self._departed.clear()
         return self._mended()
 
     def _mended(self) -> tuple[str, ...]:
@@ -106,7 +111,7 @@ class Kernel:
             self._reconciler.hurry(now)
         else:
             self._read(addresses=noticed.addresses, neighbours=noticed.neighbours, routes=noticed.routes)
-        return self._work(now)
+        return await self._work(now)
 
     async def scan_all(self, now: float) -> tuple[str, ...]:
         """Everything, unasked. Returns what was mended."""
@@ -172,6 +177,8 @@ class Kernel:
         failures = {failure.index: failure.error for failure in rtnetlink.apply(self._netlink, changes, indexes)}
         for number, step in enumerate(steps):
             self._reconciler.record(step, _outcome(failures.get(number)), now)
+            if number not in failures and (address := _departed(step)):
+                self._departed.add(address)
         steps.clear()
 
     # ---- reading
@@ -294,6 +301,15 @@ def _interface(value: object) -> str:
 def _is_present(one: Unsettled, there: dict[str, Link]) -> bool:
     interface = _interface(one.step.new)
     return not interface or interface in there
+
+
+def _departed(step: Step) -> str:
+    """The address of a workload that is no longer behind its interface, "" for any other step."""
+    old, new = step.old, step.new
+    if not isinstance(old, Route) or old.kind is not RouteKind.DEVICE:
+        return ""
+    stays = isinstance(new, Route) and new.interface == old.interface
+    return "" if stays else old.destination.partition("/")[0]
 
 
 def _words(kind: str, key: object) -> str:

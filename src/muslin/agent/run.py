@@ -11,7 +11,10 @@ SIGTERM or a crash end the tasks and leave the kernel and BIRD as they are: traf
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -29,7 +32,7 @@ from muslin.calc.host import Graph
 from muslin.client.refusal import ApiError, Unreachable
 from muslin.drivers.bird import Bird
 from muslin.drivers.monitor import Monitor
-from muslin.errors import Transient
+from muslin.errors import Invalid, Transient
 
 _SERVER_HAS = 2.0
 """Seconds in which a server may answer before the snapshot is taken instead."""
@@ -42,6 +45,23 @@ log = structlog.get_logger()
 async def run(options: AgentOptions, stop: asyncio.Event | None = None) -> None:
     """Until `stop` is set; without one, until SIGTERM or SIGINT. The kernel stays as it is."""
     logs.configure()
+    with only_one(options.state_path, options.node):
+        await _run(options, stop)
+
+
+@contextmanager
+def only_one(directory: Path, node: str) -> Iterator[None]:
+    """Two agents of one node would undo each other's work for ever. Raises Invalid. The lock dies with its holder."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Invalid(f"an agent of node {node} runs already (it holds {directory}/lock)") from None
+        yield
+
+
+async def _run(options: AgentOptions, stop: asyncio.Event | None) -> None:
     kernel, monitor = Kernel(), Monitor()
     speaker = Speaker(Bird(options.node)) if options.bgp else None
     worker = Worker(Graph(), kernel, monitor, speaker)

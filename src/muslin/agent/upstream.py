@@ -31,28 +31,26 @@ class Upstream:
         self._addresses = [parse(server) for server in servers]
         self._identity = identity
         self._current = 0
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[int, aiohttp.ClientSession] = {}
 
     @property
     def address(self) -> str:
         return str(self._addresses[self._current])
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
 
-    async def next(self) -> None:
-        """Ask the next one from now on. An only one keeps its connections: other calls may be using them."""
-        if len(self._addresses) > 1:
-            await self.close()
+    def next(self) -> None:
+        """Ask the next one from now on. Calls that are under way stay where they are."""
         self._current = (self._current + 1) % len(self._addresses)
 
     async def call(self, method: str, path: str, body: Any = None, *, content: str = "application/json") -> Any:
         """The decoded answer. Raises ApiError (the server says no) and Unreachable."""
         data = None if body is None else msgspec.json.encode(body)
         headers = {"Content-Type": content} if data is not None else {}
-        session = self._ready()
+        session, asked = self._ready(), self._current
         try:
             async with session.request(method, self._url(path), data=data, headers=headers, timeout=_CALL) as answer:
                 text = await answer.read()
@@ -61,7 +59,10 @@ class Upstream:
                     raise ApiError(decoded if isinstance(decoded, dict) else {}, answer.status)
                 return decoded
         except _FAILURES as error:
-            raise self._unreachable(error) from None
+            unreachable = self._unreachable(error)
+            if asked == self._current:
+                self.next()
+            raise unreachable from None
 
     async def lines(self, path: str) -> AsyncIterator[bytes]:
         """The lines of an endless answer, without their ends; keep-alives are empty. Raises as `call` does.
@@ -87,15 +88,16 @@ class Upstream:
         raise self._unreachable(None)
 
     def _ready(self) -> aiohttp.ClientSession:
-        if self._session is None:
+        session = self._sessions.get(self._current)
+        if session is None:
             address = self._addresses[self._current]
             connector: aiohttp.BaseConnector
             if address.scheme == "unix":
                 connector = aiohttp.UnixConnector(address.path)
             else:
                 connector = aiohttp.TCPConnector(ssl=_tls(self._identity) if address.scheme == "https" else True)
-            self._session = aiohttp.ClientSession(connector=connector)
-        return self._session
+            session = self._sessions[self._current] = aiohttp.ClientSession(connector=connector)
+        return session
 
     def _url(self, path: str) -> str:
         address: Address = self._addresses[self._current]

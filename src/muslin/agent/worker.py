@@ -26,6 +26,7 @@ from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, Problem
 
 SCAN_EVERY = 4.0
 """Drift that the kernel does not announce is mended within 10 s."""
+_AFTER_FAULT = 0.5
 _REPAIRS_KEPT = 50
 
 log = structlog.get_logger()
@@ -42,9 +43,12 @@ class Worker:
         self._noticed = Noticed()
         self._bell = asyncio.Event()
         self._turned = asyncio.Condition()
-        self._revision = 0
+        self._revision: int | None = None
         self._received = False
+        self._whole_is_due = True
         self._scan_at = 0.0
+        self.fault = ""
+        """Why the last turn could not be ended; it is tried again."""
         self.server = ""
         self.why_disconnected = "no server has answered yet"
         self.applied = -1
@@ -135,21 +139,25 @@ class Worker:
                 mended += await self._kernel.work(began)
         except Transient as error:
             log.warning("kernel_busy", why=str(error))
-            self._noticed.lost = True
-            await asyncio.sleep(0.1)
+            # What was under way is not known any more: everything is told and read again.
+            self._whole_is_due = self._received = self._noticed.lost = True
+            self.fault = str(error)
+            self.changes += 1
+            await asyncio.sleep(_AFTER_FAULT)
+            self._bell.set()
             return
+        self.fault = ""
         self._tell(mended)
         async with self._turned:
             self._turned.notify_all()
 
     async def _take_news(self, began: float) -> tuple[str, ...]:
-        if not self._received:
+        if not self._received or self._revision is None:
             return ()
         self._received = False
         revision = self._revision
         delta = self._graph.flush()
-        if not self.has_intent:
-            delta.snapshot = True
+        delta.snapshot |= self._whole_is_due
         mended: tuple[str, ...] = ()
         if delta:
             intent = self._graph.intent
@@ -165,6 +173,7 @@ class Worker:
         if not self.has_intent:
             gc.collect()
             gc.freeze()  # the intent lives as long as we do: leave it out of every later collection
+        self._whole_is_due = False
         self.applied = revision
         return mended
 
@@ -189,4 +198,5 @@ class Worker:
                     mend=f"`ip link del {link.name}` when its namespace does not need it any more")
             for link in self._kernel.orphans()
         )
-        return (*self._kernel.problems(), *orphans)
+        fault = (Problem(what=self.fault),) if self.fault else ()
+        return (*fault, *self._kernel.problems(), *orphans)

@@ -73,11 +73,11 @@ class Addresses:
         turn = self._turns.setdefault(wanted.host, asyncio.Lock())
         async with turn:
             try:
-                await self._assign(wanted, got)
+                had = await self._assign(wanted, got)
             except BaseException:
                 await self._release_each([Condition(address, wanted.handle) for address in got])
                 raise
-        return tuple(host_cidr(address) for address in got)
+        return tuple(host_cidr(address) for address in (*had, *got))
 
     async def release(self, unwanted: Unwanted) -> tuple[Cidr, ...]:
         """What was released now; addresses that were free already are not an error."""
@@ -98,13 +98,15 @@ class Addresses:
             for cidr in await self._records.affinities(host, version):
                 await self._tries.give_up(host, cidr, force=True)
 
-    async def _assign(self, wanted: Wanted, got: list[str]) -> None:
+    async def _assign(self, wanted: Wanted, got: list[str]) -> list[str]:
+        """Appends what is new to `got`; returns what the handle had already, from a request whose answer was lost."""
         every = await self._records.resources("IPPool", IPPool)
         named = [_address(text) for text in wanted.addresses]
         asker = self._asker(wanted)
+        had: list[str] = []
         for address in named:
-            if await self._specific(asker, pools.holding(every, address), address):
-                got.append(address)
+            new = await self._specific(asker, pools.holding(every, address), address)
+            (got if new else had).append(address)
         missing: Exhausted | None = None
         for version in FAMILIES:
             there = sum(version_of(address) == version for address in named)
@@ -120,6 +122,7 @@ class Addresses:
             await self._automatic(asker, chosen, version, automatic, got)
         if missing and not got and not named:
             raise missing
+        return had
 
     async def _choose(self, wanted: Wanted, every: Sequence[IPPool], version: int) -> tuple[Pool, ...]:
         """Pools of one family. A pool that was asked for by name restricts only its own family."""

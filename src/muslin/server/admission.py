@@ -1,0 +1,95 @@
+"""Rules between objects, which no look at one object alone can check.
+
+* A policy lies in a tier that exists; a tier that still holds policies cannot be deleted.
+* The three tiers, the profile and the ClusterInformation that Calico always has cannot be deleted.
+* Address pools do not overlap.
+* What was made from a Kubernetes NetworkPolicy is changed through that.
+"""
+
+from __future__ import annotations
+
+from muslin.model.kinds import BY_NAME
+from muslin.net import Cidr, contains, parse_cidr
+from muslin.server import builtin
+from muslin.server.refusals import Json, cause, conflict, forbidden, invalid
+from muslin.server.served import KUBERNETES_POLICY, Served
+from muslin.server.views import ORIGINAL, original_of, read
+from muslin.store import Store, layout
+
+POLICIES = ("NetworkPolicy", "GlobalNetworkPolicy")
+SERIAL = frozenset({"Tier", "IPPool"})
+"""Kinds whose rules look at the others of the kind: their writes come one after the other."""
+DEFAULT_TIER = "default"
+
+
+async def admit(store: Store, served: Served, obj: Json, old: Json | None) -> None:
+    """May `obj` (as stored) be written? Raises Refusal."""
+    kind = served.kind.name
+    if kind in POLICIES:
+        await _tier_exists(store, served, obj)
+    if kind == "IPPool" and (old is None or spec(old).get("cidr") != spec(obj).get("cidr")):
+        await _pools_apart(store, served, obj)
+    if kind == "NetworkPolicy" and served is not KUBERNETES_POLICY and old is not None:
+        original = original_of(old["metadata"])
+        kept = (obj["metadata"].get("annotations") or {}).get(ORIGINAL)
+        if original is not None and (spec(obj) != spec(old) or kept != old["metadata"]["annotations"][ORIGINAL]):
+            raise forbidden(served.plural, served.group, _name(obj),
+                            "it was made from a NetworkPolicy of networking.k8s.io: change that one")
+    if kind == "Profile" and _name(obj) == builtin.DEFAULT_ALLOW_NAME:
+        raise forbidden(served.plural, served.group, _name(obj), "this profile is built in and cannot be changed")
+
+
+async def admit_deletion(store: Store, served: Served, obj: Json) -> None:
+    """May it go? Raises Refusal."""
+    kind, name = served.kind.name, _name(obj)
+    if (kind, name) in builtin.PERMANENT:
+        raise forbidden(served.plural, served.group, name, f"this {kind} is built in and cannot be deleted")
+    if kind == "Tier" and (policies := await _policies_of(store, name)):
+        some = ", ".join(policies[:3]) + (", ..." if len(policies) > 3 else "")
+        raise conflict(served.plural, served.group, name,
+                       f"the tier still holds {len(policies)} policies ({some}): delete them or move them first")
+
+
+async def _tier_exists(store: Store, served: Served, obj: Json) -> None:
+    tier = spec(obj).get("tier") or DEFAULT_TIER
+    if await store.get(layout.prefix("Tier") + str(tier)) is None:
+        message = f'there is no tier "{tier}": create it first, or leave spec.tier out for the tier {DEFAULT_TIER}'
+        raise invalid(served.name, served.group, _name(obj), [cause("spec.tier", message, "FieldValueNotFound")])
+
+
+async def _pools_apart(store: Store, served: Served, obj: Json) -> None:
+    mine = parse_cidr(str(spec(obj)["cidr"]))
+    for entry in (await store.list(layout.prefix("IPPool"))).entries:
+        key = layout.parse(entry.key)
+        if key is None or key.name == _name(obj):
+            continue
+        other = _cidr(read(entry, key))
+        if other and (contains(mine, other) or contains(other, mine)):
+            message = f"{mine} overlaps {other} of the pool {key.name}: an address would belong to both, choose another"
+            raise invalid(served.name, served.group, _name(obj), [cause("spec.cidr", message)])
+
+
+async def _policies_of(store: Store, tier: str) -> list[str]:
+    found = []
+    for kind in POLICIES:
+        for entry in (await store.list(layout.prefix(kind))).entries:
+            key = layout.parse(entry.key)
+            if key and (spec(read(entry, key)).get("tier") or DEFAULT_TIER) == tier:
+                found.append(f"{key.namespace}/{key.name}" if BY_NAME[kind].namespaced else key.name)
+    return found
+
+
+def spec(obj: Json) -> Json:
+    found = obj.get("spec")
+    return found if isinstance(found, dict) else {}
+
+
+def _cidr(pool: Json) -> Cidr | None:
+    try:
+        return parse_cidr(str(spec(pool).get("cidr", "")))
+    except ValueError:
+        return None
+
+
+def _name(obj: Json) -> str:
+    return str(obj["metadata"].get("name", ""))

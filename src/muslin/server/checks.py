@@ -1,0 +1,46 @@
+"""Is an object fit to be stored? The verdicts are `model.validation`'s; here they become Kubernetes' answers.
+
+A field that nobody knows is an error unless the client says otherwise (`fieldValidation`): `Strict` refuses, `Warn`
+drops the field and says so, `Ignore` drops it. Fields that were already unknown in the stored object (a newer writer
+put them there) stay, and are no reason to refuse a change of something else.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any, cast
+
+from muslin.model import validation
+from muslin.model.fault import Path, Reason
+from muslin.server.refusals import Json, causes_of, invalid
+from muslin.server.served import Served
+
+STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"
+
+
+def checked(served: Served, obj: Json, old: Json | None, strictness: str) -> tuple[Json, tuple[str, ...]]:
+    """The object as it is to be stored, with defaults, and the warnings. Raises Refusal (422) with every fault."""
+    found = validation.faults(obj)
+    known = {fault.path for fault in validation.faults(old) if fault.reason is Reason.UNKNOWN} if old else set()
+    unknown = [fault for fault in found if fault.reason is Reason.UNKNOWN and fault.path not in known]
+    faults = [fault for fault in found if fault.reason is not Reason.UNKNOWN]
+    if strictness == STRICT:
+        faults = [*unknown, *faults]
+    if not faults:
+        obj = validation.normal(_without(obj, (fault.path for fault in unknown)))
+        if old is not None:
+            faults = list(validation.immutable_faults(old, obj))
+    if faults:
+        raise invalid(served.name, served.group, str(obj["metadata"].get("name", "")), causes_of(faults))
+    return obj, tuple(f'unknown field "{fault.field}", {fault.mend}' for fault in unknown) if strictness == WARN else ()
+
+
+def _without(obj: Json, paths: Iterable[Path]) -> Json:
+    pruned: Any = copy.deepcopy(obj)
+    for path in paths:
+        holder = pruned
+        for step in path[:-1]:
+            holder = holder[step]
+        holder.pop(path[-1], None)
+    return cast(Json, pruned)

@@ -1,0 +1,110 @@
+"""One server: its store, the calculation, its doors; from start to stop.
+
+Started by `muslin server` and `muslin up`, or by hand: python -m muslin.server --store sqlite:///FILE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from aiohttp import web
+
+from muslin import paths
+from muslin.server import address_routes, builtin, discovery, openapi, reviews
+from muslin.server.bodies import MOST
+from muslin.server.feeds import Feeds
+from muslin.server.hub import Hub
+from muslin.server.listeners import Listener, Tls, insecure, listen, secure
+from muslin.server.metrics import Metrics
+from muslin.server.objects import Objects
+from muslin.server.resources import Resources
+from muslin.server.shell import shell
+from muslin.server.status import Status
+from muslin.server.streams import Stopping
+from muslin.server.watching import Watching
+from muslin.store import Store, open_store
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """`listen`: `unix:PATH` and `HOST:PORT` (needs `tls`). `insecure_listen`: loopback only, "" for none."""
+
+    store: str = field(default_factory=lambda: f"sqlite:///{paths.state_dir() / 'store.db'}")
+    listen: Sequence[str] = field(default_factory=lambda: (f"unix:{paths.server_socket()}",))
+    insecure_listen: str = ""
+    tls: Tls | None = None
+
+    def listeners(self) -> list[Listener]:
+        """Raises Invalid."""
+        plain = [insecure(self.insecure_listen)] if self.insecure_listen else []
+        return [*map(secure, self.listen), *plain]
+
+
+async def serve(options: ServerOptions, stop: asyncio.Event | None = None,
+                started: asyncio.Event | None = None) -> None:
+    """Until `stop` is set or this is cancelled. `started` is set when every listener answers. Raises Invalid."""
+    listeners = options.listeners()
+    store = open_store(options.store)
+    try:
+        await _serve(store, options, listeners, stop or asyncio.Event(), started or asyncio.Event())
+    finally:
+        await store.close()
+        for listener in listeners:
+            if listener.path:
+                listener.path.unlink(missing_ok=True)
+
+
+async def _serve(store: Store, options: ServerOptions, listeners: Sequence[Listener], stop: asyncio.Event,
+                 started: asyncio.Event) -> None:
+    await builtin.ensure(store)
+    gc.set_threshold(20_000, 20, 50)  # the many small dicts of a list are no garbage; look less often
+    stopping, metrics = Stopping(), Metrics()
+    hub = Hub(store, metrics)
+    runner = web.AppRunner(application(store, hub, metrics, stopping), access_log=None, shutdown_timeout=2)
+    await runner.setup()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            calculating = tasks.create_task(hub.run())
+            for listener in listeners:
+                await listen(runner, listener, options.tls)
+                log.info("listening", at=str(listener))
+            started.set()
+            await stop.wait()
+            calculating.cancel()
+    finally:
+        stopping.stop()
+        await runner.cleanup()
+        log.info("stopped")
+
+
+def application(store: Store, hub: Hub, metrics: Metrics, stopping: Stopping) -> web.Application:
+    """Everything that is answered."""
+    began = time.monotonic()
+    app = web.Application(middlewares=[shell(metrics)], client_max_size=MOST)
+    objects = Objects(store)
+    feeds = Feeds(hub, stopping)
+    status = Status(objects, hub, feeds, began)
+
+    async def healthy(_: web.Request) -> web.Response:
+        return web.Response(text="ok" if hub.ready else "loading", status=200 if hub.ready else 503)
+
+    async def measured(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    app.router.add_routes([web.get(path, healthy) for path in ("/healthz", "/livez", "/readyz")])
+    app.router.add_get("/metrics", measured)
+    app.router.add_routes(discovery.routes())
+    app.router.add_routes(openapi.routes())
+    app.router.add_routes(reviews.routes())
+    app.router.add_routes(feeds.routes())
+    app.router.add_routes(status.routes())
+    address_routes.register(app, store)
+    app.router.add_routes(Resources(objects, Watching(objects, stopping, metrics)).routes())
+    return app

@@ -1,0 +1,196 @@
+"""What `kubectl get` prints: the columns of each kind, after calicoctl's, computed here because kubectl cannot.
+
+A column without a star is always there, a starred one with `-o wide`. Cells are made of whatever the object holds: an
+object that is not as it should be gives empty cells, never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from muslin.server.refusals import Json
+from muslin.server.served import KUBERNETES_POLICY, Served
+
+Cell = Callable[[Json], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    title: str
+    cell: Cell
+    wide: bool = False
+    type: str = "string"
+
+
+def at(path: str) -> Cell:
+    """The value under `spec.order`; a list as its entries joined by commas; nothing for what is absent."""
+    steps = path.split(".")
+
+    def cell(obj: Json) -> object:
+        found: Any = obj
+        for step in steps:
+            found = found.get(step) if isinstance(found, dict) else None
+        return _plain(found)
+
+    return cell
+
+
+def _plain(found: Any) -> object:
+    if isinstance(found, list):
+        return ",".join(str(_plain(item)) for item in found)
+    if isinstance(found, dict):
+        return ",".join(f"{name}={value}" for name, value in found.items())
+    if isinstance(found, bool):
+        return str(found).lower()
+    if isinstance(found, float) and found.is_integer():
+        return int(found)
+    return "" if found is None else found
+
+
+def _count(path: str) -> Cell:
+    steps = path.split(".")
+
+    def cell(obj: Json) -> object:
+        found: Any = obj
+        for step in steps:
+            found = found.get(step) if isinstance(found, dict) else None
+        return len(found) if isinstance(found, list | dict) else 0
+
+    return cell
+
+
+def _default(cell: Cell, instead: object) -> Cell:
+    return lambda obj: cell(obj) or instead
+
+
+def age(obj: Json) -> str:
+    """As kubectl says it: 45s, 3m12s, 5m, 3h, 12d."""
+    created = obj["metadata"].get("creationTimestamp")
+    try:
+        then = datetime.fromisoformat(str(created).replace("Z", "+00:00"))
+    except ValueError:
+        return "<unknown>"
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=UTC)
+    seconds = max(0, int((datetime.now(UTC) - then).total_seconds()))
+    return short(seconds)
+
+
+def short(seconds: int) -> str:
+    """A span of time in at most two units, as kubectl prints ages."""
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if seconds < 120:
+        return f"{seconds}s"
+    if minutes < 10:
+        return f"{minutes}m{seconds % 60}s" if seconds % 60 else f"{minutes}m"
+    if hours < 3:
+        return f"{minutes}m"
+    if hours < 8:
+        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
+    if days < 2:
+        return f"{hours}h"
+    return f"{days}d" if days < 730 else f"{days // 365}y"
+
+
+def _address(obj: Json) -> object:
+    """One workload, one address: the /32 goes without saying."""
+    addresses = at("spec.ipNetworks")(obj)
+    return str(addresses).replace("/32", "").replace("/128", "")
+
+
+_POLICY = (
+    Column("Tier", _default(at("spec.tier"), "default")), Column("Order", at("spec.order")),
+    Column("Types", at("spec.types")), Column("Selector", _default(at("spec.selector"), "all()")),
+    Column("Ingress", _count("spec.ingress"), wide=True), Column("Egress", _count("spec.egress"), wide=True),
+)
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "Tier": (Column("Order", at("spec.order")), Column("Default", at("spec.defaultAction"))),
+    "NetworkPolicy": _POLICY,
+    "GlobalNetworkPolicy": _POLICY,
+    "NetworkSet": (Column("Nets", _count("spec.nets")), Column("Members", at("spec.nets"), wide=True)),
+    "GlobalNetworkSet": (Column("Nets", _count("spec.nets")), Column("Members", at("spec.nets"), wide=True)),
+    "Profile": (Column("Labels", at("spec.labelsToApply")), Column("Ingress", _count("spec.ingress"), wide=True),
+                Column("Egress", _count("spec.egress"), wide=True)),
+    "WorkloadEndpoint": (
+        Column("Workload", at("spec.workload")), Column("Node", at("spec.node")), Column("Networks", _address),
+        Column("Interface", at("spec.interfaceName")), Column("Profiles", at("spec.profiles"), wide=True),
+        Column("MAC", at("spec.mac"), wide=True),
+    ),
+    "HostEndpoint": (
+        Column("Node", at("spec.node")), Column("Interface", at("spec.interfaceName")),
+        Column("IPs", at("spec.expectedIPs")), Column("Profiles", at("spec.profiles"), wide=True),
+    ),
+    "Node": (
+        Column("ASN", _default(at("spec.bgp.asNumber"), "(global)")), Column("IPv4", at("spec.bgp.ipv4Address")),
+        Column("IPv6", at("spec.bgp.ipv6Address")),
+        Column("Reflector", at("spec.bgp.routeReflectorClusterID"), wide=True),
+    ),
+    "IPPool": (
+        Column("CIDR", at("spec.cidr")), Column("NAT", at("spec.natOutgoing")),
+        Column("Disabled", at("spec.disabled")), Column("Selector", _default(at("spec.nodeSelector"), "all()")),
+        Column("Block", at("spec.blockSize"), wide=True), Column("IPIP", at("spec.ipipMode"), wide=True),
+        Column("VXLAN", at("spec.vxlanMode"), wide=True), Column("BGP", lambda obj: (
+            "withheld" if at("spec.disableBGPExport")(obj) == "true" else "exported"), wide=True),
+    ),
+    "IPReservation": (Column("CIDRs", at("spec.reservedCIDRs")),),
+    "BGPConfiguration": (
+        Column("ASN", at("spec.asNumber")), Column("Mesh", at("spec.nodeToNodeMeshEnabled")),
+        Column("Log", at("spec.logSeverityScreen"), wide=True),
+    ),
+    "BGPPeer": (
+        Column("Peer", lambda obj: at("spec.peerIP")(obj) or at("spec.peerSelector")(obj)),
+        Column("Node", lambda obj: at("spec.node")(obj) or at("spec.nodeSelector")(obj) or "(global)"),
+        Column("ASN", _default(at("spec.asNumber"), "(inherited)")), Column("Filters", at("spec.filters"), wide=True),
+    ),
+    "BGPFilter": (
+        Column("Import", lambda obj: int(str(_count("spec.importV4")(obj))) + int(str(_count("spec.importV6")(obj)))),
+        Column("Export", lambda obj: int(str(_count("spec.exportV4")(obj))) + int(str(_count("spec.exportV6")(obj)))),
+    ),
+    "ClusterInformation": (
+        Column("Version", at("spec.calicoVersion")), Column("Ready", at("spec.datastoreReady")),
+        Column("GUID", at("spec.clusterGUID"), wide=True),
+    ),
+    "Namespace": (Column("Status", _default(at("status.phase"), "Active")),),
+}
+KUBERNETES_COLUMNS = (
+    Column("Pod-Selector", lambda obj: at("spec.podSelector.matchLabels")(obj) or "<none>"),
+    Column("Types", at("spec.policyTypes"), wide=True),
+)
+
+
+def columns_of(served: Served) -> tuple[Column, ...]:
+    return KUBERNETES_COLUMNS if served is KUBERNETES_POLICY else COLUMNS.get(served.kind.name, ())
+
+
+def table(served: Served, objects: Iterable[Json], metadata: Json, *, include: str, head: bool = True) -> Json:
+    """meta.k8s.io/v1 Table. `include`: how much of each object goes along (None, Metadata, Object); `head`: columns."""
+    columns = columns_of(served)
+    return {
+        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+        "columnDefinitions": _head(columns) if head else [],
+        "rows": [_row(columns, obj, include) for obj in objects],
+    }
+
+
+def _head(columns: tuple[Column, ...]) -> list[Json]:
+    def definition(title: str, *, form: str = "", wide: bool = False, type_: str = "string") -> Json:
+        return {"name": title, "type": type_, "format": form, "description": "", "priority": int(wide)}
+
+    return [
+        definition("Name", form="name"),
+        *(definition(column.title, wide=column.wide, type_=column.type) for column in columns),
+        definition("Age"),
+    ]
+
+
+def _row(columns: tuple[Column, ...], obj: Json, include: str) -> Json:
+    cells = [obj["metadata"]["name"], *(column.cell(obj) for column in columns), age(obj)]
+    if include == "None":
+        return {"cells": cells}
+    if include == "Object":
+        return {"cells": cells, "object": obj}
+    part = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+    return {"cells": cells, "object": part}

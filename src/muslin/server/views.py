@@ -1,0 +1,159 @@
+"""Between what is stored and what is shown.
+
+Stored: the bytes under Calico's key. Shown: an API object with the resourceVersion that its entry has. For most kinds
+the two are one object. A Kubernetes NetworkPolicy is stored as the Calico policy that it means, and carries its
+original in an annotation, so that what was applied can be read back, compared and patched.
+
+A stored value may be anything, somebody may have written it past this API. What cannot be read is still shown, by its
+name and with the reason, so that it can be seen, replaced and deleted.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from muslin.errors import Invalid
+from muslin.model.meta import ResourceKey
+from muslin.server.refusals import Json, cause, invalid
+from muslin.server.served import KUBERNETES_POLICY, Served
+from muslin.store import Entry, layout
+
+ORIGINAL = "muslin.dev/kubernetes-network-policy"
+ILLEGIBLE = "muslin.dev/illegible"
+CONVERTED = "knp.default."
+"""Calico's name for the policy `web` of Kubernetes is `knp.default.web`."""
+CARRIED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "finalizers",
+           "managedFields", "resourceVersion", "namespace")
+"""What the stored policy and the shown one have in common."""
+
+
+class View(Protocol):
+    """How the objects of one served resource lie in the store."""
+
+    def path(self, namespace: str, name: str) -> str: ...
+
+    def prefix(self, namespace: str) -> str: ...
+
+    def shown(self, entry: Entry) -> Json | None:
+        """The API object; None when the entry is none of this resource."""
+        ...
+
+    def stored(self, obj: Json) -> Json:
+        """What is to be stored for an API object, still as JSON data. Raises Refusal (422)."""
+        ...
+
+
+def view_of(served: Served) -> View:
+    return KubernetesPolicies() if served is KUBERNETES_POLICY else Plain(served)
+
+
+class Plain:
+    """Stored as shown."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    def path(self, namespace: str, name: str) -> str:
+        return layout.path(ResourceKey(self._served.kind.name, namespace, name))
+
+    def prefix(self, namespace: str) -> str:
+        return layout.prefix(self._served.kind.name, namespace)
+
+    def shown(self, entry: Entry) -> Json | None:
+        key = layout.parse(entry.key)
+        if key is None:
+            return None
+        obj = read(entry, key)
+        obj.update(self._served.type_meta)
+        return obj
+
+    def stored(self, obj: Json) -> Json:
+        return obj
+
+
+class KubernetesPolicies:
+    """networking.k8s.io/v1 NetworkPolicy, as a way to look at Calico's."""
+
+    def path(self, namespace: str, name: str) -> str:
+        return layout.path(ResourceKey("NetworkPolicy", namespace, CONVERTED + name))
+
+    def prefix(self, namespace: str) -> str:
+        return layout.prefix("NetworkPolicy", namespace)
+
+    def shown(self, entry: Entry) -> Json | None:
+        key = layout.parse(entry.key)
+        if key is None or not key.name.startswith(CONVERTED):
+            return None
+        metadata = read(entry, key)["metadata"]
+        original = original_of(metadata)
+        if original is None:
+            return None
+        kept = original.get("metadata")
+        spoken = dict(kept) if isinstance(kept, dict) else {}
+        spoken.update({name: metadata[name] for name in CARRIED if name in metadata})
+        spoken.update(namespace=key.namespace, name=key.name.removeprefix(CONVERTED))
+        return {**original, **KUBERNETES_POLICY.type_meta, "metadata": spoken}
+
+    def stored(self, obj: Json) -> Json:
+        from muslin.model import kubernetes  # type: ignore[attr-defined]
+
+        metadata = obj["metadata"]
+        try:
+            converted: Json = kubernetes.to_calico(obj)
+        except Invalid as error:
+            served = KUBERNETES_POLICY
+            causes = [cause("spec", str(error))]
+            raise invalid(served.name, served.group, str(metadata.get("name", "")), causes) from None
+        kept = {name: metadata[name] for name in ("labels", "annotations", "finalizers") if metadata.get(name)}
+        original = {**obj, "metadata": kept}
+        text = msgspec.json.encode(original, order="sorted").decode()
+        given = converted.get("metadata") or {}
+        annotations = {**(given.get("annotations") or {}), ORIGINAL: text}
+        carried = {name: metadata[name] for name in CARRIED if name in metadata}
+        return {**converted, "metadata": {**given, **carried, "annotations": annotations}}
+
+
+def original_of(metadata: Json) -> Json | None:
+    """The Kubernetes policy that a Calico policy was made from."""
+    annotations = metadata.get("annotations")
+    text = annotations.get(ORIGINAL) if isinstance(annotations, dict) else None
+    if not isinstance(text, str):
+        return None
+    try:
+        original = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return original if isinstance(original, dict) else None
+
+
+def read(entry: Entry, key: ResourceKey) -> Json:
+    """The stored object; name, namespace and resourceVersion are the entry's, whatever the value says."""
+    obj, wrong = _decoded(entry.value)
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict):
+        metadata = {}
+        wrong = wrong or "it has no metadata"
+    if wrong:
+        metadata["annotations"] = {ILLEGIBLE: wrong}
+    metadata["name"] = key.name
+    if key.namespace:
+        metadata["namespace"] = key.namespace
+    metadata["resourceVersion"] = str(entry.revision)
+    obj["metadata"] = metadata
+    return obj
+
+
+def written(obj: Json) -> bytes:
+    """The value to store: an API object less its resourceVersion, which is the entry's revision."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name not in ("resourceVersion", "selfLink")}
+    return msgspec.json.encode({**obj, "metadata": metadata})
+
+
+def _decoded(value: bytes) -> tuple[Json, str]:
+    try:
+        obj: Any = msgspec.json.decode(value)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        return {}, f"the stored value is not JSON: {error}"
+    return (obj, "") if isinstance(obj, dict) else ({}, "the stored value is not an object")

@@ -338,6 +338,14 @@ class Graph:
             if member.label_class.workload:
                 yield _known(member)
 
+    def statistics(self) -> dict[str, int]:
+        """How much there is of everything. All zero when nothing is there and nobody is subscribed."""
+        return {
+            "members": len(self._members), "classes": len(self._classes), "policies": len(self._policies),
+            "tiers": len(self._tiers), "sets": len(self._sets), "hosts": len(self._views),
+            **self._index.statistics(), **self._places.statistics(), **self._network.statistics(),
+        }
+
     def at(self, address: str) -> tuple[Known, ...]:
         """Who holds this one address, in key order: endpoints, and network sets that name exactly it."""
         holders = self._places.holders(host_cidr(address))

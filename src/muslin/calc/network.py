@@ -75,6 +75,10 @@ class Network:
             self._notes.note(key, "bgp", message)
         self._fabric_faults = set(found)
 
+    def statistics(self) -> dict[str, int]:
+        return {"nodes": len(self._nodes), "pools": len(self._pools), "blocks": len(self._blocks),
+                "blocks of hosts": len(self._blocks_of), "configurations": len(self._configurations) + len(self._felix)}
+
     def _cluster_bgp(self) -> Fabric:
         if self._fabric is None:
             self._fabric = Fabric(self._nodes, self._configurations, self._peers, self._filters,

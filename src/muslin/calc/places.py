@@ -82,6 +82,10 @@ class Places:
         if involved:
             self._judge(involved)
 
+    def statistics(self) -> dict[str, int]:
+        return {"addresses": len(self._holders), "rivals": len(self._waiting) + len(self._queues),
+                "places": len(self.hosts)}
+
     def _enter(self, member: Member) -> set[Member]:
         """Ask for the interface. Returns everybody else whose right to an interface changed, or must be looked at."""
         if not _placed(member):

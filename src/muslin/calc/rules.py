@@ -36,6 +36,7 @@ from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, parse_cidr, protocol_number
 
 _ACTIONS = {action.value: action for action in Action}
 _LONGEST_LOG_PREFIX = 127
+_PORT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _QUOTED = re.compile(r"""("[^"]*"|'[^']*')""")
 
 
@@ -234,7 +235,7 @@ def _ports(name: str, ports: Iterable[int | str]) -> tuple[tuple[tuple[int, int]
     for port in ports:
         first, colon, last = str(port).partition(":")
         if not first.isascii() or not first.isdigit():
-            if colon or not first:
+            if isinstance(port, int) or not _PORT_NAME.fullmatch(str(port)):
                 raise Invalid(f"{name}: {port!r} is no port; write a number, first:last, or the name of a port")
             names.append(first)
             continue

@@ -111,6 +111,9 @@ class SelectorIndex:
             entry.classes.add(label_class)
         label_class.entries = entries
 
+    def statistics(self) -> dict[str, int]:
+        return {"selectors": len(self._entries), "handles": len(self._by_handle), "labels": len(self._by_label)}
+
     def _candidates(self, selector: Selector) -> Iterable[LabelClass]:
         best: Iterable[LabelClass] = self._classes
         fewest = len(self._classes)

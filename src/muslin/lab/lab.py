@@ -171,7 +171,7 @@ class Lab:
         answer = await asyncio.to_thread(self._agent(wanted.host).post, "/v1/workloads", body)
         await self.crowd.serve(network, tcp=wanted.tcp, udp=wanted.udp)
         workload = Workload(
-            name=wanted.name, namespace=wanted.namespace, host=wanted.host, network=network,
+            name=wanted.name, namespace=wanted.namespace, host=wanted.host, network=network, key=answer["key"],
             addresses=tuple(answer["addresses"]),
         )
         self.record.workloads[workload.full_name] = workload

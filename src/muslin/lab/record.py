@@ -42,12 +42,14 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
-    """`name` and `namespace` are those of the API; `network` is the network namespace that it lives in."""
+    """`name` and `namespace` are those of the API; `network` is the network namespace that it lives in. `key` is its
+    endpoint's."""
 
     name: str
     namespace: str
     host: str
     network: str
+    key: str = ""
     addresses: tuple[str, ...] = ()
 
     @property

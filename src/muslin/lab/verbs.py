@@ -1,0 +1,71 @@
+"""`muslin lab up|down|list|exec|test`, as functions: each says what it did on the terminal and returns an exit code."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from muslin.errors import Invalid
+from muslin.lab import screen
+from muslin.lab.lab import Lab
+from muslin.lab.matrix import matrix
+from muslin.lab.record import load, recorded
+from muslin.lab.shop import SERVICES
+from muslin.lab.topology import Topology
+
+
+async def up(topology: Topology) -> int:
+    """A lab with nobody in it yet: fabric, server, agents, BGP."""
+    began = time.monotonic()
+    console = screen.console()
+    lab = await Lab.up(topology)
+    await lab.wait_sessions()
+    console.print(f"lab {topology.name} is up after {time.monotonic() - began:.1f} s: "
+                  f"{len(topology.hosts)} hosts, {len(topology.routers)} routers")
+    console.print(f"  export MUSLIN_SERVER={lab.daemons.server}", soft_wrap=True)
+    return 0
+
+
+async def down(name: str) -> int:
+    await Lab.open(name).down()
+    screen.console().print(f"lab {name} is gone")
+    return 0
+
+
+def listing() -> int:
+    table = Table()
+    for heading in ("Lab", "Hosts", "Workloads", "Alive", "Server"):
+        table.add_column(heading)
+    for name in recorded():
+        lab = Lab(load(name))
+        processes = lab.record.processes.values()
+        alive = f"{sum(process.alive for process in processes)} of {len(processes)} processes"
+        table.add_row(name, str(len(lab.topology.hosts)), str(len(lab.record.workloads)), alive, lab.daemons.server)
+    screen.console().print(table if table.rows else "no lab is up; make one: muslin lab up")
+    return 0
+
+
+def execute(name: str, machine: str, words: Sequence[str]) -> int:
+    """Become a command inside a router, host or workload; a shell when no words are given. Returns only if it fails."""
+    lab = Lab.open(name)
+    os.environ.update(lab.daemons.environment)
+    command = list(words) or [os.environ.get("SHELL", "/bin/sh")]
+    os.execvp("ip", ["ip", "netns", "exec", lab.network(machine), *command])
+
+
+async def test(name: str) -> int:
+    """Computed beside probed, for the demo's services. 1 when they differ anywhere."""
+    lab = Lab.open(name)
+    if not lab.record.workloads:
+        raise Invalid(f"nobody lives in lab {name}: there is nothing to probe")
+    console = screen.console()
+    found = await matrix(lab, SERVICES.values())
+    console.print(screen.matrices(found, SERVICES))
+    agree = len(found.computed) - len(found.differences)
+    console.print(f"{agree} of {len(found.computed)} verdicts agree")
+    for question in found.differences:
+        console.print(f"[bold red]differs: {question}[/bold red]")
+    return 1 if found.differences else 0

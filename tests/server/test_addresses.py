@@ -219,7 +219,19 @@ def test_an_address_in_use_is_refused_by_naming_who_holds_it() -> None:
 
         with pytest.raises(Taken, match=r"10\.65\.0\.7 is held by db\.7 \(pod db-7, node h1\)"):
             await world.assign(host="h2", handle="web", addresses=("10.65.0.7",))
-        assert await world.assign(handle="db.7", addresses=("10.65.0.7",)) == []
+
+    play(scene)
+
+
+def test_asking_again_for_an_address_that_one_holds_is_answered_as_the_first_time() -> None:
+    """The first answer may have been lost on its way; a refusal, or nothing, would leave the asker without."""
+
+    async def scene(world: World) -> None:
+        await world.pool("four", "10.65.0.0/16")
+        await world.assign(handle="db.7", addresses=("10.65.0.7",))
+
+        assert await world.assign(handle="db.7", addresses=("10.65.0.7",)) == ["10.65.0.7"]
+        assert await world.handles() == {"db.7": dict.fromkeys(await world.blocks(), 1)}
 
     play(scene)
 

@@ -1,0 +1,187 @@
+"""Objects of files on their way to the server: all faults first, then one after the other in an order that works.
+
+Nothing is sent while any document is faulty, unless --partial; and nothing is written before the server, asked without
+consequences (`dryRun=All`), has agreed to every object. What the server finds wrong is shown where the file says it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from muslin.cli import files, output, screen
+from muslin.cli.faults import Misused, Refused
+from muslin.cli.parsing import Parser, Words
+from muslin.client.blocking import Client
+from muslin.client.kinds import Served
+from muslin.client.refusal import ApiError
+from muslin.model.documents import Located
+from muslin.model.fault import Fault, Path, Reason
+from muslin.model.kinds import BY_NAME
+
+Json = dict[str, Any]
+FIRST = ("Namespace", "Tier", "ClusterInformation", "FelixConfiguration", "BGPConfiguration", "IPPool", "IPReservation",
+         "Node", "Profile", "BGPFilter", "BGPPeer", "GlobalNetworkSet", "NetworkSet")
+LAST = ("GlobalNetworkPolicy", "NetworkPolicy", "HostEndpoint", "WorkloadEndpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object of a file, and where it goes."""
+
+    located: Located
+    obj: Json
+    kind: Served
+
+    @property
+    def path(self) -> str:
+        metadata = self.obj["metadata"]
+        return self.kind.path(metadata.get("namespace", ""), metadata["name"])
+
+    @property
+    def collection(self) -> str:
+        return self.kind.path(self.obj["metadata"].get("namespace", ""))
+
+    @property
+    def title(self) -> str:
+        return output.name(self.obj)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of an object: `created`, `configured`, `unchanged`, `replaced`."""
+
+    verb: str
+    obj: Json
+
+
+Act = Callable[[Client, Item, bool], Done]
+"""Client, object, dry run."""
+
+
+def options(parser: Parser) -> None:
+    """What all commands that send files have in common."""
+    files.options(parser)
+    parser.add_argument("-n", "--namespace", default="", metavar="NAME", help="for objects that name none")
+    parser.add_argument("--dry-run", nargs="?", const="server", default="none", metavar="server",
+                        help="say what would happen, after the server's own checks; change nothing")
+    parser.add_argument("--partial", action="store_true", help="send the good objects although others are faulty")
+    output.option(parser, "print the objects instead of what happened: yaml, json or name")
+
+
+def send(client: Client, words: Words, act: Act) -> int:
+    """The exit code."""
+    form = output.form(words.output, ("table", "json", "yaml", "name"))
+    if words.dry_run not in ("none", "server", "client"):
+        raise Misused(f"--dry-run={words.dry_run}: write --dry-run, --dry-run=server or --dry-run=none")
+    dry = words.dry_run != "none"
+    items = gather(words)
+    refused = _rehearse(client, items, act)
+    if refused and not words.partial:
+        raise Refused(_counted(refused, "nothing was changed"))
+    done = []
+    for item in items:
+        if item.title in refused:
+            continue
+        try:
+            result = act(client, item, dry)
+        except ApiError as error:
+            _show(_faults(item, error))
+            refused.append(item.title)
+            continue
+        done.append(result.obj)
+        if form == "table":
+            print(f"{item.title} {result.verb}{' (dry run)' if dry else ''}")
+    if form != "table":
+        output.show(done, form, words.output, one=len(done) == 1)
+    return 1 if refused or words.faulty else 0
+
+
+def gather(words: Words) -> list[Item]:
+    """The good objects, in an order in which each finds what it refers to. Raises Refused, having shown all faults."""
+    contents = files.read(words.filename, recursive=words.recursive)
+    _show(contents.faults)
+    words.faulty = len(contents.faults)
+    if contents.faults and not words.partial:
+        raise Refused(f"{_many(len(contents.faults), 'fault')}: nothing was changed (--partial sends the good objects)")
+    items = [_item(located, words) for located in contents.objects]
+    return sorted(items, key=lambda item: _rank(item.kind.kind))
+
+
+def faults_of(item: Item, error: ApiError) -> list[Fault]:
+    """What the server found, at the lines of the file."""
+    return _faults(item, error)
+
+
+def _rank(kind: str) -> int:
+    order = (*FIRST, "", *LAST)
+    return order.index(kind) if kind in order else len(FIRST)
+
+
+def _item(located: Located, words: Words) -> Item:
+    obj, kind = located.object, BY_NAME[located.object["kind"]]
+    served = Served(kind.name, kind.plural, kind.group_version, kind.namespaced)
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "namespace"}
+    if kind.namespaced:
+        stated = obj["metadata"].get("namespace") or ""
+        if stated and words.namespace and stated != words.namespace:
+            raise Refused(f"{located.file}:{located.line}: the object is in namespace {stated!r}, "
+                          f"but -n says {words.namespace!r}: leave one out")
+        metadata["namespace"] = stated or words.namespace or "default"
+    return Item(located, {**obj, "metadata": metadata}, served)
+
+
+def _rehearse(client: Client, items: Sequence[Item], act: Act) -> list[str]:
+    """Titles of the objects that the server would not take."""
+    refused = []
+    promised = {(item.kind.kind, item.obj["metadata"]["name"]) for item in items}
+    for item in items:
+        try:
+            act(client, item, True)
+        except ApiError as error:
+            if not _waits_for(item, error, promised):
+                _show(_faults(item, error))
+                refused.append(item.title)
+    return refused
+
+
+def _waits_for(item: Item, error: ApiError, promised: set[tuple[str, str]]) -> bool:
+    """Does it lack only a tier that the same files bring?"""
+    causes = error.causes
+    tier = ("Tier", str((item.obj.get("spec") or {}).get("tier")))
+    return bool(causes) and tier in promised and all(
+        cause.get("reason") == "FieldValueNotFound" and cause.get("field") == "spec.tier" for cause in causes
+    )
+
+
+def _faults(item: Item, error: ApiError) -> list[Fault]:
+    found = []
+    for cause in error.causes or [{"field": "", "message": str(error)}]:
+        path = path_of(cause.get("field", ""))
+        line, column = item.located.position(path)
+        found.append(Fault(path=path, what=cause.get("message", ""), why="", mend="", reason=Reason.INVALID,
+                           file=item.located.file, line=line, column=column))
+    return found
+
+
+def path_of(field: str) -> Path:
+    """("spec", "ingress", 0, "action") of `spec.ingress[0].action`; keys in brackets may hold anything."""
+    path: list[str | int] = []
+    for name, inside in re.findall(r"([^.\[\]]+)|\[([^\]]*)\]", field):
+        path.append(name or (int(inside) if inside.isdigit() else inside))
+    return tuple(path)
+
+
+def _show(faults: Iterable[Fault]) -> None:
+    for fault in faults:
+        screen.note(str(fault))
+
+
+def _counted(refused: Sequence[str], end: str) -> str:
+    return f"the server refuses {_many(len(refused), 'object')}: {end} (--partial sends the others)"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

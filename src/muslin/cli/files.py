@@ -1,0 +1,75 @@
+"""Objects from files: every document of every file is read before anything is said or done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from muslin.cli.faults import Misused, Refused
+from muslin.cli.parsing import Parser
+from muslin.model import documents
+from muslin.model.documents import Located
+from muslin.model.fault import Fault
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """`objects` are those without a fault."""
+
+    objects: tuple[Located, ...]
+    faults: tuple[Fault, ...]
+
+
+def options(parser: Parser) -> None:
+    """-f and -R."""
+    parser.add_argument("-f", "--filename", action="append", default=[], metavar="FILE",
+                        help="a file, a directory, or - for standard input; may be given several times")
+    parser.add_argument("-R", "--recursive", action="store_true", help="-f DIR: with all directories inside")
+
+
+def read(names: Sequence[str], *, recursive: bool = False) -> Contents:
+    """Raises Misused when no file is named, Refused when one is not there or holds no object at all."""
+    if not names:
+        raise Misused("say which files: -f FILE, -f DIR or -f -")
+    objects: list[Located] = []
+    faults: list[Fault] = []
+    for name, text in _texts(names, recursive=recursive):
+        reading = documents.read(text, name)
+        objects += reading.objects
+        faults += reading.faults
+    if not objects and not faults:
+        raise Refused(f"{', '.join(names)}: no object in there")
+    return Contents(tuple(objects), tuple(faults))
+
+
+def _texts(names: Sequence[str], *, recursive: bool) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name in names:
+        if name == "-":
+            found.append(("<stdin>", sys.stdin.read()))
+            continue
+        path = Path(name)
+        if path.is_dir():
+            inside = sorted(each for each in path.glob("**/*" if recursive else "*") if each.suffix in SUFFIXES)
+            if not inside:
+                deeper = "" if recursive else ", or -R to look into its directories"
+                raise Refused(f"{name}: no {', '.join(SUFFIXES)} file in this directory{deeper}")
+            found += [(str(each), _text(each)) for each in inside if each.is_file()]
+        else:
+            found.append((name, _text(path)))
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Refused(f"{path}: there is no such file") from None
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path}: not UTF-8 text (byte {error.start}): save it as UTF-8") from None
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from None

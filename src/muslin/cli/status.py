@@ -1,0 +1,120 @@
+"""`muslin status`: one screen; each red line says what to do. Exit code 0 when all is well, 1 when not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from muslin.cli import output, screen
+from muslin.cli.connection import connect
+from muslin.cli.parsing import Parser
+from muslin.cli.screen import BOLD, DIM, GREEN, RED, YELLOW, paint
+
+EXAMPLES = """
+muslin status
+muslin status || echo "something is wrong"
+muslin status -o json
+"""
+Json = dict[str, Any]
+REPAIRS_SHOWN = 3
+
+
+def run(arguments: list[str]) -> int:
+    parser = Parser("status", "Hosts, agents, BGP sessions, and what is not as it should be.", usage="[-o json]",
+                    examples=EXAMPLES)
+    output.option(parser, "table or json")
+    words = parser.read(arguments)
+    form = output.form(words.output, ("table", "json"))
+    client = connect(words)
+    found = client.get("/muslin/v1/status")
+    if form == "json":
+        print(json.dumps(found, indent=2))
+    else:
+        print("\n".join(lines(found, str(client.address))))
+    return 0 if found.get("ok") else 1
+
+
+def lines(status: Json, address: str) -> Iterator[str]:
+    """The screen."""
+    server, hosts = status.get("server") or {}, status.get("hosts") or []
+    counts = server.get("objects") or {}
+    known = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items(), key=lambda item: -item[1])[:5])
+    facts = [address, f"muslin {server.get('version', '?')}", f"up {_span(server.get('uptime'))}"]
+    yield f"{paint('server', BOLD)}  {', '.join([*facts, _megabytes(server.get('rss'))])}"
+    if known:
+        yield paint(f"        {known}", DIM)
+    yield ""
+    if hosts:
+        yield from _hosts(hosts)
+    else:
+        yield "no hosts yet: start an agent on one with `muslin agent`, or `muslin up` on this machine"
+    problems = [(host["name"], each) for host in hosts for each in host.get("problems") or []]
+    faults = status.get("faults") or []
+    if problems or faults:
+        yield ""
+        yield paint("Not as it should be:", BOLD)
+    for name, problem in problems:
+        yield from _red(f"{name}: {problem['what']}", problem.get("mend", ""))
+    for fault in faults:
+        yield from _red(f"{fault['object']}: {fault['message']}", fault.get("mend", ""))
+    yield from _repairs(hosts)
+    yield ""
+    yield paint("all is well", GREEN) if status.get("ok") else paint("not all is well", RED)
+
+
+def _hosts(hosts: Sequence[Json]) -> Iterator[str]:
+    head = ["HOST", "AGENT", "KERNEL", "BGP", "WORKLOADS"]
+    rows = [[host["name"], *(text for text, _ in _cells(host))] for host in hosts]
+    widths = screen.widths_of([head, *rows])
+    yield "   ".join(word.ljust(width) for word, width in zip(head, widths, strict=True)).rstrip()
+    for host in hosts:
+        cells = [(host["name"], ""), *_cells(host)]
+        padded = [(text.ljust(width), colour) for (text, colour), width in zip(cells, widths, strict=True)]
+        yield "   ".join(paint(text, colour) if colour else text for text, colour in padded).rstrip()
+
+
+def _cells(host: Json) -> list[tuple[str, str]]:
+    endpoints = host.get("endpoints") or {}
+    up = sum(state.get("state") == "up" for state in endpoints.values())
+    sessions = host.get("sessions") or []
+    established = sum(session.get("state") == "Established" for session in sessions)
+    speaks = bool(host.get("bgp"))
+    return [
+        ("connected", GREEN) if host.get("connected") else ("gone", RED),
+        ("in sync", GREEN) if host.get("in_sync") else (f"{host.get('behind') or '?'} behind", YELLOW),
+        (f"{established}/{len(sessions)} established", GREEN if established == len(sessions) else RED) if speaks
+        else ("none", DIM),
+        (f"{up}/{len(endpoints)} up" if endpoints else "0", "" if up == len(endpoints) else RED),
+    ]
+
+
+def _red(what: str, mend: str) -> Iterator[str]:
+    yield f"  {paint(what, RED)}"
+    if mend:
+        yield f"      {mend}"
+
+
+def _repairs(hosts: Sequence[Json]) -> Iterator[str]:
+    """Drift that the agents have mended: nothing to do, but somebody else writes to our kernel tables."""
+    found = sorted(((each["at"], host["name"], each["what"]) for host in hosts for each in host.get("repairs") or []),
+                   reverse=True)
+    if found:
+        yield ""
+        yield f"Repaired by the agents ({len(found)}):"
+    for at, name, what in found[:REPAIRS_SHOWN]:
+        yield f"  {at}  {name}: {what}"
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    whole = int(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if whole >= 2 * size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
+
+
+def _megabytes(size: int | None) -> str:
+    return f"{(size or 0) / 1e6:.0f} MB"

@@ -14,8 +14,9 @@ from collections import Counter, deque
 
 import structlog
 
+from muslin.calc import host as one_host
 from muslin.calc.cluster import Graph
-from muslin.intent import Delta
+from muslin.intent import Delta, HostIntent
 from muslin.model.meta import ResourceKey
 from muslin.server.decoding import Value, decoded, in_bulk
 from muslin.server.frames import Frames
@@ -136,6 +137,13 @@ class Hub:
             self._subscribers.pop(subscriber.host, None)
             self.graph.unsubscribe(subscriber.host)
         self._metrics.feeds.set(len(self._subscribers))
+
+    def intent(self, host: str) -> HostIntent:
+        """What the host does when it has done all that it is told. Treat as read-only."""
+        graph = one_host.Graph()
+        graph.update(self.graph.snapshot(host))
+        graph.flush()
+        return graph.intent
 
     # -- in
 

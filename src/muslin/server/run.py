@@ -20,6 +20,7 @@ from muslin.server.bodies import MOST
 from muslin.server.feeds import Feeds
 from muslin.server.hub import Hub
 from muslin.server.listeners import Listener, Tls, insecure, listen, secure
+from muslin.server.matrix import Matrix
 from muslin.server.metrics import Metrics
 from muslin.server.objects import Objects
 from muslin.server.resources import Resources
@@ -27,6 +28,7 @@ from muslin.server.shell import shell
 from muslin.server.status import Status
 from muslin.server.streams import Stopping
 from muslin.server.watching import Watching
+from muslin.server.why import Why
 from muslin.store import Store, open_store
 
 log = structlog.get_logger()
@@ -105,6 +107,8 @@ def application(store: Store, hub: Hub, metrics: Metrics, stopping: Stopping) ->
     app.router.add_routes(reviews.routes())
     app.router.add_routes(feeds.routes())
     app.router.add_routes(status.routes())
+    app.router.add_routes(Why(store, hub).routes())
+    app.router.add_routes(Matrix(store, hub).routes())
     address_routes.register(app, store)
     app.router.add_routes(Resources(objects, Watching(objects, stopping, metrics)).routes())
     return app

@@ -1,0 +1,60 @@
+"""From the rule that decided back to the line that a person wrote.
+
+`muslin apply` leaves two annotations on what it writes: the file and line of the object, and the line of each of its
+rules. Whoever asks why is shown that line; for objects that came another way there is none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from muslin.explain import Decision, origin_text, text
+from muslin.intent import Origin
+from muslin.model.kinds import BY_NAME
+from muslin.model.meta import ResourceKey
+from muslin.server.refusals import Json
+from muslin.server.views import read
+from muslin.store import Store, layout
+
+SOURCE = "muslin.dev/source"
+LINES = "muslin.dev/source-lines"
+
+
+async def told(store: Store, decision: Decision) -> Json:
+    """A decision as JSON, with the file and line of what decided, and as lines of text."""
+    shown: Json = msgspec.to_builtins(decision)
+    origin = decision.decided_by
+    file, line = await position(store, origin)
+    decided_by = {
+        "kind": origin.kind, "name": origin.name, "namespace": origin.namespace, "tier": origin.tier,
+        "direction": str(origin.direction), "rule": origin.rule, "note": origin.note, "file": file, "line": line,
+        "text": origin_text(origin),
+    }
+    return {**shown, "decided_by": decided_by, "text": text(decision)}
+
+
+async def position(store: Store, origin: Origin) -> tuple[str, int]:
+    """File and line of a rule, of its object when the rule's is unknown; ("", 0) when neither is."""
+    if origin.kind not in BY_NAME:
+        return "", 0
+    key = ResourceKey(origin.kind, origin.namespace, origin.name)
+    entry = await store.get(layout.path(key))
+    annotations = read(entry, key)["metadata"].get("annotations") if entry else None
+    if not isinstance(annotations, dict):
+        return "", 0
+    file, _, line = str(annotations.get(SOURCE, "")).rpartition(":")
+    of_rule = _line_of_rule(annotations.get(LINES), origin)
+    return file, of_rule or (int(line) if line.isascii() and line.isdigit() else 0)
+
+
+def _line_of_rule(annotation: object, origin: Origin) -> int:
+    if origin.rule is None or not isinstance(annotation, str):
+        return 0
+    try:
+        lines: Any = msgspec.json.decode(annotation)
+        found = lines[origin.direction][origin.rule]
+    except (msgspec.MsgspecError, KeyError, IndexError, TypeError):
+        return 0
+    return found if isinstance(found, int) else 0

@@ -24,6 +24,15 @@ class Words(argparse.Namespace):
     client_key: str
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """One line an option, where the terminal is wide enough."""
+
+    def __init__(self, prog: str) -> None:
+        import shutil
+
+        super().__init__(prog, max_help_position=32, width=min(110, max(80, shutil.get_terminal_size().columns)))
+
+
 class Parser(argparse.ArgumentParser):
     """Of one command. `examples` are shown under the help, one a line."""
 
@@ -33,14 +42,14 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"muslin {command}", description=summary, epilog=told or None, allow_abbrev=False, add_help=False,
             usage=f"muslin {command} {usage}".rstrip() if usage else None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
         )
         self._own = self.add_argument_group("options")
         self.add_argument = self._own.add_argument  # type: ignore[method-assign]
 
     def positional(self, name: str, **how: object) -> None:
-        """A word without an option; not listed under options."""
-        argparse.ArgumentParser.add_argument(self, name, **how)  # type: ignore[arg-type]
+        """A word without an option; the usage line speaks of it."""
+        argparse.ArgumentParser.add_argument(self, name, help=argparse.SUPPRESS, **how)  # type: ignore[arg-type]
 
     def read(self, words: Sequence[str]) -> Words:
         """Raises Misused. `--help` prints and ends."""

@@ -68,8 +68,15 @@ class Records:
 
     async def config(self) -> IPAMConfig:
         """Raises Unreadable: guessing might hand out what strict affinity forbids."""
+        return (await self.held_config()).value
+
+    async def held_config(self) -> Held[IPAMConfig]:
+        """Raises Unreadable."""
         entry = await self._store.get(layout.IPAM_CONFIG)
-        return _decode(entry, IPAMConfig) if entry else DEFAULT_CONFIG
+        return Held(_decode(entry, IPAMConfig), entry.revision) if entry else Held(DEFAULT_CONFIG, 0)
+
+    async def write_config(self, held: Held[IPAMConfig]) -> None:
+        await self._store.put(layout.IPAM_CONFIG, encode(held.value), expect=held.revision)
 
     async def affinities(self, host: str, version: int) -> dict[Cidr, Held[BlockAffinity]]:
         page = await self._store.list(layout.affinities(host, version))

@@ -1,4 +1,7 @@
-"""The HTTP face of address assignment: POST /muslin/v1/addresses/assign and /release."""
+"""The HTTP face of address assignment, below /muslin/v1/addresses.
+
+    POST assign, POST release, GET . (the books), GET and POST configuration
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from aiohttp import web
 
 from muslin.errors import Invalid, MuslinError
 from muslin.ipam.records import Exhausted, Taken
+from muslin.server.address_books import Settings
 from muslin.server.addresses import Addresses, Unwanted, Wanted
 from muslin.server.refusals import Refusal, bad_request, refusal_of
 from muslin.store import Store
 
-Body = TypeVar("Body", Wanted, Unwanted)
+Body = TypeVar("Body", Wanted, Unwanted, Settings)
 
 
 def register(app: web.Application, store: Store) -> Addresses:
@@ -34,6 +38,18 @@ def register(app: web.Application, store: Store) -> Addresses:
         except MuslinError as error:
             raise _refusal(error) from error
 
+    async def books(_: web.Request) -> web.Response:
+        return web.json_response(await addresses.books.report())
+
+    async def settings(_: web.Request) -> web.Response:
+        return web.json_response(await addresses.books.settings())
+
+    async def configure(request: web.Request) -> web.Response:
+        return web.json_response(await addresses.books.configure(await _read(request, Settings)))
+
+    app.router.add_get("/muslin/v1/addresses", books)
+    app.router.add_get("/muslin/v1/addresses/configuration", settings)
+    app.router.add_post("/muslin/v1/addresses/configuration", configure)
     app.router.add_post("/muslin/v1/addresses/assign", assign)
     app.router.add_post("/muslin/v1/addresses/release", release)
     return addresses

@@ -24,6 +24,7 @@ from muslin.ipam.release import Condition
 from muslin.model.ipam import BlockAttribute
 from muslin.model.network import IPPool, IPReservation
 from muslin.net import Cidr, bounds, contains, host_cidr, parse_address, parse_cidr, version_of
+from muslin.server.address_books import Books
 from muslin.server.address_records import Records
 from muslin.server.address_tries import ATTEMPTS, Tries, crowded
 from muslin.store import Store
@@ -64,6 +65,7 @@ class Addresses:
         self._records = Records(store)
         self._clock = clock
         self._tries = Tries(self._records, clock)
+        self.books = Books(self._records, clock)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def assign(self, wanted: Wanted) -> tuple[Cidr, ...]:

@@ -238,6 +238,10 @@ class Kernel:
         troubles = self._troubles()
         return {key: self._state(endpoint, troubles) for key, endpoint in intent.endpoints.items()}
 
+    def is_open(self, link: Link) -> bool:
+        """This very link, not one of the same name that was there before it."""
+        return self._opened.get(link.name) == link.index
+
     def _troubles(self) -> dict[str, Unsettled]:
         troubles: dict[str, Unsettled] = {}
         for one in self._reconciler.unsettled():

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import structlog
 
-from muslin.agent import api, feed, logs, node, snapshot
+from muslin.agent import api, feed, node, snapshot
 from muslin.agent.journal import Journal
 from muslin.agent.kernel import Kernel
 from muslin.agent.options import AgentOptions
@@ -44,7 +44,6 @@ log = structlog.get_logger()
 
 async def run(options: AgentOptions, stop: asyncio.Event | None = None) -> None:
     """Until `stop` is set; without one, until SIGTERM or SIGINT. The kernel stays as it is."""
-    logs.configure()
     with only_one(options.state_path, options.node):
         await _run(options, stop)
 

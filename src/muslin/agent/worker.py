@@ -20,6 +20,7 @@ import structlog
 from muslin.agent.kernel import Kernel
 from muslin.agent.speaker import Speaker
 from muslin.calc.host import Graph
+from muslin.drivers.links import Link
 from muslin.drivers.monitor import Monitor, Noticed
 from muslin.errors import Transient
 from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, Problem, Repair
@@ -190,6 +191,11 @@ class Worker:
                 self.changes += 1
                 log.info("endpoint", key=key, state=state.state, why=state.message)
         self.states = states
+
+    def is_up(self, key: EndpointKey, link: Link) -> bool:
+        """Are policy and routes in the kernel, and is this the link that they are for?"""
+        state = self.states.get(key)
+        return state is not None and state.state == "up" and self._kernel.is_open(link)
 
     def problems(self) -> tuple[Problem, ...]:
         """Of the kernel, and of links that nobody uses any more."""

@@ -25,6 +25,7 @@ from muslin.agent.resources import Object
 from muslin.agent.upstream import Upstream
 from muslin.agent.worker import Worker
 from muslin.drivers import plug
+from muslin.drivers.links import Link
 from muslin.drivers.netlink import Netlink
 from muslin.drivers.plug import Cable
 from muslin.drivers.uplink import read_uplink
@@ -155,14 +156,14 @@ class Workloads:
             addresses = await resources.assign(self._upstream, self._node, handle, request.namespace, request.addresses)
             undo.push_async_callback(_step_back, undone, "addresses", resources.release, self._upstream, handle)
         await resources.ensure_namespace(self._upstream, request.namespace)
-        await _in_thread(lambda host: plug.lay(host, cable) if request.netns else plug.adopt(host, request.tap))
+        link = await _in_thread(lambda host: plug.lay(host, cable) if request.netns else plug.adopt(host, request.tap))
         if request.netns and existing is None:
             undo.push_async_callback(_step_back, undone, "interface", _unplug, cable.interface, key)
         if existing is None:
             undo.push_async_callback(_step_back, undone, "endpoint", resources.remove, self._upstream,
                                      resources.endpoint_path(request.namespace, name))
         await resources.put_endpoint(self._upstream, self._endpoint(request, name, cable, addresses))
-        await self._wait_up(key, cable.interface, addresses)
+        await self._wait_up(key, link, addresses)
         if request.netns:
             await asyncio.to_thread(plug.connect, cable, addresses)
         log.info("workload_added", key=key, interface=cable.interface, addresses=",".join(addresses))
@@ -193,11 +194,11 @@ class Workloads:
                          "annotations": place},
         }
 
-    async def _wait_up(self, key: EndpointKey, interface: str, addresses: tuple[Cidr, ...]) -> None:
+    async def _wait_up(self, key: EndpointKey, link: Link, addresses: tuple[Cidr, ...]) -> None:
         def ready() -> bool:
-            endpoint, state = self._worker.intent.endpoints.get(key), self._worker.states.get(key)
-            fresh = endpoint and endpoint.interface == interface and set(endpoint.addresses) == set(addresses)
-            return bool(fresh and state and state.state == "up")
+            endpoint = self._worker.intent.endpoints.get(key)
+            fresh = endpoint and endpoint.interface == link.name and set(endpoint.addresses) == set(addresses)
+            return bool(fresh) and self._worker.is_up(key, link)
 
         if not await self._within(_READY_WITHIN, ready):
             state = self._worker.states.get(key)

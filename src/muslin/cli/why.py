@@ -1,0 +1,118 @@
+"""`muslin why`: would this packet pass, which line decides, and which way does it go?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from muslin.cli import output
+from muslin.cli.connection import connect
+from muslin.cli.faults import Misused, meant
+from muslin.cli.parsing import Parser
+from muslin.cli.screen import BOLD, DIM, GREEN, RED, paint
+
+EXAMPLES = """
+muslin why web db tcp/5432                workloads by name, where it is the only one
+muslin why shop/web prod/db tcp/5432      or NAMESPACE/NAME
+muslin why 8.8.8.8 web tcp/80 -6          addresses; -4 or -6 says which family
+muslin why web host/h1 icmp               a host; icmp and protocol numbers have no port
+muslin why web db tcp/80 --steps          every policy and rule on the way, and why it did not match
+"""
+MORE = """\
+The answer is computed from what the hosts are told, by code that shares nothing with what writes the kernel's rules.
+File and line are known for policies that came by `muslin apply`. --exit-code: 0 allowed, 1 denied."""
+WITH_PORTS = ("tcp", "udp", "sctp", "udplite")
+PORTLESS = ("icmp", "icmpv6", "ping")
+Json = dict[str, Any]
+
+
+def run(arguments: list[str]) -> int:
+    parser = Parser("why", "Would this packet pass, and which rule decides?",
+                    usage="SOURCE DESTINATION PROTOCOL[/PORT] [options]", examples=EXAMPLES, more=MORE)
+    parser.positional("words", nargs="*", metavar="SOURCE")
+    parser.add_argument("-n", "--namespace", default="", metavar="NAME", help="of workloads named without one")
+    parser.add_argument("--source-port", type=int, default=0, metavar="PORT", help="default: one that no rule means")
+    parser.add_argument("-4", "--ipv4", action="store_true", help="ask of IPv4 (default where both ends have it)")
+    parser.add_argument("-6", "--ipv6", action="store_true", help="ask of IPv6")
+    parser.add_argument("--steps", action="store_true", help="show every policy and rule on the way")
+    parser.add_argument("--exit-code", action="store_true", help="end with 1 when the packet is denied")
+    output.option(parser, "table or json")
+    words = parser.read(arguments)
+    form = output.form(words.output, ("table", "json"))
+    if len(words.words) != 3:
+        raise Misused("write from where, to where, and what: muslin why web db tcp/5432\n  see: muslin why --help")
+    source, destination, packet = words.words
+    query = question(packet)
+    query["source"], query["destination"] = (_within(end, words.namespace) for end in (source, destination))
+    if words.source_port:
+        query["source_port"] = str(words.source_port)
+    if words.ipv4 or words.ipv6:
+        query["family"] = "6" if words.ipv6 else "4"
+    found = connect(words).get("/muslin/v1/why", **query)
+    print(json.dumps(found, indent=2) if form == "json" else "\n".join(lines(found, steps=words.steps)))
+    return 1 if words.exit_code and found["verdict"] != "Allow" else 0
+
+
+def question(text: str) -> dict[str, str]:
+    """protocol and port of `tcp/80`, `icmp`, `112`. Raises Misused."""
+    protocol, slash, port = text.partition("/")
+    if protocol.isdigit():
+        if slash and not port.isdigit():
+            raise Misused(f"port {port!r}: write a number, such as 6/80")
+        return {"protocol": protocol, **({"port": port} if slash else {})}
+    known = protocol.lower()
+    if known not in (*WITH_PORTS, *PORTLESS):
+        raise Misused(f"protocol {protocol!r}{meant(protocol, (*WITH_PORTS, *PORTLESS))}: write tcp/80, udp/53, icmp, "
+                      "or a protocol's number")
+    if known in WITH_PORTS and not (port.isdigit() and 1 <= int(port) <= 65535):
+        raise Misused(f"{text!r}: write {known}/PORT, with a port from 1 to 65535")
+    if known in PORTLESS and slash:
+        raise Misused(f"{text!r}: {known} has no ports, write {known}")
+    return {"protocol": known, **({"port": port} if slash else {})}
+
+
+def lines(found: Json, *, steps: bool) -> Iterator[str]:
+    """The screen."""
+    allowed = found["verdict"] == "Allow"
+    word = paint("allowed", GREEN) if allowed else paint("denied", RED)
+    yield f"{word}  {_end(found['source'])} -> {_end(found['destination'])}  {found.get('packet', '')}".rstrip()
+    yield ""
+    for title, key in (("leaving", "egress"), ("entering", "ingress")):
+        end = found["source" if key == "egress" else "destination"]
+        yield from _direction(f"{title} {_name(end)}", found.get(key), found, key, steps=steps)
+    route = found.get("route") or []
+    if route:
+        yield ""
+        yield "route:"
+        width = max(len(hop["at"]) for hop in route)
+        yield from (f"  {hop['at']:<{width}}  {hop['what']}" for hop in route)
+
+
+def _direction(title: str, decision: Json | None, found: Json, key: str, *, steps: bool) -> Iterator[str]:
+    if decision is None:
+        stopped = key == "ingress" and (found.get("egress") or {}).get("verdict") == "Deny"
+        yield f"{title}: {paint('not asked, the packet never gets there' if stopped else 'no policy there', DIM)}"
+        return
+    decided = decision["decided_by"]
+    colour = GREEN if decision["verdict"] == "Allow" else RED
+    yield f"{title}: {paint(decision['verdict'], colour)} by {paint(decided['text'], BOLD)}"
+    if decided.get("file"):
+        yield f"    {decided['file']}" + (f":{decided['line']}" if decided.get("line") else "")
+    if steps:
+        yield from (f"    {paint(line, DIM)}" for line in decision.get("text") or [])
+
+
+def _end(end: Json) -> str:
+    where = ", ".join(part for part in (end.get("address"), f"on {end['host']}" if end.get("host") else "") if part)
+    return f"{_name(end)} ({where})" if where and where != _name(end) else _name(end)
+
+
+def _name(end: Json) -> str:
+    return str(end.get("name") or end.get("address"))
+
+
+def _within(end: str, namespace: str) -> str:
+    """A bare name in the namespace; addresses and NAMESPACE/NAME stay."""
+    bare = namespace and "/" not in end and ":" not in end and not end.replace(".", "").isdigit()
+    return f"{namespace}/{end}" if bare else end

@@ -91,7 +91,7 @@ def _demo(arguments: list[str]) -> int:
     parser = Parser("lab demo", "A small application with its policy, in a lab of its own.", usage="[--check]",
                     examples=EXAMPLES, more=MORE)
     parser.add_argument("--check", action="store_true",
-                        help="without a terminal: compare, time each stage, take everything down, exit 1 if they differ")
+                        help="for machines: compare, time each stage, take everything down; exit 1 if they differ")
     words = parser.read(arguments)
     from muslin.lab.demo import demo
 

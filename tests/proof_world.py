@@ -29,8 +29,9 @@ NAMED = (("http", "TCP", 80), ("http", "TCP", 8080), ("dns", "UDP", 53), ("alt",
 NETS4 = ("10.65.0.0/30", "10.65.0.2/31", "10.65.0.3/32", "10.65.0.0/16", "192.0.2.0/24", "192.0.2.128/25",
          "198.51.100.7/32", "0.0.0.0/0", "10.0.0.0/8")
 NETS6 = ("fd65::/126", "fd65::2/127", "fd65::3/128", "fd65::/32", "2001:db8::/32", "2001:db8:1::/48", "::/0")
-OTHERS = (4, 47, 97)
-"""Protocols without ports. IP in IP is one that no workload may send."""
+OTHERS = (4, 97, 103)
+"""Protocols without ports, and of which conntrack reads nothing (GRE it does, and our payload would be an invalid
+one). IP in IP is one that no workload may send."""
 
 LOCAL = {f"w{n}": (f"10.65.0.{n}", f"fd65::{n}") for n in range(1, 5)}
 REMOTE = {f"r{n}": (f"10.65.1.{n}", f"fd65:0:1::{n}") for n in range(1, 3)}
@@ -170,7 +171,7 @@ def _rule(random: Random, namespace: str) -> Object:
     if random.random() < 0.1:
         rule["ipVersion"] = random.choice((4, 6))
     if random.random() < 0.6:
-        rule["protocol"] = random.choice(("TCP", "TCP", "UDP", "ICMP", "ICMPv6", "SCTP", "UDPLite", 6, 97, "47"))
+        rule["protocol"] = random.choice(("TCP", "TCP", "UDP", "ICMP", "ICMPv6", "SCTP", "UDPLite", 6, 97, "103"))
     if random.random() < 0.1:
         rule["notProtocol"] = random.choice(("TCP", "UDP", "ICMP", "ICMPv6", 97))
     if random.random() < {"ICMP": 0.7, "ICMPv6": 0.7, None: 0.3}.get(rule.get("protocol"), 0.0):

@@ -21,6 +21,7 @@ LONGEST_LABEL = 63
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 NAME_LABEL = re.compile(_LABEL)
+_WORD = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _DURATION = re.compile(r"0|(?:[0-9]+(?:\.[0-9]+)?(?:h|ms|m|us|µs|ns|s))+")
 _TIMER = re.compile(r"Auto|(?:[0-9]+(?:\.[0-9]*)?(?:ms|s|h|m|us))+")
 _BEYOND_RE2 = re.compile(r"\(\?(?:[=!>(]|<[=!])|\\[1-9]")
@@ -42,6 +43,32 @@ def renamed(text: str, joiner: str = ".") -> str:
     made = re.sub(r"[^a-z0-9.]+", "-", text.casefold())
     made = re.sub(r"[-.]*\.[-.]*", joiner or "-", made).strip("-.")
     return f"write {made}" if NAME.fullmatch(made) and len(made) <= LONGEST_LABEL else "write one such as web-1"
+
+
+def label_name(text: str) -> Wrong | None:
+    """`name` or `domain/name`: selectors and kubectl can say no others, so nothing could match them."""
+    domain, slash, word = text.rpartition("/")
+    if slash and not (len(domain) <= LONGEST_NAME and NAME.fullmatch(domain)):
+        why = "before the slash stands a domain in small letters"
+        return f"{shown(text)} is no label name", why, f"write one such as example.com/{word or 'app'}"
+    if len(word) > LONGEST_LABEL:
+        return f"{shown(text)} is too long", f"{LONGEST_LABEL} characters is the most", "shorten it"
+    if not _WORD.fullmatch(word):
+        why = "it has letters, digits, '-', '_' and '.', and a letter or digit at its ends"
+        return f"{shown(text)} is no label name", why, f"write {domain}{slash}{_as_word(word) or 'app'}"
+    return None
+
+
+def label_value(text: str) -> Wrong | None:
+    """May be empty."""
+    if text == "" or (len(text) <= LONGEST_LABEL and _WORD.fullmatch(text)):
+        return None
+    why = f"it has letters, digits, '-', '_' and '.', a letter or digit at its ends, {LONGEST_LABEL} at most"
+    return f"{shown(text)} is no label value", why, f"write {_as_word(text) or 'a word'}"
+
+
+def _as_word(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:LONGEST_LABEL].strip("-_.")
 
 
 def selector(text: str) -> tuple[Wrong, int] | None:
@@ -140,6 +167,8 @@ _NAMED_VALUES = "it is NAME=value, joined by commas"
 
 TEXT_FORMS: dict[str, TextForm] = {
     "name": name,
+    "label_name": label_name,
+    "label_value": label_value,
     "address": addresses.address,
     "address4": addresses.address4,
     "address6": addresses.address6,
@@ -181,6 +210,7 @@ TEXT_FORMS: dict[str, TextForm] = {
 
 MIXED_FORMS: dict[str, MixedForm] = {
     "port": numbers.port,
+    "kubernetes_port": numbers.kubernetes_port,
     "numeric_port": numbers.numeric_port,
     "protocol": numbers.protocol,
     "as_number": numbers.as_number,

@@ -17,6 +17,7 @@ from muslin.model.validation.findings import listed, near, shown
 from muslin.model.validation.wrong import Wrong
 
 _KUBERNETES = "that is a word of Kubernetes' NetworkPolicy"
+_CALICO = "that is a word of Calico's NetworkPolicy"
 _PAID = "that is a field of Calico Enterprise"
 _GONE = "Calico has withdrawn it"
 _Place = tuple[str, ...]
@@ -41,6 +42,12 @@ _KNOWN_SLIPS: dict[tuple[str, str], tuple[str, str]] = {
     ("EntityRule", "net"): ("", "write nets, a list: nets: [10.0.0.0/8]"),
     ("EntityRule", "cidr"): ("", "write nets, a list: nets: [10.0.0.0/8]"),
     ("EntityRule", "domains"): (_PAID, "write nets, or select a GlobalNetworkSet by its labels"),
+    ("KubernetesPolicySpec", "selector"): (_CALICO, "write podSelector, with matchLabels in it"),
+    ("KubernetesPolicySpec", "types"): (_CALICO, "write policyTypes"),
+    ("KubernetesIngressRule", "source"): (_CALICO, "write from, a list"),
+    ("KubernetesEgressRule", "destination"): (_CALICO, "write to, a list"),
+    ("KubernetesIngressRule", "action"): ("these rules only ever allow", "take it out"),
+    ("KubernetesEgressRule", "action"): ("these rules only ever allow", "take it out"),
     ("HTTPMatch", "headers"): (_PAID, "leave it out"),
     ("NetworkSetSpec", "allowedEgressDomains"): (_PAID, "write nets with the addresses"),
     ("IPPoolSpec", "ipip"): ("that is version 1 of Calico's API", "write ipipMode: Always"),
@@ -60,6 +67,8 @@ def unknown_field(kind: type[Resource], struct: Outline, path: Path) -> Wrong:
     slip = _KNOWN_SLIPS.get((_family(struct.title), key))
     if slip:
         return what, *slip
+    if struct.title == "LabelSelector":
+        return what, "labels stand under matchLabels", f"write matchLabels: {{{key}: ...}}"
     places = _nearest(kind, path)
     if key not in {name.casefold() for name in struct.fields} and places:
         return what, "it stands in another place", f"move it to {listed(places)}"

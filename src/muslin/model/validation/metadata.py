@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from muslin.errors import Invalid
+from muslin.model import kubernetes
 from muslin.model.fault import Reason
 from muslin.model.kinds import Kind
 from muslin.model.names import workload_endpoint_name
@@ -45,9 +46,10 @@ def check_metadata(kind: Kind, found: dict[str, Any], findings: Findings) -> Non
 
 
 def _check_name(kind: Kind, name: str, findings: Findings) -> None:
-    if len(name) > LONGEST_NAME:
-        findings.add(_NAME, f"a name of {len(name)} characters", f"{LONGEST_NAME} is the most", "write a shorter one")
-    elif kind.name in _POLICY_NAMES:
+    most = LONGEST_NAME - len(kubernetes.NAME_PREFIX) if kind is kubernetes.KIND else LONGEST_NAME
+    if len(name) > most:
+        findings.add(_NAME, f"a name of {len(name)} characters", f"{most} is the most", "write a shorter one")
+    elif kind.name in _POLICY_NAMES and kind is not kubernetes.KIND:
         if not _POLICY_NAMES[kind.name].fullmatch(name):
             why = "policy names have a-z, 0-9 and '-', letters or digits at their ends, and one dot at most"
             findings.add(_NAME, f"{shown(name)} is no name for a policy", why, renamed(name, ""))

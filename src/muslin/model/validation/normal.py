@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from muslin.model import labels
+from muslin.model import kubernetes, labels
 from muslin.model.fault import Fault, Path, Reason
+from muslin.model.nulls import without_nulls
 from muslin.model.validation.addresses import family_of, whole_net
 from muslin.model.validation.findings import Findings, shown
 from muslin.model.validation.metadata import endpoint_name
@@ -32,7 +33,9 @@ _AS_NUMBERS = {
 
 def normal(obj: Object) -> Object:
     """A new object: defaults written, forced labels set, numbers that were written as text made numbers, nulls gone."""
-    made: Object = _without_nulls(obj)
+    made: Object = without_nulls(obj)
+    if made.get("apiVersion") == kubernetes.GROUP_VERSION:
+        return made
     metadata: Object = made.setdefault("metadata", {})
     spec: Object = made.setdefault("spec", {})
     kind = made.get("kind")
@@ -57,12 +60,6 @@ def normal(obj: Object) -> Object:
     for path in _AS_NUMBERS.get(str(kind), ()):
         _plain_as_number(made, path)
     return made
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(below) for key, below in value.items() if below is not None}
-    return [_without_nulls(below) for below in value] if isinstance(value, list) else value
 
 
 def _default(spec: Object, field: str, value: Any) -> None:

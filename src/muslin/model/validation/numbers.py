@@ -37,6 +37,19 @@ def port(value: int | str) -> Wrong | None:
     return port_name(value)
 
 
+def kubernetes_port(value: int | str) -> Wrong | None:
+    """A number or a name; Kubernetes writes ranges in another way."""
+    if isinstance(value, int):
+        return numeric_port(value)
+    digits, span = _digits(value), _RANGE.fullmatch(value.replace("-", ":").replace(" ", ""))
+    if digits is not None:
+        return f"{shown(value)} is no name of a port", "as text a port is a name", f"write {digits}, without quotes"
+    if span:
+        mend = f"write port: {int(span[1])} and endPort: {int(span[2])}"
+        return f"{shown(value)} is no name of a port", "Kubernetes has endPort for ranges", mend
+    return port_name(value)
+
+
 def port_name(text: str) -> Wrong | None:
     """As Kubernetes names ports (RFC 6335)."""
     if _PORT_NAME.fullmatch(text):

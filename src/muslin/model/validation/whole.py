@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from muslin.model import kubernetes
 from muslin.model.fault import Fault, Reason
 from muslin.model.kinds import BY_NAME, Kind, find
 from muslin.model.validation import bgp, endpoint, felix, policy, pool
 from muslin.model.validation.findings import Findings, listed, near, shown
+from muslin.model.validation.kubernetes import check_kubernetes_policy
 from muslin.model.validation.metadata import check_metadata
 from muslin.model.validation.walk import walk
 
@@ -57,6 +59,8 @@ def faults(obj: object) -> tuple[Fault, ...]:
         if "spec" not in found and kind.name in _SPEC_NEEDED and obj.get("spec") is None:
             findings.add(("spec",), "spec is missing", "it says everything that the object does", "write spec:",
                          Reason.REQUIRED)
+        elif kind is kubernetes.KIND:
+            check_kubernetes_policy(found, findings)
         elif kind.name in _RULES:
             _RULES[kind.name](found, findings)
     return tuple(findings.faults)
@@ -69,6 +73,8 @@ def kind_of(obj: object, findings: Findings) -> Kind | None:
                      "write a mapping with apiVersion, kind, metadata and spec")
         return None
     version, name = obj.get("apiVersion"), obj.get("kind")
+    if version == kubernetes.GROUP_VERSION and name == kubernetes.KIND.name:
+        return kubernetes.KIND
     kind = BY_NAME.get(name) if isinstance(name, str) else None
     if kind is None:
         _unknown_kind(name, findings)

@@ -3,9 +3,6 @@
 A turn changes chains and elements one by one, some of them several times, and some back to what they were. The book
 notes what each was before its first touch; at the end of the turn the difference between then and now is the change
 for the kernel. So a turn that returns to where it began changes nothing, whatever it did on the way.
-
-Two endpoints may claim one element (the same interface, after a rename or in a race of two writers). All claims are
-kept; the owner with the smallest key holds the element, and when it goes the next one does: state, not history.
 """
 
 from __future__ import annotations
@@ -36,8 +33,7 @@ class Book:
         self._sets: dict[str, NamedSet | None] = {}
         self._elements: dict[Place, Value] = {}
         self._owned: dict[str, frozenset[str]] = {}
-        self._claimed: dict[str, Mapping[Place, Verdict | None]] = {}
-        self._claims: dict[Place, dict[str, Verdict | None]] = {}
+        self._held: dict[str, Mapping[Place, Verdict | None]] = {}
 
     def put_chain(self, name: str, chain: Chain | None) -> None:
         self._chains.setdefault(name, self.table.chains.get(name))
@@ -77,30 +73,16 @@ class Book:
         self._touch(place)
         self.table.elements[place[0]].pop(place[1], None)
 
-    def claim_all(self, owner: str, wanted: Mapping[Place, Verdict | None]) -> None:
-        """The owner's claims are now these, and no others."""
-        before = self._claimed.pop(owner, {})
+    def put_elements(self, owner: str, wanted: Mapping[Place, Verdict | None]) -> None:
+        """The owner's elements are now these, and no others. No two owners ever have the same element."""
+        before = self._held.pop(owner, {})
         for place in before.keys() - wanted.keys():
-            self._disclaim(owner, place)
+            self.remove(place)
         for place, verdict in wanted.items():
             if place not in before or before[place] != verdict:
-                self._claim(owner, place, verdict)
+                self.add(place, verdict)
         if wanted:
-            self._claimed[owner] = wanted
-
-    def _claim(self, owner: str, place: Place, verdict: Verdict | None) -> None:
-        owners = self._claims.setdefault(place, {})
-        owners[owner] = verdict
-        self.add(place, owners[min(owners)])
-
-    def _disclaim(self, owner: str, place: Place) -> None:
-        owners = self._claims[place]
-        del owners[owner]
-        if owners:
-            self.add(place, owners[min(owners)])
-        else:
-            del self._claims[place]
-            self.remove(place)
+            self._held[owner] = wanted
 
     def changes(self) -> Changes:
         """What the turn came to; the next turn begins."""

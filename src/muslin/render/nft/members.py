@@ -68,12 +68,6 @@ def ports_of(set_id: SetId, members: Iterable[PortMember]) -> list[Place]:
     return [(by_family[version_of(member[0])], member) for member in members]
 
 
-def is_other(endpoint: Endpoint, settings: Settings) -> bool:
-    """Is its interface not known as ours by its name?"""
-    name = endpoint.interface
-    return names.usable_interface(name) and not name.startswith(names.prefixes(settings))
-
-
 def endpoint_elements(
     endpoint: Endpoint, groups: Mapping[GroupId, Group], settings: Settings
 ) -> dict[Place, Verdict | None]:
@@ -84,7 +78,9 @@ def endpoint_elements(
     name = endpoint.interface
     if not names.usable_interface(name):
         return {}
-    found: dict[Place, Verdict | None] = {(OTHERS, name): None} if is_other(endpoint, settings) else {}
+    found: dict[Place, Verdict | None] = {}
+    if not name.startswith(names.prefixes(settings)):
+        found[OTHERS, name] = None
     for family in FAMILIES:
         leave = _to_group(endpoint.egress, Direction.EGRESS, family, groups)
         found[TO[family], name] = _to_group(endpoint.ingress, Direction.INGRESS, family, groups)

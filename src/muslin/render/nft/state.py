@@ -15,7 +15,6 @@ others only where they were written with knowledge of it:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Generic, TypeVar
 
 import msgspec
 
@@ -25,34 +24,11 @@ from muslin.render.nft.book import Book
 from muslin.render.nft.chains import group_chains, has_own_chain, policy_chains, rules_of
 from muslin.render.nft.contents import Contents
 from muslin.render.nft.matching import named_sets
-from muslin.render.nft.members import endpoint_elements, is_other
+from muslin.render.nft.members import endpoint_elements
+from muslin.render.nft.relations import Interfaces, Users
 from muslin.render.nft.table import Changes, Table
 
-Used = TypeVar("Used")
-User = TypeVar("User")
-
 SETTINGS = "Settings"
-
-
-class Users(Generic[Used, User]):
-    """Who names whom, readable from the side of the named."""
-
-    def __init__(self) -> None:
-        self._uses: dict[User, frozenset[Used]] = {}
-        self._users: dict[Used, set[User]] = {}
-
-    def put(self, user: User, uses: Iterable[Used]) -> None:
-        for used in self._uses.pop(user, frozenset()):
-            self._users[used].discard(user)
-            if not self._users[used]:
-                del self._users[used]
-        if now := frozenset(uses):
-            self._uses[user] = now
-            for used in now:
-                self._users.setdefault(used, set()).add(user)
-
-    def of(self, used: Used) -> frozenset[User]:
-        return frozenset(self._users.get(used, ()))
 
 
 class NftState:
@@ -61,11 +37,10 @@ class NftState:
         self._contents = Contents(self._book)
         self._policies: dict[PolicyId, Policy] = {}
         self._groups: set[GroupId] = set()
-        self._endpoints: set[EndpointKey] = set()
         self._set_users: Users[SetId, PolicyId] = Users()
         self._policy_users: Users[PolicyId, GroupId] = Users()
         self._group_users: Users[GroupId, EndpointKey] = Users()
-        self._others: set[EndpointKey] = set()
+        self._interfaces = Interfaces()
         self._settings: Settings | None = None
         self._with_others = False
 
@@ -90,7 +65,7 @@ class NftState:
         groups |= self._groups | intent.groups.keys() if everything else delta.groups.keys()
         endpoints = self._update_groups(groups, intent)
         if everything or intent.settings != self._settings:
-            endpoints |= self._endpoints | intent.endpoints.keys()
+            endpoints |= self._interfaces.endpoints | intent.endpoints.keys()
         endpoints |= delta.endpoints.keys()
         self._update_endpoints(endpoints, intent)
         self._update_base(intent.settings)
@@ -98,12 +73,12 @@ class NftState:
         return msgspec.structs.replace(changes, fresh=True) if first else changes
 
     def _update_base(self, settings: Settings) -> None:
-        base = (settings, bool(self._others))
+        base = (settings, bool(self._book.table.elements[hooks.OTHERS]))
         if base == (self._settings, self._with_others):
             return
         self._settings, self._with_others = base
         self._book.put_chains(SETTINGS, hooks.chains(settings, others=self._with_others))
-        self._book.claim_all(SETTINGS, hooks.elements(settings))
+        self._book.put_elements(SETTINGS, hooks.elements(settings))
 
     def _update_sets(self, delta: Delta, intent: HostIntent, everything: bool) -> set[PolicyId]:
         """The policies that must be written anew for it."""
@@ -150,18 +125,16 @@ class NftState:
         return touched
 
     def _update_endpoints(self, keys: Iterable[EndpointKey], intent: HostIntent) -> None:
-        for key in sorted(keys):
+        """All that are touched give up their elements first, so that one can take over the interface of another."""
+        for key in keys:
             endpoint = intent.endpoints.get(key)
-            if endpoint is None:
-                self._group_users.put(key, ())
-                self._book.claim_all(key, {})
-                self._endpoints.discard(key)
-                self._others.discard(key)
-            else:
-                self._group_users.put(key, (endpoint.ingress, endpoint.egress))
-                self._book.claim_all(key, endpoint_elements(endpoint, intent.groups, intent.settings))
-                self._endpoints.add(key)
-                (self._others.add if is_other(endpoint, intent.settings) else self._others.discard)(key)
+            self._group_users.put(key, (endpoint.ingress, endpoint.egress) if endpoint else ())
+        touched = self._interfaces.update({key: intent.endpoints.get(key) for key in keys})
+        for key in sorted(touched):
+            self._book.put_elements(key, {})
+        for key in sorted(touched):
+            if self._interfaces.holds(key):
+                self._book.put_elements(key, endpoint_elements(intent.endpoints[key], intent.groups, intent.settings))
 
 
 def render(intent: HostIntent) -> Table:
@@ -170,17 +143,19 @@ def render(intent: HostIntent) -> Table:
     contents = Contents(book)
     for declared in hooks.sets():
         book.put_set(declared)
-    others = any(is_other(endpoint, intent.settings) for endpoint in intent.endpoints.values())
-    book.put_chains(SETTINGS, hooks.chains(intent.settings, others=others))
-    book.claim_all(SETTINGS, hooks.elements(intent.settings))
     for set_id, members in intent.sets.items():
         contents.update(set_id, members)
     for policy in intent.policies.values():
         book.put_chains(policy.id, policy_chains(policy, contents.shapes))
     for group in intent.groups.values():
         book.put_chains(f"group/{group.id}", group_chains(group, intent.policies, contents.shapes))
+    interfaces = Interfaces()
+    interfaces.update(intent.endpoints)
     for endpoint in intent.endpoints.values():
-        book.claim_all(endpoint.key, endpoint_elements(endpoint, intent.groups, intent.settings))
+        if interfaces.holds(endpoint.key):
+            book.put_elements(endpoint.key, endpoint_elements(endpoint, intent.groups, intent.settings))
+    book.put_chains(SETTINGS, hooks.chains(intent.settings, others=bool(book.table.elements[hooks.OTHERS])))
+    book.put_elements(SETTINGS, hooks.elements(intent.settings))
     return book.table
 
 

@@ -1,0 +1,250 @@
+"""The table in a real kernel: what is rendered loads, what is read back was written, and nothing leaks on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import netrig
+import nftrig
+from intents import (
+    ALLOW,
+    DENY,
+    INGRESS,
+    OPEN,
+    OPEN_IN,
+    OPEN_OUT,
+    addresses,
+    endpoint,
+    group,
+    intent,
+    policy,
+    rule,
+    side,
+    tier,
+)
+from muslin.drivers.nft import Drifted, Nft
+from muslin.errors import Broken
+from muslin.intent import Delta, HostIntent
+from muslin.render.nft import Changes, NftState, render, whole
+from muslin.render.nft.listing import differences, listing_of
+from muslin.render.nft.words import ACCEPT, Chain, Rule, goto
+from nftcases import intents, mixed, step
+from nftrig import UDP, Host
+
+pytestmark = pytest.mark.kernel
+
+WEB = policy("web", rule(ALLOW, UDP, side(ports="80"), side(sets="s")), rule(DENY))
+INTO = group(INGRESS, tier(WEB))
+SMALL = intent(*OPEN, WEB, INTO, addresses("s", "10.65.0.1 10.1.0.0/16 fd65::1 10.1.2.0/24"),
+               endpoint(1, OPEN_IN, OPEN_OUT), endpoint(2, INTO, OPEN_OUT))
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with nftrig.host() as made:
+        yield made
+
+
+def _differences(host: Host, made: HostIntent) -> tuple[str, ...]:
+    return differences(listing_of(render(made)), asyncio.run(host.nft.read()))
+
+
+def _nft(host: Host, command: str) -> None:
+    netrig.in_ns(host.space, "nft", *command.split())
+
+
+def test_what_is_written_is_read_back(host: Host) -> None:
+    host.apply(SMALL)
+
+    assert _differences(host, SMALL) == ()
+
+
+@pytest.mark.slow
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(intents(), st.lists(st.tuples(intents(), st.lists(st.booleans(), min_size=5, max_size=5)), max_size=2))
+def test_every_table_loads_and_every_step_leads_from_one_to_the_next(host: Host, start: HostIntent, walk) -> None:
+    """The real kernel's opinion of the property that tests/render proves against a pretend one."""
+    host.state = NftState()
+    host.apply(start)
+    now = start
+    for then, choices in walk:
+        then = mixed(now, then, choices)
+        host.apply(then, step(now, then, members=True))
+        now = then
+
+    assert _differences(host, now) == ()
+
+
+def test_a_restarted_agent_takes_the_place_of_its_predecessor(host: Host) -> None:
+    """Whatever that one left, also chains and sets of which the new one knows nothing."""
+    host.apply(SMALL)
+    _nft(host, "add chain inet muslin of-an-older-version")
+    host.state = NftState()
+
+    host.apply(intent(*OPEN, endpoint(1, OPEN_IN, OPEN_OUT)))
+
+    assert _differences(host, intent(*OPEN, endpoint(1, OPEN_IN, OPEN_OUT))) == ()
+
+
+def test_tables_of_others_are_never_touched(host: Host) -> None:
+    for family in ("inet", "ip"):
+        name = "muslin" if family == "ip" else "theirs"
+        _nft(host, f"add table {family} {name}")
+        _nft(host, f"add chain {family} {name} forward")
+
+    host.apply(SMALL)
+    host.apply(intent(), Delta(snapshot=True))
+    asyncio.run(host.nft.remove())
+    asyncio.run(host.nft.remove())
+
+    tables = netrig.in_ns(host.space, "nft", "list", "tables")
+    assert tables.split("\n")[:2] == ["table inet theirs", "table ip muslin"]
+    assert asyncio.run(host.nft.read()) is None
+
+
+def test_a_refused_change_changes_nothing_and_says_which_line(host: Host) -> None:
+    host.apply(SMALL)
+    wrong = Changes(
+        new_chains=(Chain("first", (Rule((ACCEPT,)),)), Chain("second", (Rule((goto("nowhere"),)),)))
+    )
+
+    with pytest.raises(Drifted, match=r"line 4: add rule inet muslin second goto nowhere"):
+        asyncio.run(host.nft.apply(wrong))
+
+    assert _differences(host, SMALL) == ()
+
+
+def test_words_that_nft_does_not_know_are_our_own_fault(host: Host) -> None:
+    wrong = Changes(fresh=True, new_chains=(Chain("a", (Rule((goto("not a name"),)),)),))
+
+    with pytest.raises(Broken, match="not a name"):
+        asyncio.run(host.nft.apply(wrong))
+
+
+def test_a_change_of_a_table_that_somebody_deleted_is_drift(host: Host) -> None:
+    """And the whole table mends it."""
+    host.apply(SMALL)
+    _nft(host, "delete table inet muslin")
+    assert _differences(host, SMALL) == ("the table is gone",)
+
+    with pytest.raises(Drifted):
+        host.apply(intent(*OPEN, endpoint(1, OPEN_IN, OPEN_OUT)))
+    asyncio.run(host.nft.apply(whole(host.state.table)))
+
+    assert _differences(host, intent(*OPEN, endpoint(1, OPEN_IN, OPEN_OUT))) == ()
+
+
+@pytest.mark.parametrize(("damage", "says"), [
+    ("flush chain inet muslin forward", "chain forward has 0 rules"),
+    ("insert rule inet muslin forward accept", "chain forward has"),
+    ("add chain inet muslin theirs", "chain theirs is not ours"),
+    ("add element inet muslin set-s-4 { 192.0.2.1 }", "set set-s-4 lacks 0 elements and has 1"),
+    ("delete element inet muslin set-s-4-nets { 10.1.0.0/16 }", "set set-s-4-nets lacks 1 elements"),
+    ("delete element inet muslin to4 { mus00000000001 }", "set to4 lacks 1 elements"),
+    ("add chain inet muslin forward { policy drop ; }", "chain forward is hooked in otherwise"),
+])
+def test_what_somebody_changed_by_hand_is_found(host: Host, damage: str, says: str) -> None:
+    """The generation tells that something changed, reading tells what."""
+    host.apply(SMALL)
+    generation = host.nft.generation()
+    assert host.nft.generation() == generation
+
+    _nft(host, damage)
+
+    assert host.nft.generation() == generation + 1
+    (found,) = _differences(host, SMALL)
+    assert found.startswith(says)
+
+
+def test_one_change_is_one_generation(host: Host) -> None:
+    """So that more than one tells of somebody else; and no change is none."""
+    host.apply(SMALL)
+    generation = host.nft.generation()
+
+    host.apply(intent(*OPEN, endpoint(1, OPEN_IN, OPEN_OUT)))
+    assert host.nft.generation() == generation + 1
+    host.apply(intent(*OPEN, endpoint(1, OPEN_IN, OPEN_OUT)))
+    assert host.nft.generation() == generation + 1
+
+
+def test_without_a_table_there_is_nothing_to_read() -> None:
+    with netrig.namespace("nft") as space:
+        assert asyncio.run(Nft(space).read()) is None
+        assert Nft(space).generation() > 0
+
+
+@pytest.mark.slow
+def test_tables_are_swapped_under_traffic_without_a_loss_or_a_leak(host: Host) -> None:
+    """A thousand new packets a second, allowed and denied, while the table is replaced whole, changed and mended."""
+    others = [endpoint(n, INTO, OPEN_OUT) for n in range(3, 60)]
+    many = [policy(f"p{n}", rule(ALLOW, 6, side(ports=f"{n + 1}"))) for n in range(100)]
+    wide = group(INGRESS, tier(*many, WEB))
+    larger = intent(*OPEN, WEB, *many, wide, *others, addresses("s", "10.65.0.1"),
+                    endpoint(1, OPEN_IN, OPEN_OUT), endpoint(2, wide, OPEN_OUT))
+    with ExitStack() as stack:
+        one = stack.enter_context(nftrig.station(host, 1))
+        two = stack.enter_context(nftrig.station(host, 2))
+        host.apply(SMALL)
+        with _probe(one.space, two.space, two.v4, 80) as allowed, _probe(one.space, two.space, two.v4, 81) as denied:
+            for _ in range(12):
+                host.apply(larger)
+                asyncio.run(host.nft.apply(whole(host.state.table)))
+                host.apply(SMALL)
+                host.state = NftState()
+                host.apply(SMALL)
+    assert allowed.sent > 200
+    assert allowed.heard == allowed.sent
+    assert denied.sent > 200
+    assert denied.heard == 0
+
+
+class _Probe:
+    """One-way datagrams, each of which conntrack calls new: the whole policy decides on every one."""
+
+    def __init__(self, mouth: socket.socket, ear: socket.socket) -> None:
+        self.mouth, self.ear = mouth, ear
+        self.sent = self.heard = 0
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.wait(0.001):
+            self.mouth.send(b"probe")
+            self.sent += 1
+
+    def count(self) -> None:
+        """What came in waits in the socket; the last datagram may still be on its way."""
+        try:
+            while self.heard < self.sent:
+                self.ear.recv(64)
+                self.heard += 1
+        except TimeoutError:
+            return
+
+
+@contextmanager
+def _probe(source: str, destination: str, address: str, port: int) -> Iterator[_Probe]:
+    with (
+        closing(nftrig.own_socket(source, socket.AF_INET, socket.SOCK_DGRAM)) as mouth,
+        closing(nftrig.own_socket(destination, socket.AF_INET, socket.SOCK_DGRAM)) as ear,
+    ):
+        ear.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)
+        ear.bind(("", port))
+        ear.settimeout(0.3)
+        mouth.connect((address, port))
+        probe = _Probe(mouth, ear)
+        thread = threading.Thread(target=probe.run)
+        thread.start()
+        try:
+            yield probe
+        finally:
+            probe.stop.set()
+            thread.join()
+        probe.count()

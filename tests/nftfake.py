@@ -1,0 +1,104 @@
+"""A pretend nf_tables that takes commands one by one and is as strict as the real one about order.
+
+Whatever is named must be there at that moment; what something leads to cannot be removed; intervals are disjoint.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from muslin.net import bounds
+from muslin.render.nft.table import (
+    AddChain,
+    AddElements,
+    AddRule,
+    AddSet,
+    Changes,
+    Command,
+    FlushChain,
+    RemoveChain,
+    RemoveElements,
+    RemoveSet,
+    ReplaceTable,
+    Table,
+    commands,
+)
+from muslin.render.nft.words import ByMap, Chain, Choose, InSet, Rule, Verdict
+
+
+class FakeKernel:
+    def __init__(self) -> None:
+        self.table = Table()
+
+    def apply(self, changes: Changes) -> None:
+        for command in commands(changes):
+            self._do(command)
+
+    def _do(self, command: Command) -> None:
+        table = self.table
+        match command:
+            case ReplaceTable():
+                self.table = Table()
+            case AddSet(set=declared):
+                assert declared.name not in table.sets
+                table.sets[declared.name] = declared
+                table.elements[declared.name] = {}
+            case AddChain(chain=chain):
+                assert chain.name not in table.chains
+                table.chains[chain.name] = Chain(chain.name, (), chain.hook)
+            case RemoveElements(set=declared, elements=gone):
+                for element in gone:
+                    del table.elements[declared.name][element]
+            case AddElements(set=declared, elements=new):
+                self._add_elements(declared.name, new)
+            case FlushChain(chain=name):
+                self._rewrite(name, ())
+            case AddRule(chain=name, rule=rule):
+                assert self._chains_of(rule) <= table.chains.keys(), rule
+                assert self._sets_of(rule) <= table.sets.keys(), rule
+                self._rewrite(name, (*table.chains[name].rules, rule))
+            case RemoveChain(chain=name):
+                assert not table.chains[name].rules
+                assert name not in self._led_to(), f"{name} is still led to"
+                del table.chains[name]
+            case RemoveSet(set=name):
+                assert all(name not in self._sets_of(rule) for chain in table.chains.values() for rule in chain.rules)
+                del table.sets[name], table.elements[name]
+
+    def _add_elements(self, name: str, new: tuple[tuple[object, Verdict | None], ...]) -> None:
+        content = self.table.elements[name]
+        for element, verdict in new:
+            assert element not in content, f"{name} has {element}"
+            assert verdict is None or not verdict.chain or verdict.chain in self.table.chains
+            content[element] = verdict
+        if self.table.sets[name].interval:
+            _check_disjoint(list(content))
+
+    def _rewrite(self, name: str, rules: tuple[Rule, ...]) -> None:
+        self.table.chains[name] = Chain(name, rules, self.table.chains[name].hook)
+
+    def _led_to(self) -> set[str]:
+        by_rules = {to for chain in self.table.chains.values() for rule in chain.rules for to in self._chains_of(rule)}
+        verdicts = (verdict for content in self.table.elements.values() for verdict in content.values())
+        return by_rules | {verdict.chain for verdict in verdicts if verdict}
+
+    @staticmethod
+    def _chains_of(rule: Rule) -> set[str]:
+        found = {s.chain for s in rule.statements if isinstance(s, Verdict)}
+        for statement in rule.statements:
+            if isinstance(statement, Choose):
+                found |= {verdict.chain for _, verdict in statement.choices}
+        return found - {""}
+
+    @staticmethod
+    def _sets_of(rule: Rule) -> set[str]:
+        return {s.set if isinstance(s, InSet) else s.map for s in rule.statements if isinstance(s, InSet | ByMap)}
+
+
+def _check_disjoint(elements: list[object]) -> None:
+    spans = sorted(
+        (element[1:], *bounds(element[0])[1:]) if isinstance(element, tuple) else ((), *bounds(str(element))[1:])
+        for element in elements
+    )
+    for (place, _, end), (other, start, _) in pairwise(spans):
+        assert place != other or end < start, elements

@@ -1,0 +1,162 @@
+"""The table kept in step is the table from scratch, and every step is one that a kernel takes."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import intents as words
+from intents import ALLOW, INGRESS, PASS, addresses, endpoint, group, intent, policy, rule, side, tier
+from muslin.intent import Delta, HostIntent, MemberChange
+from muslin.net import Cidr
+from muslin.render.nft import Changes, NftState, render, whole
+from nftcases import intents, mixed, step
+from nftfake import FakeKernel
+
+walks = st.lists(st.tuples(intents(), st.lists(st.booleans(), min_size=5, max_size=5), st.booleans()), max_size=4)
+
+
+class Walker:
+    """A state and a strict kernel that go from intent to intent."""
+
+    def __init__(self, start: HostIntent | None = None) -> None:
+        self.state, self.kernel, self.now = NftState(), FakeKernel(), start or HostIntent()
+        self.kernel.apply(self.state.update(Delta(snapshot=True), self.now))
+
+    def go(self, then: HostIntent, *, members: bool = True, snapshot: bool = False) -> Changes:
+        delta = Delta(snapshot=True) if snapshot else step(self.now, then, members=members)
+        self.now = then
+        changes = self.state.update(delta, then)
+        self.kernel.apply(changes)
+        return changes
+
+
+@given(intents(), walks)
+def test_incremental_is_from_scratch_and_the_kernel_takes_every_step(start: HostIntent, walk) -> None:
+    walker = Walker(start)
+
+    for then, choices, members in walk:
+        walker.go(mixed(walker.now, then, choices), members=members)
+        assert walker.state.table == render(walker.now)
+        assert walker.kernel.table == walker.state.table
+
+
+@given(intents(), intents(), st.booleans())
+def test_there_and_back_leaves_nothing(one: HostIntent, other: HostIntent, members: bool) -> None:
+    walker = Walker(one)
+
+    walker.go(other, members=members)
+    walker.go(one, members=members)
+
+    assert walker.kernel.table == render(one)
+    assert not walker.go(one, snapshot=True)
+
+
+@given(intents(), intents())
+def test_a_snapshot_is_as_good_as_deltas(one: HostIntent, other: HostIntent) -> None:
+    walker = Walker(one)
+
+    walker.go(other, snapshot=True)
+
+    assert walker.kernel.table == walker.state.table == render(other)
+
+
+@given(intents())
+def test_the_whole_table_is_one_step_for_a_kernel_that_holds_anything(made: HostIntent) -> None:
+    kernel = FakeKernel()
+    kernel.apply(whole(render(HostIntent())))
+
+    kernel.apply(whole(render(made)))
+
+    assert kernel.table == render(made)
+
+
+TCP = 6
+WEB = policy("web", rule(ALLOW, TCP, side(ports="80"), side(sets="s")))
+OTHER = policy("other", rule(ALLOW, TCP, side(ports="81")))
+PASSING = policy("passing", rule(PASS, TCP, side(ports="80"), side(sets="s")))
+INTO = group(INGRESS, tier(WEB, OTHER))
+
+
+def _kinds(changes: Changes) -> set[str]:
+    """What sorts of things change."""
+    return {name for name in changes.__struct_fields__ if getattr(changes, name)}
+
+
+def _small(*more) -> HostIntent:
+    return intent(*words.OPEN, WEB, OTHER, INTO, addresses("s", "10.0.0.1"), endpoint(1, INTO, words.OPEN_OUT), *more)
+
+
+def test_an_endpoint_of_a_known_group_is_only_elements() -> None:
+    """Nothing is written anew, so the cost does not grow with the policies of the group."""
+    changes = Walker(_small()).go(_small(endpoint(2, INTO, words.OPEN_OUT)))
+
+    assert _kinds(changes) == {"elements"}
+    assert sum(len(change.new) for change in changes.elements) == 4
+    assert not any(change.gone for change in changes.elements)
+
+
+def test_one_member_is_one_element() -> None:
+    then = _small(addresses("s", "10.0.0.1 10.0.0.2"))
+
+    changes = Walker(_small()).go(then)
+
+    assert [(c.set.name, c.gone, c.new) for c in changes.elements] == [("set-s-4", (), (("10.0.0.2/32", None),))]
+    assert _kinds(changes) == {"elements"}
+
+
+def test_a_policy_change_rewrites_its_own_chains_only() -> None:
+    then = _small(policy("web", rule(ALLOW, TCP, side(ports="8080"), side(sets="s"))))
+
+    changes = Walker(_small()).go(then)
+
+    names = [chain.name for chain in changes.changed_chains]
+    assert names == ["ingress4/GlobalNetworkPolicy/web", "ingress6/GlobalNetworkPolicy/web"]
+    assert _kinds(changes) == {"changed_chains"}
+
+
+def test_a_policy_that_passes_is_written_into_its_groups_and_follows_its_sets() -> None:
+    """Also when a set's first prefix makes a second lookup necessary."""
+    into = group(INGRESS, tier(PASSING), tier(OTHER))
+    made = intent(*words.OPEN, PASSING, OTHER, into, addresses("s", "10.0.0.1"))
+
+    changes = Walker(made).go(intent(*words.OPEN, PASSING, OTHER, into, addresses("s", "10.0.0.1 10.1.0.0/16")))
+
+    assert [chain.name for chain in changes.changed_chains] == [f"ingress4/group/{into.id}/0"]
+    assert [declared.name for declared in changes.new_sets] == ["set-s-4-nets"]
+
+
+def test_a_prefix_that_another_holds_changes_nothing_in_the_kernel() -> None:
+    made = _small(addresses("s", "10.0.0.0/8"))
+
+    walker = Walker(made)
+
+    assert not walker.go(_small(addresses("s", "10.0.0.0/8 10.1.0.0/16")))
+    assert [(c.gone, c.new) for c in walker.go(_small(addresses("s", "10.1.0.0/16"))).elements] == [
+        (("10.0.0.0/8",), (("10.1.0.0/16", None),))
+    ]
+
+
+def test_a_turn_that_ends_where_it_began_changes_nothing() -> None:
+    """Two deltas that cancel out may arrive as one."""
+    walker = Walker(_small())
+    now = walker.now
+    delta = Delta(endpoints=dict(now.endpoints), policies=dict(now.policies), groups=dict(now.groups))
+    delta.sets[words.SetId("s")] = MemberChange(added=frozenset({Cidr("10.0.0.1/32")}))
+
+    assert not walker.state.update(delta, walker.now)
+
+
+def test_two_endpoints_of_one_interface_do_not_depend_on_who_came_first() -> None:
+    """A rename, or a race of two writers: the smaller key has it, and the other one when that goes."""
+    shut = endpoint(9, words.SHUT_IN, words.SHUT_OUT, interface="mus00000000001")
+    walker = Walker(_small())
+    both = _small(words.SHUT_IN, words.SHUT_OUT, shut)
+
+    walker.go(both)
+    assert walker.kernel.table == render(both)
+    without_first = _small(words.SHUT_IN, words.SHUT_OUT, shut)
+    del without_first.endpoints[endpoint(1, INTO, words.OPEN_OUT).key]
+    walker.go(without_first)
+
+    assert walker.kernel.table == render(without_first)

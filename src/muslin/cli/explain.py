@@ -20,7 +20,8 @@ muslin explain ippool --recursive         the whole tree
 WIDTH = 100
 WORDS = {
     Sort.STRUCT: "object", Sort.LIST: "list", Sort.MAP: "map", Sort.TEXT: "text", Sort.INTEGER: "integer",
-    Sort.NUMBER: "number", Sort.FLAG: "true or false", Sort.INTEGER_OR_TEXT: "integer or text", Sort.ANYTHING: "anything",
+    Sort.NUMBER: "number", Sort.FLAG: "true or false", Sort.INTEGER_OR_TEXT: "integer or text",
+    Sort.ANYTHING: "anything",
 }
 
 

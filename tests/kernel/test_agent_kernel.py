@@ -113,8 +113,9 @@ class Rig:
         return guest
 
     def connect(self, *guests: Guest) -> None:
-        for guest in guests:
-            plug.connect(guest.cable, guest.addresses)
+        with netns.opened(self.name) as fd, netns.inside(fd), Netlink() as host:
+            for guest in guests:
+                plug.connect(host, guest.cable, guest.addresses)
 
     def play(self, scenario: Callable[[Kernel], Awaitable[None]]) -> None:
         """Inside the host's namespace, with a kernel object of its own, as a (re)started agent has."""

@@ -53,7 +53,7 @@ class Host:
                     Neighbour(address=bare, interface=cable.interface, mac=cable.inner_mac),
                     Route(destination=address, kind=RouteKind.DEVICE, interface=cable.interface),
                 )
-            plug.connect(cable, addresses)
+            plug.connect(self.netlink, cable, addresses)
 
 
 def cable(space: str, number: int = 1, inner: str = "eth0") -> Cable:
@@ -87,6 +87,18 @@ def test_two_workloads_of_one_host_reach_each_other_and_their_gateways(host: Hos
         assert ping(one, address), address
     assert ping(two, "10.65.0.1")
     assert ping(two, "fd00:65::1")
+
+
+def test_the_very_first_packet_is_answered(host: Host, space: Callable[[], str]) -> None:
+    """The kernel makes the host's side send only some time after the workload's side is up; connect waits for it."""
+    peer = space()
+    host.plug(cable(peer, 99), Cidr("10.65.0.99/32"))
+    for number in range(1, 16):
+        guest = space()
+        host.plug(cable(guest, number), Cidr(f"10.65.0.{number}/32"))
+        link = links.read_links(host.netlink)[cable(guest, number).interface]  # a list does not hurry the kernel
+        assert link.sends
+        assert ping(guest, "10.65.0.99", "-W0.5")
 
 
 def test_the_gateway_answers_arp_and_nd_itself(host: Host, space: Callable[[], str]) -> None:
@@ -125,7 +137,7 @@ def test_plugging_twice_changes_nothing(host: Host, space: Callable[[], str]) ->
     before = [link.index for link in links.read_links(host.netlink).values()]
     with host.inside():
         plug.lay(host.netlink, cable(guest))
-        plug.connect(cable(guest), ADDRESSES)
+        plug.connect(host.netlink, cable(guest), ADDRESSES)
         assert plug.check(host.netlink, cable(guest), ADDRESSES) == ()
     assert [link.index for link in links.read_links(host.netlink).values()] == before
 
@@ -134,7 +146,7 @@ def test_new_addresses_take_the_place_of_the_old(host: Host, space: Callable[[],
     guest = space()
     host.plug(cable(guest), *ADDRESSES)
     with host.inside():
-        plug.connect(cable(guest), (Cidr("10.65.0.9/32"),))
+        plug.connect(host.netlink, cable(guest), (Cidr("10.65.0.9/32"),))
     [link] = ip_json(guest, "addr", "show", "dev", "eth0")
     assert [info["local"] for info in link["addr_info"] if info["scope"] == "global"] == ["10.65.0.9"]
 
@@ -149,7 +161,7 @@ def test_check_names_what_is_missing_and_connect_mends_it(host: Host, space: Cal
             f"address fd00:65::1/128 on eth0 in {guest} is missing",
             f"route 0.0.0.0/0 via 169.254.1.1 in {guest} is missing",
         }
-        plug.connect(cable(guest), ADDRESSES)
+        plug.connect(host.netlink, cable(guest), ADDRESSES)
         assert plug.check(host.netlink, cable(guest), ADDRESSES) == ()
 
 
@@ -186,7 +198,7 @@ def test_a_foreign_default_route_is_refused_with_its_name(host: Host, space: Cal
     with host.inside():
         plug.lay(host.netlink, cable(guest))
         with pytest.raises(plug.NoWay, match=r"0\.0\.0\.0/0"):
-            plug.connect(cable(guest), ADDRESSES)
+            plug.connect(host.netlink, cable(guest), ADDRESSES)
 
 
 def test_a_workload_that_moved_to_another_namespace_is_plugged_there(host: Host, space: Callable[[], str]) -> None:
@@ -195,7 +207,7 @@ def test_a_workload_that_moved_to_another_namespace_is_plugged_there(host: Host,
     host.plug(cable(old), *ADDRESSES)
     with host.inside():
         plug.lay(host.netlink, cable(new))
-        plug.connect(cable(new), ADDRESSES)
+        plug.connect(host.netlink, cable(new), ADDRESSES)
     assert {link["ifname"] for link in ip_json(old, "link", "show")} == {"lo"}
     assert "eth0" in {link["ifname"] for link in ip_json(new, "link", "show")}
 

@@ -66,10 +66,9 @@ async def release(upstream: Upstream, handle: str) -> None:
     await upstream.call("POST", "/muslin/v1/addresses/release", {"handle": handle})
 
 
-async def put_endpoint(upstream: Upstream, wanted: Object) -> None:
+async def put_endpoint(upstream: Upstream, wanted: Object, existing: Object | None) -> None:
     """Create it, or make the one that is there like it."""
     namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
-    existing = await find(upstream, endpoint_path(namespace, name))
     if existing is None:
         await upstream.call("POST", endpoint_path(namespace), wanted)
         return

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import signal
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,11 @@ async def _run(options: AgentOptions, stop: asyncio.Event | None) -> None:
             await (stop.wait() if stop is not None else _wait_signal())
             for task in running:
                 task.cancel()
+    except BaseExceptionGroup as crash:
+        for error in crash.exceptions:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            log.critical("crashed", why=repr(error), at=f"{place.filename}:{place.lineno}")
+        raise
     finally:
         await runner.cleanup()
         options.socket_path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ and completes it. Removal is the way back: resource, then, once our kernel route
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -47,7 +47,9 @@ _GONE_WITHIN = 5.0
 NETNS_ANNOTATION = "muslin.dev/netns"
 INTERFACE_ANNOTATION = "muslin.dev/interface"
 
-T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 log = structlog.get_logger()
 
 
@@ -144,31 +146,48 @@ class Workloads:
             return workload
 
     async def _add(self, request: Request, name: str, undo: AsyncExitStack, undone: Undone) -> Workload:
-        key = _key(request.namespace, name)
-        handle = _handle(request.namespace, name)
+        key, path = _key(request.namespace, name), resources.endpoint_path(request.namespace, name)
+        existing = await resources.find(self._upstream, path)
         cable = await self._cable(request, name)
-        self._journal.write(Entry(key=key, interface=cable.interface if request.netns else "", handle=handle))
-        existing = await resources.find(self._upstream, resources.endpoint_path(request.namespace, name))
-        addresses = _addresses_of(existing)
-        if not addresses or (request.addresses and set(map(_bare, request.addresses)) != set(map(_bare, addresses))):
-            if existing is not None:
-                await resources.release(self._upstream, handle)
-            addresses = await resources.assign(self._upstream, self._node, handle, request.namespace, request.addresses)
-            undo.push_async_callback(_step_back, undone, "addresses", resources.release, self._upstream, handle)
-        await resources.ensure_namespace(self._upstream, request.namespace)
-        link = await _in_thread(lambda host: plug.lay(host, cable) if request.netns else plug.adopt(host, request.tap))
-        if request.netns and existing is None:
-            undo.push_async_callback(_step_back, undone, "interface", _unplug, cable.interface, key)
         if existing is None:
-            undo.push_async_callback(_step_back, undone, "endpoint", resources.remove, self._upstream,
-                                     resources.endpoint_path(request.namespace, name))
-        await resources.put_endpoint(self._upstream, self._endpoint(request, name, cable, addresses))
-        await self._wait_up(key, link, addresses)
+            link = cable.interface if request.netns else ""
+            self._journal.write(Entry(key=key, interface=link, handle=_handle(request.namespace, name)))
+        addresses, link_there, _ = await _together(  # they do not wait for each other
+            self._addresses(request, name, existing, undo, undone),
+            self._link(request, cable, existing, undo, undone),
+            resources.ensure_namespace(self._upstream, request.namespace),
+        )
+        if existing is None:
+            undo.push_async_callback(_step_back, undone, "endpoint", resources.remove, self._upstream, path)
+        await resources.put_endpoint(self._upstream, self._endpoint(request, name, cable, addresses), existing)
+        await self._wait_up(key, link_there, addresses)
         if request.netns:
-            await asyncio.to_thread(plug.connect, cable, addresses)
+            await _in_thread(lambda host: plug.connect(host, cable, addresses))
         log.info("workload_added", key=key, interface=cable.interface, addresses=",".join(addresses))
         return Workload(key=key, name=request.name, namespace=request.namespace, interface=cable.interface,
                         addresses=addresses, state="up")
+
+    async def _addresses(self, request: Request, name: str, existing: Object | None, undo: AsyncExitStack,
+                         undone: Undone) -> tuple[Cidr, ...]:
+        """Those it has, unless others are asked for."""
+        there, asked = _addresses_of(existing), {_bare(address) for address in request.addresses}
+        if there and (not asked or asked == {_bare(address) for address in there}):
+            return there
+        handle = _handle(request.namespace, name)
+        if existing is not None:
+            await resources.release(self._upstream, handle)
+        found = await resources.assign(self._upstream, self._node, handle, request.namespace, request.addresses)
+        undo.push_async_callback(_step_back, undone, "addresses", resources.release, self._upstream, handle)
+        return found
+
+    async def _link(self, request: Request, cable: Cable, existing: Object | None, undo: AsyncExitStack,
+                    undone: Undone) -> Link:
+        if request.tap:
+            return await _in_thread(lambda host: plug.adopt(host, request.tap))
+        link = await _in_thread(lambda host: plug.lay(host, cable))
+        if existing is None:
+            undo.push_async_callback(_step_back, undone, "interface", _unplug, cable.interface, cable.owner)
+        return link
 
     async def _cable(self, request: Request, name: str) -> Cable:
         interface = request.tap or interface_name(request.namespace, name)
@@ -267,6 +286,15 @@ def _bare(address: str) -> str:
     return address.partition("/")[0]
 
 
+async def _together(
+    one: Coroutine[Any, Any, A], two: Coroutine[Any, Any, B], three: Coroutine[Any, Any, C]
+) -> tuple[A, B, C]:
+    """All at once, and all to their end, so that what was done is known; then the first failure is raised."""
+    tasks = asyncio.ensure_future(one), asyncio.ensure_future(two), asyncio.ensure_future(three)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return tasks[0].result(), tasks[1].result(), tasks[2].result()
+
+
 async def _step_back(undone: Undone, what: str, step: Callable[..., Awaitable[object]], *words: object) -> None:
     """One that fails is told and does not stop the others."""
     try:
@@ -276,10 +304,10 @@ async def _step_back(undone: Undone, what: str, step: Callable[..., Awaitable[ob
         undone.failed.append(f"{what} ({error})")
 
 
-async def _in_thread(work: Callable[[Netlink], T]) -> T:
+async def _in_thread(work: Callable[[Netlink], A]) -> A:
     """With a socket of its own, beside the loop: the removal of a link waits 16 ms for the kernel."""
 
-    def run() -> T:
+    def run() -> A:
         with Netlink() as host:
             return work(host)
 

@@ -27,9 +27,10 @@ _INFO = struct.Struct("=BxHiII")
 _U32 = struct.Struct("=I")
 
 _NEW, _DELETE, _GET = 16, 17, 18
-_ADDRESS, _NAME, _MTU, _LINK, _LINKINFO, _NET_NS_FD, _ALIAS_ATTRIBUTE, _GROUP, _EXT_MASK, _NETNSID = (
-    1, 3, 4, 5, 18, 28, 20, 27, 29, 37,
+_ADDRESS, _NAME, _MTU, _LINK, _QDISC, _LINKINFO, _ALIAS_ATTRIBUTE, _GROUP, _NET_NS_FD, _EXT_MASK, _NETNSID = (
+    1, 3, 4, 5, 6, 18, 20, 27, 28, 29, 37,
 )
+_DROPS_ALL = "noop"
 _KIND, _DATA = 1, 2
 _VETH_PEER = 1
 _UP = 0x1
@@ -39,7 +40,7 @@ _SKIP_STATISTICS = _U32.pack(1 << 3)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """One interface as the kernel has it. `peer` is the index of a veth's other end, in namespace `peer_namespace`
-    (None: this one)."""
+    (None: this one). `sends`: what is given to it is sent, not dropped."""
 
     index: int
     name: str
@@ -51,6 +52,7 @@ class Link:
     alias: str = ""
     peer: int = 0
     peer_namespace: int | None = None
+    sends: bool = False
 
     @property
     def owner(self) -> str:
@@ -129,6 +131,7 @@ def _decode(body: bytes) -> Link:
         alias=_text(found.get(_ALIAS_ATTRIBUTE, b"")),
         peer=_number(found.get(_LINK)) or 0,
         peer_namespace=_number(found.get(_NETNSID)),
+        sends=_text(found.get(_QDISC, b"")) != _DROPS_ALL,
     )
 
 

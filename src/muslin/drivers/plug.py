@@ -14,6 +14,7 @@ again at any time; a step that fails halfway is finished by the next call or und
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 
 from muslin.drivers import links, netns, rtnetlink, sysctl
@@ -30,6 +31,8 @@ GATEWAY_V4 = "169.254.1.1"
 GATEWAY_V6 = "fe80::1"
 GATEWAY_ROUTE = Route(destination=Cidr("169.254.1.0/24"), kind=RouteKind.LOCAL, interface="lo")
 """Once per host: makes the host itself own 169.254.1.1, so that it answers ARP for it on every link."""
+
+_SENDS_WITHIN = 2.0
 
 _ADOPTABLE = frozenset({"tun", "veth", "macvtap"})
 
@@ -121,8 +124,29 @@ def _inner_link(namespace: int, name: str) -> Link | None:
         return links.read_link(netlink, name)
 
 
-def connect(cable: Cable, addresses: tuple[Cidr, ...]) -> None:
+def connect(host: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> None:
     """The workload's side gets addresses, gateways and carrier; what is right already is not touched."""
+    _connect_inside(cable, addresses)
+    _wait_sending(host, cable)
+
+
+def _wait_sending(host: Netlink, cable: Cable) -> None:
+    """When a veth's other end comes up, the kernel makes ours send a little later (linkwatch), and drops what it is
+    given until then: the answer to the workload's first packet. Asking for the link hurries it, in kernels since 6.9.
+    """
+    deadline = time.monotonic() + _SENDS_WITHIN
+    while True:
+        link = links.read_link(host, cable.interface)
+        if link is None:
+            raise Transient(f"interface {cable.interface} is gone again: was the namespace removed?")
+        if link.sends:
+            return
+        if time.monotonic() > deadline:
+            raise Transient(f"interface {cable.interface} does not send after {_SENDS_WITHIN} s")
+        time.sleep(0.001)
+
+
+def _connect_inside(cable: Cable, addresses: tuple[Cidr, ...]) -> None:
     with netns.opened(cable.namespace) as namespace:
         with netns.inside(namespace):
             netlink = Netlink()

@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from intent_words import ICMP6, TCP, UDP, addresses, match, nets, policy, ports, rule, tier
 
+from intent_words import ICMP6, TCP, UDP, addresses, match, nets, policy, ports, rule, tier
 from muslin.explain import Packet, path, verdicts
 from muslin.intent import Direction, Endpoint, EndpointKey, Group, GroupId, HostIntent
 from muslin.net import host_cidr

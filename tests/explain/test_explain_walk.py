@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from intent_words import (
     ALLOW_ALL,
     TCP,
@@ -21,7 +22,6 @@ from intent_words import (
     tier,
     udp,
 )
-
 from muslin.errors import Invalid
 from muslin.explain import Outcome, Packet, Place, path, text, to_host, why
 from muslin.intent import Action, Direction, EndpointKey, GroupId, HostIntent, Settings

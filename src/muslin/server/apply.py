@@ -44,7 +44,10 @@ class Owner:
 def configuration(body: object) -> Json:
     """The object of an apply patch, less what says nothing. Raises Refusal (400)."""
     obj = an_object(body)
-    if isinstance(obj.get("metadata"), dict) and obj["metadata"].get("managedFields"):
+    metadata = obj.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise bad_request("metadata must be an object")
+    if metadata.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
     return cast(Json, _without_nulls(obj))
 

@@ -25,6 +25,9 @@ PROTOBUF = "application/vnd.kubernetes.protobuf"
 MOST = 3 << 20
 """Bytes of a body, as in Kubernetes."""
 
+DEEPEST = 100
+"""Levels of YAML: its composer recurses on the C stack."""
+
 
 async def read_object(request: web.Request) -> Json:
     """The one object of a POST or PUT. A body without Content-Type is JSON: kubectl 1.20 forgets to say so."""
@@ -67,13 +70,26 @@ def from_json(body: bytes) -> Any:
 def from_yaml(body: bytes) -> Any:
     try:
         text = body.decode()
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
-            raise bad_request("the body uses a YAML alias (*name), which is not accepted: write the value out")
+        _require_harmless(text)
         return msgspec.json.decode(msgspec.json.encode(yaml.load(text, Loader=yaml.CSafeLoader)))
     except (yaml.YAMLError, ValueError, TypeError, msgspec.MsgspecError) as error:
         raise bad_request(f"the body is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise bad_request("the body is nested too deeply") from None
+
+
+def _require_harmless(text: str) -> None:
+    """Before anything is built of it. Raises Refusal (400)."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise bad_request("the body uses a YAML alias (*name), which is not accepted: write the value out")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            raise bad_request("the body is nested too deeply")
 
 
 def from_protobuf(body: bytes) -> Json:

@@ -15,6 +15,7 @@ import muslin
 from muslin.errors import Conflict
 from muslin.model.labels import DEFAULT_ALLOW
 from muslin.model.meta import ResourceKey
+from muslin.server.checks import NAMESPACE_NAME
 from muslin.server.refusals import Json
 from muslin.server.stamps import now, stamped
 from muslin.server.views import read, written
@@ -22,8 +23,6 @@ from muslin.store import Store, layout
 
 CALICO = "projectcalico.org/v3"
 DEFAULT_ALLOW_NAME = DEFAULT_ALLOW.metadata.name
-NAMESPACE_NAME = "kubernetes.io/metadata.name"
-"""Kubernetes labels every Namespace with its own name, and policies select by it."""
 
 PERMANENT = frozenset({
     ("Tier", "default"), ("Tier", "kube-admin"), ("Tier", "kube-baseline"), ("Profile", DEFAULT_ALLOW_NAME),

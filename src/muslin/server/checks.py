@@ -16,6 +16,8 @@ from muslin.model.fault import Path, Reason
 from muslin.server.refusals import Json, causes_of, invalid
 from muslin.server.served import Served
 
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+"""Every Namespace has its own name as a label, and policies of Kubernetes select by it."""
 STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"
 
 
@@ -28,12 +30,21 @@ def checked(served: Served, obj: Json, old: Json | None, strictness: str) -> tup
     if strictness == STRICT:
         faults = [*unknown, *faults]
     if not faults:
-        obj = validation.normal(_without(obj, (fault.path for fault in unknown)))
+        obj = _completed(served, validation.normal(_without(obj, (fault.path for fault in unknown))))
         if old is not None:
             faults = list(validation.immutable_faults(old, obj))
     if faults:
         raise invalid(served.name, served.group, str(obj["metadata"].get("name", "")), causes_of(faults))
     return obj, tuple(f'unknown field "{fault.field}", {fault.mend}' for fault in unknown) if strictness == WARN else ()
+
+
+def _completed(served: Served, obj: Json) -> Json:
+    """What Kubernetes itself adds to its own kinds."""
+    if served.kind.name != "Namespace":
+        return obj
+    metadata = obj["metadata"]
+    labels = {**(metadata.get("labels") or {}), NAMESPACE_NAME: metadata["name"]}
+    return {**obj, "metadata": {**metadata, "labels": labels}, "status": {"phase": "Active"}}
 
 
 def _without(obj: Json, paths: Iterable[Path]) -> Json:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,18 @@ class Site:
         self.start("server", sys.executable, "-m", "muslin.server", "--store", store, "--listen", listen)
         wait_for("the server", lambda: self._answers(self.api, "/healthz"))
 
-    def start_agent(self, host: str, *, healthy: bool = True) -> None:
-        space = self._hosts.get(host) or self._stack.enter_context(namespace(host))
+    def make_host(self, host: str) -> str:
+        """Its namespace, without an agent."""
+        if host not in self._hosts:
+            self._hosts[host] = self._stack.enter_context(namespace(host))
+        return self._hosts[host]
+
+    def use_host(self, host: str, space: str) -> None:
         self._hosts[host] = space
-        self.start(f"agent-{host}", "ip", "netns", "exec", space, MUSLIN, "agent", "--node", host, "--no-bgp")
+
+    def start_agent(self, host: str, *options: str, healthy: bool = True) -> None:
+        command = (MUSLIN, "agent", "--node", host, *(options or ("--no-bgp",)))
+        self.start(f"agent-{host}", "ip", "netns", "exec", self.make_host(host), *command)
         if healthy:
             wait_for(f"the agent of {host}", lambda: self._answers(self.agent(host), "/healthz"))
 
@@ -71,7 +79,13 @@ class Site:
     def words(self, name: str) -> str:
         return (self.directory / f"{name}.log").read_text()
 
+    def bird_pid(self, host: str) -> int:
+        return int((self.run / "bird" / host / "bird.pid").read_text())
+
     def end(self) -> None:
+        for file in self.run.glob("bird/*/bird.pid"):
+            with suppress(ProcessLookupError):
+                os.kill(int(file.read_text()), signal.SIGKILL)
         for process in self._processes.values():
             process.kill()
             process.wait(10)

@@ -5,8 +5,9 @@ something that is not there. What is missing is replaced so that it denies, and 
 
     an endpoint's group is missing        a group that denies
     a group's policy is missing           a policy that denies
-    a set is missing that a rule needs    an empty set: the rule matches nothing
-    a set is missing that a rule forbids  the whole policy denies: an empty set would match everything
+    a set is missing that a rule allows   an empty set: the rule matches nothing
+    a set is missing that a rule forbids, the whole policy denies: with an empty set the rule would match everything,
+    denies or passes                      or not stop what it must stop
 
     given      what the server said            --flush-->  intent     what renderers and drivers do
                sets  <- policies <- groups <- endpoints    (the arrows are looked up backwards in `References`)
@@ -28,6 +29,7 @@ from muslin.calc.policies import denying
 from muslin.calc.references import References
 from muslin.calc.working import AnySet, WorkingSet
 from muslin.intent import (
+    Action,
     AddressSet,
     Delta,
     Direction,
@@ -253,8 +255,9 @@ class Graph:
             if not self._policy_users.users(policy_id):
                 return None
             key = resource_key(policy_id)
-            return denying(key, "", _BOTH, f"missing {key.kind[0].lower()}{key.kind[1:]} {key.name}")
-        for set_id in _forbidden(found):
+            sort = "profile" if key.kind == "Profile" else "policy"
+            return denying(key, "", _BOTH, f"missing {sort} {key.name}")
+        for set_id in _indispensable(found):
             if not self._has_set(set_id):
                 return denying(resource_key(policy_id), _tier(found), _BOTH, f"missing set {set_id}")
         return found
@@ -291,14 +294,18 @@ def _sets(policy: Policy | None) -> Iterator[SetId]:
         for match in (rule.source, rule.destination):
             yield from match.sets
             yield from match.named_ports
-    yield from _forbidden(policy)
+    yield from _indispensable(policy)
 
 
-def _forbidden(policy: Policy | None) -> Iterator[SetId]:
+def _indispensable(policy: Policy | None) -> Iterator[SetId]:
+    """Sets without which the policy might let through what it does not allow, if they were empty."""
     for rule in _rules(policy):
         for match in (rule.source, rule.destination):
             yield from match.not_sets
             yield from match.not_named_ports
+            if rule.action in (Action.DENY, Action.PASS):
+                yield from match.sets
+                yield from match.named_ports
 
 
 def _tier(policy: Policy) -> str:

@@ -152,7 +152,7 @@ PEERS: list[tuple[Object, set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "wrong"), PEERS, ids=lambda part: str(sorted(part) if isinstance(part, set) else part))
+@pytest.mark.parametrize(("spec", "wrong"), PEERS, ids=lambda p: str(sorted(p) if isinstance(p, set) else p))
 def test_laws_of_a_peer(spec: Object, wrong: set[str]) -> None:
     """Who peers with whom is said once."""
     assert fields(made("BGPPeer", **spec)) == wrong

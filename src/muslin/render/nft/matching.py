@@ -106,8 +106,8 @@ def rows(rule: Rule, family: int, shapes: Mapping[SetId, SetShape]) -> tuple[Row
     )
     if rule.action is Action.LOG:
         clauses = tuple(_exclusive(clause) for clause in clauses)
-    found = (tuple(dict.fromkeys(test for part in parts for test in part)) for parts in product(*clauses))
-    return tuple(row for row in found if not _contradicts_itself(row))
+    found = (_settled(tuple(test for part in parts for test in part)) for parts in product(*clauses))
+    return tuple(row for row in found if row is not None)
 
 
 def _sets(match: Match) -> tuple[SetId, ...]:
@@ -227,12 +227,15 @@ def _in_ranges(field: Field, ranges: tuple[tuple[int, int], ...], *, negated: bo
     spans: tuple[Atom, ...] = tuple(
         first if first == last else Span(first, last) for first, last in joined(ranges)
     )
-    return Equal(field, spans[0], negated) if len(spans) == 1 else OneOf((field,), spans, negated)
+    return _one_of(field, spans, negated=negated)
 
 
 def _in_prefixes(field: Field, nets: list[Cidr], *, negated: bool) -> Test:
-    apart = maximal(nets)
-    return Equal(field, apart[0], negated) if len(apart) == 1 else OneOf((field,), apart, negated)
+    return _one_of(field, maximal(nets), negated=negated)
+
+
+def _one_of(field: Field, values: tuple[Atom, ...], *, negated: bool) -> Test:
+    return Equal(field, values[0], negated) if len(values) == 1 else OneOf((field,), values, negated)
 
 
 def _exclusive(clause: Clause) -> Clause:
@@ -251,5 +254,24 @@ def _opposite(test: Test) -> Test:
     return msgspec.structs.replace(test, negated=not test.negated)
 
 
-def _contradicts_itself(row: Row) -> bool:
-    return any(_opposite(test) in row for test in row)
+def _settled(row: Row) -> Row | None:
+    """The row with one test for the protocol, in front; None when no protocol is left. nft refuses rows that contradict
+    themselves about the protocol, and several clauses speak of it."""
+    allowed = set(range(256))
+    others: dict[Test, None] = {}
+    for test in row:
+        match test:
+            case Equal(field=Field.PROTOCOL, value=int(number)):
+                allowed &= {*range(256)} - {number} if test.negated else {number}
+            case OneOf(fields=(Field.PROTOCOL,)):
+                numbers = {number for number in test.elements if isinstance(number, int)}
+                allowed &= {*range(256)} - numbers if test.negated else numbers
+            case _:
+                others[test] = None
+    if not allowed:
+        return None
+    if len(allowed) == 256:
+        return tuple(others)
+    negated = len(allowed) > 128
+    numbers = {*range(256)} - allowed if negated else allowed
+    return (_one_of(Field.PROTOCOL, tuple(sorted(numbers)), negated=negated), *others)

@@ -11,20 +11,22 @@ from intent_words import (
     UDP,
     W1,
     W2,
+    addresses,
     endpoint,
     host,
     match,
     nets,
     ping,
     policy,
+    ports,
     rule,
     tcp,
     tier,
     udp,
 )
 from muslin.errors import Invalid
-from muslin.explain import Outcome, Packet, Place, path, text, to_host, why
-from muslin.intent import Action, Direction, EndpointKey, GroupId, HostIntent, Settings
+from muslin.explain import Outcome, Packet, Place, named, path, text, to_host, why
+from muslin.intent import Action, Direction, EndpointKey, GroupId, HostIntent, SetId, Settings
 from muslin.net import Cidr
 
 ALLOW, DENY = Action.ALLOW, Action.DENY
@@ -226,6 +228,21 @@ def test_the_text_reads_from_the_outside_in_and_ends_where_it_was_decided() -> N
         "  Deny: 10.0.0.7 is not an address of this endpoint   <- this decides",
     ]
     assert text(why(OPEN, W2, Direction.INGRESS, PACKET))[-1] == "    rule 0 Allow: yes   <- this decides"
+
+
+def test_sets_are_called_by_what_people_wrote_where_that_is_known() -> None:
+    """Nobody knows set 4f by its number."""
+    strict = rule("Allow", source=match(sets=("4f",)), destination=match(not_sets=("5a",), named_ports=("6b", "7c")))
+    sets = (addresses("4f"), addresses("5a", "10.0.0.0/8"), ports("6b"), ports("7c"))
+    decision = why(host(policy(P, strict), ingress=(tier("t", P),), sets=sets), W2, Direction.INGRESS, PACKET)
+
+    names = {SetId("4f"): 'role == "web"', SetId("5a"): "has(x)", SetId("6b"): "http of all()"}
+
+    assert [str(mismatch) for mismatch in named(decision, names).steps[2].mismatches] == [
+        'source.selector is role == "web", the packet has 10.0.0.1',
+        "destination.notSelector is has(x), the packet has 10.0.0.2",
+        "destination.ports is http of all() or set 7c, the packet has 80",
+    ]
 
 
 def test_a_near_miss_is_told_from_a_miss() -> None:

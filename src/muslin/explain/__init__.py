@@ -3,7 +3,7 @@
 In: `intent.HostIntent`, a packet. Out: verdict, the deciding rule, the path. Never here: `render`.
 """
 
-from muslin.explain.decision import Decision, Outcome, Path, Place, Step
+from muslin.explain.decision import Decision, Outcome, Path, Place, Step, named
 from muslin.explain.matrix import Cell, verdicts
 from muslin.explain.packet import EPHEMERAL, Packet
 from muslin.explain.path import path, to_host
@@ -22,6 +22,7 @@ __all__ = [
     "Place",
     "Step",
     "endpoint_at",
+    "named",
     "origin_text",
     "path",
     "text",

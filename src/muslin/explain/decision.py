@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
 
 from muslin.explain.rule import Mismatch
-from muslin.intent import Action, Direction, EndpointKey, Origin
+from muslin.intent import Action, Direction, EndpointKey, Origin, SetId
 
 
 class Place(StrEnum):
@@ -60,6 +62,22 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Action
     decided_by: Origin
     steps: tuple[Step, ...] = ()
+
+
+def named(decision: Decision, names: Mapping[SetId, str]) -> Decision:
+    """The same with sets called by what people wrote (`role == "web"`), where that is known."""
+    def words(mismatch: Mismatch) -> Mismatch:
+        wanted = _SET.sub(lambda found: names.get(SetId(found[1]), found[0]), mismatch.wanted)
+        return Mismatch(mismatch.field, wanted, mismatch.found)
+
+    steps = tuple(
+        msgspec.structs.replace(step, mismatches=tuple(map(words, step.mismatches))) if step.mismatches else step
+        for step in decision.steps
+    )
+    return msgspec.structs.replace(decision, steps=steps)
+
+
+_SET = re.compile(r"\bset (\S+)")
 
 
 class Path(msgspec.Struct, frozen=True, kw_only=True):

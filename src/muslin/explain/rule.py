@@ -38,7 +38,7 @@ _FEW = 4
 
 
 class Mismatch(msgspec.Struct, frozen=True):
-    """A field that does not hold: what the rule wants there, and what the packet has."""
+    """A field that does not hold: what the rule wants there, and what the packet has. A set is called `set <id>`."""
 
     field: str
     wanted: str
@@ -97,22 +97,22 @@ def _addresses(side: str, match: Match, end: End, version: int, sets: Sets) -> I
             yield Mismatch(f"{side}.notNets", f"IPv{10 - version} only", end.address)
     for name in match.sets:
         if end.within.isdisjoint(sets[name].members):
-            yield Mismatch(f"{side}.selector", f"a member of set {name}", end.address)
+            yield Mismatch(f"{side}.selector", f"set {name}", end.address)
     for name in match.not_sets:
         if not end.within.isdisjoint(sets[name].members):
-            yield Mismatch(f"{side}.notSelector", f"no member of set {name}", end.address)
+            yield Mismatch(f"{side}.notSelector", f"set {name}", end.address)
 
 
 def _ports(side: str, match: Match, end: End, protocol: int, sets: Sets) -> Iterator[Mismatch]:
     if (match.ports or match.named_ports) and not (
         _in_ranges(match.ports, end.port) or _named(match.named_ports, end, protocol, sets)
     ):
-        wanted = [*map(_range_text, match.ports), *(f"named by set {name}" for name in match.named_ports)]
+        wanted = [*map(_range_text, match.ports), *(f"set {name}" for name in match.named_ports)]
         yield Mismatch(f"{side}.ports", _listed(wanted), _port_text(end))
     if _in_ranges(match.not_ports, end.port):
         yield Mismatch(f"{side}.notPorts", _listed(list(map(_range_text, match.not_ports))), _port_text(end))
     if named := _named(match.not_named_ports, end, protocol, sets):
-        yield Mismatch(f"{side}.notPorts", f"named by set {named}", _port_text(end))
+        yield Mismatch(f"{side}.notPorts", f"set {named}", _port_text(end))
 
 
 def _in_ranges(ranges: tuple[tuple[int, int], ...], port: int | None) -> bool:

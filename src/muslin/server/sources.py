@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from muslin.explain import Decision, origin_text, text
-from muslin.intent import Origin
+from muslin.calc.cluster import Graph
+from muslin.explain import Decision, Outcome, Place, named, origin_text, text
+from muslin.intent import Origin, PolicyId, SetId
 from muslin.model.kinds import BY_NAME
 from muslin.model.meta import ResourceKey
 from muslin.server.refusals import Json
@@ -33,6 +34,17 @@ async def told(store: Store, decision: Decision) -> Json:
         "text": origin_text(origin),
     }
     return {**shown, "decided_by": decided_by, "text": text(decision)}
+
+
+def in_words(decision: Decision, graph: Graph) -> Decision:
+    """Sets have numbers in the intent; people know them by the selectors that they wrote."""
+    names: dict[SetId, str] = {}
+    for step in decision.steps:
+        if step.place in (Place.POLICY, Place.PROFILE) and step.outcome is Outcome.ENTERED:
+            for definition in graph.compiled(PolicyId(step.name)).sets:
+                port = f"{definition.port} of " if definition.port else ""
+                names[definition.id] = f"{port}{definition.selector}"
+    return named(decision, names)
 
 
 async def position(store: Store, origin: Origin) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from muslin.errors import Invalid
-from muslin.explain import Packet, Path, path, to_host
+from muslin.explain import Decision, Packet, Path, path, to_host
 from muslin.explain.packet import EPHEMERAL
 from muslin.intent import Action
 from muslin.model.ipam import Block
@@ -23,7 +23,7 @@ from muslin.server.ends import End, Hosts
 from muslin.server.hub import Hub
 from muslin.server.refusals import Json, bad_request
 from muslin.server.requests import answer, number
-from muslin.server.sources import told
+from muslin.server.sources import in_words, told
 from muslin.store import Store, layout
 
 ICMP = {4: 1, 6: 58}
@@ -44,11 +44,12 @@ class Why:
         destination = ends.resolve(request.query.get("destination", ""), self._hub.graph, hosts)
         packet = _packet(request, source, destination)
         found = self._path(source, destination, packet)
+        egress, ingress = (self._in_words(decision) for decision in (found.egress, found.ingress))
         return answer({
             "verdict": str(found.verdict), "packet": str(packet),
             "source": source.shown(packet.source), "destination": destination.shown(packet.destination),
-            "egress": await told(self._store, found.egress) if found.egress else None,
-            "ingress": await told(self._store, found.ingress) if found.ingress else None,
+            "egress": await told(self._store, egress) if egress else None,
+            "ingress": await told(self._store, ingress) if ingress else None,
             "route": await self._route(source, destination, packet),
         })
 
@@ -61,6 +62,9 @@ class Why:
             return Path(verdict=Action.ALLOW)  # a host always reaches its own workloads
         destination_intent = self._hub.intent(destination.host) if destination.key else None
         return path(source_intent, destination_intent, packet, source=source.key, destination=destination.key)
+
+    def _in_words(self, decision: Decision | None) -> Decision | None:
+        return None if decision is None else in_words(decision, self._hub.graph)
 
     async def _hosts(self) -> Hosts:
         found = {}

@@ -19,6 +19,5 @@ def agent(node: str) -> Client:
     if not node:
         raise Misused(f"{len(there)} agents run on this machine: say which with --host, one of {', '.join(there)}")
     if node not in there:
-        raise Refused(f"no agent of host {node!r} runs on this machine{meant(node, there)} (there are: "
-                      f"{', '.join(there)})")
+        raise Refused(f"no agent of host {node!r} runs on this machine, only of {', '.join(there)}{meant(node, there)}")
     return Client(f"unix:{paths.agent_socket(node)}", timeout=60, mend=f"start it with `muslin agent --node {node}`")

@@ -11,6 +11,7 @@ from muslin.cli.connection import connect
 from muslin.cli.parsing import Parser
 from muslin.client.blocking import Client
 from muslin.client.refusal import ApiError
+from muslin.errors import Broken
 
 EXAMPLES = """
 muslin apply -f policy.yaml
@@ -39,14 +40,14 @@ def run(arguments: list[str]) -> int:
 
 def apply(client: Client, item: Item, dry: bool) -> Done:
     """Raises ApiError; lost races are tried again as kubectl does."""
-    wanted = merge.with_last_applied(with_source(item))
+    wanted = merge.with_last_applied(merge.without_bookkeeping(with_source(item)))
     for attempt in range(ATTEMPTS):
         try:
             return _once(client, item, wanted, dry)
         except ApiError as error:
             if error.reason not in ("Conflict", "AlreadyExists") or attempt == ATTEMPTS - 1:
                 raise
-    raise AssertionError("the last attempt returns or raises")
+    raise Broken("the last attempt returns or raises")
 
 
 def with_source(item: Item) -> Json:

@@ -78,18 +78,17 @@ def send(client: Client, words: Words, act: Act) -> int:
         raise Misused(f"--dry-run={words.dry_run}: write --dry-run, --dry-run=server or --dry-run=none")
     dry = words.dry_run != "none"
     items = gather(words)
-    refused = _rehearse(client, items, act)
+    agreed = _rehearse(client, items, act)
+    refused = len(items) - len(agreed)
     if refused and not words.partial:
-        raise Refused(_counted(refused, "nothing was changed"))
+        raise Refused(f"the server refuses {_many(refused, 'object')}: nothing was changed (--partial sends the rest)")
     done = []
-    for item in items:
-        if item.title in refused:
-            continue
+    for item, rehearsed in agreed:
         try:
-            result = act(client, item, dry)
+            result = rehearsed if dry else act(client, item, False)
         except ApiError as error:
             _show(_faults(item, error))
-            refused.append(item.title)
+            refused += 1
             continue
         done.append(result.obj)
         if form == "table":
@@ -110,11 +109,6 @@ def gather(words: Words) -> list[Item]:
     return sorted(items, key=lambda item: _rank(item.kind.kind))
 
 
-def faults_of(item: Item, error: ApiError) -> list[Fault]:
-    """What the server found, at the lines of the file."""
-    return _faults(item, error)
-
-
 def _rank(kind: str) -> int:
     order = (*FIRST, "", *LAST)
     return order.index(kind) if kind in order else len(FIRST)
@@ -133,18 +127,19 @@ def _item(located: Located, words: Words) -> Item:
     return Item(located, {**obj, "metadata": metadata}, served)
 
 
-def _rehearse(client: Client, items: Sequence[Item], act: Act) -> list[str]:
-    """Titles of the objects that the server would not take."""
-    refused = []
+def _rehearse(client: Client, items: Sequence[Item], act: Act) -> list[tuple[Item, Done]]:
+    """The objects that the server would take, and what would become of each."""
+    agreed = []
     promised = {(item.kind.kind, item.obj["metadata"]["name"]) for item in items}
     for item in items:
         try:
-            act(client, item, True)
+            agreed.append((item, act(client, item, True)))
         except ApiError as error:
-            if not _waits_for(item, error, promised):
+            if _waits_for(item, error, promised):
+                agreed.append((item, Done("created", item.obj)))
+            else:
                 _show(_faults(item, error))
-                refused.append(item.title)
-    return refused
+    return agreed
 
 
 def _waits_for(item: Item, error: ApiError, promised: set[tuple[str, str]]) -> bool:
@@ -157,6 +152,7 @@ def _waits_for(item: Item, error: ApiError, promised: set[tuple[str, str]]) -> b
 
 
 def _faults(item: Item, error: ApiError) -> list[Fault]:
+    """What the server found, at the lines of the file."""
     found = []
     for cause in error.causes or [{"field": "", "message": str(error)}]:
         path = path_of(cause.get("field", ""))
@@ -177,10 +173,6 @@ def path_of(field: str) -> Path:
 def _show(faults: Iterable[Fault]) -> None:
     for fault in faults:
         screen.note(str(fault))
-
-
-def _counted(refused: Sequence[str], end: str) -> str:
-    return f"the server refuses {_many(len(refused), 'object')}: {end} (--partial sends the others)"
 
 
 def _many(number: int, what: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from muslin.cli import batch
+from muslin.cli import batch, output
 from muslin.cli.batch import Done, Item
 from muslin.cli.connection import connect
 from muslin.cli.faults import Misused, meant
@@ -46,8 +46,8 @@ def _by_words(words: Words) -> int:
     if words.filename:
         raise Misused("give either -f or a kind and a name, not both")
     if kind not in BY_WORDS:
-        raise Misused(f"only a namespace or an ippool can be made from words, not {kind!r}{meant(kind, BY_WORDS)}: "
-                      "write it in a file and use -f")
+        raise Misused(f"only a namespace or an ippool can be made from words, not {kind!r}: write it in a file and "
+                      f"use -f{meant(kind, BY_WORDS)}")
     if len(words.words) != 2:
         raise Misused(f"write one name: muslin create {kind} NAME")
     from muslin.cli.labelling import pairs
@@ -65,5 +65,5 @@ def _by_words(words: Words) -> int:
         obj = {"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": name}, "spec": spec}
     dry = words.dry_run != "none"
     connect(words).post(path, obj, **({"dryRun": "All"} if dry else {}))
-    print(f"{str(obj['kind']).lower()}/{name} created{' (dry run)' if dry else ''}")
+    print(f"{output.name(obj)} created{' (dry run)' if dry else ''}")
     return 0

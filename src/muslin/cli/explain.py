@@ -48,7 +48,7 @@ def _page(kind: Kind, path: list[str], *, recursive: bool) -> Iterator[str]:
     for step in path:
         below = _fields(at)
         if step not in below:
-            raise Misused(f"{place} has no field {step!r}{meant(step, below)}: it has {', '.join(below) or 'none'}")
+            raise Misused(f"{place} has no field {step!r}: it has {', '.join(below) or 'none'}{meant(step, below)}")
         at, place = below[step], f"{place}.{step}"
         summary = at.doc
     yield f"{paint(place, BOLD)}  {_sort(at) if path else kind.group_version}"

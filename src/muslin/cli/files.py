@@ -42,7 +42,7 @@ def read(names: Sequence[str], *, recursive: bool = False) -> Contents:
         objects += reading.objects
         faults += reading.faults
     if not objects and not faults:
-        raise Refused(f"{', '.join(names)}: no object in there")
+        raise Refused(f"{', '.join('standard input' if name == '-' else name for name in names)}: no object in there")
     return Contents(tuple(objects), tuple(faults))
 
 

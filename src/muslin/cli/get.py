@@ -67,8 +67,8 @@ def _from_files(kinds: Kinds, words: Words) -> list[Target]:
     found = []
     for located in read(words.filename, recursive=words.recursive).objects:
         obj = located.object
-        words.namespace = words.namespace or obj["metadata"].get("namespace", "")
-        found.append(Target(kinds.find(obj["kind"]), obj["metadata"]["name"]))
+        metadata = obj["metadata"]
+        found.append(Target(kinds.find(obj["kind"]), metadata["name"], metadata.get("namespace", "")))
     return found
 
 

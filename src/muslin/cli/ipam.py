@@ -28,7 +28,7 @@ def run(arguments: list[str]) -> int:
     if action in actions:
         return actions[action](arguments[1:])
     if action and not action.startswith("-"):
-        raise Misused(f"muslin ipam has no {action!r}{meant(action, actions)}: write {', '.join(actions)}")
+        raise Misused(f"muslin ipam has no {action!r}: write {', '.join(actions)}{meant(action, actions)}")
     Parser("ipam", "Address blocks: who has which address.", usage="show|check|release|configure [options]",
            examples=EXAMPLES).read(arguments or ["--help"])
     return 0

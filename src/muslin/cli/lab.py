@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
     if action in actions:
         return actions[action](arguments[1:])
     if action and not action.startswith("-"):
-        raise Misused(f"muslin lab has no {action!r}{meant(action, actions)}: write {', '.join(actions)}")
+        raise Misused(f"muslin lab has no {action!r}: write {', '.join(actions)}{meant(action, actions)}")
     Parser("lab", "A data centre on this machine.", usage="demo|up|down|list|exec|test [NAME] [options]",
            examples=EXAMPLES, more=MORE).read(arguments or ["--help"])
     return 0

@@ -14,6 +14,7 @@ from typing import Any
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 SOURCE = "muslin.dev/source"
 SOURCE_LINES = "muslin.dev/source-lines"
+OF_THE_SERVER = frozenset({"resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink"})
 Json = dict[str, Any]
 
 
@@ -24,6 +25,12 @@ def with_last_applied(wanted: Json) -> Json:
     bare = _with_annotations(wanted, annotations)
     text = json.dumps(bare, sort_keys=True, separators=(",", ":")) + "\n"
     return _with_annotations(wanted, {**annotations, LAST_APPLIED: text})
+
+
+def without_bookkeeping(wanted: Json) -> Json:
+    """An object that was taken out with `get -o yaml` can be applied: what the server keeps for itself is left out."""
+    metadata = {key: value for key, value in (wanted.get("metadata") or {}).items() if key not in OF_THE_SERVER}
+    return {**wanted, "metadata": metadata}
 
 
 def last_applied(live: Json) -> Json:

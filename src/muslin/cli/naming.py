@@ -12,10 +12,11 @@ from muslin.client.kinds import Served, served
 
 
 class Target(NamedTuple):
-    """One object, or with name "" all of a kind."""
+    """One object, or with name "" all of a kind. `namespace` is said by the object itself, else by the command line."""
 
     kind: Served
     name: str
+    namespace: str = ""
 
 
 class Kinds:
@@ -86,7 +87,7 @@ def namespace(words: Words) -> str:
 
 def path_of(target: Target, words: Words) -> str:
     """Where the object lies in the API. Raises Refused when one object of all namespaces is meant."""
-    inside = namespace(words)
+    inside = target.namespace or namespace(words)
     if target.name and target.kind.namespaced and not inside:
         raise Refused(f"{target.kind.singular}/{target.name}: one object lies in one namespace, so -A cannot name it: "
                       "use -n")

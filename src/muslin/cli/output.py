@@ -22,7 +22,7 @@ def form(written: str, allowed: Sequence[str] = FORMS) -> str:
     """The name of the form. Raises Misused."""
     name = written.partition("=")[0]
     if name not in allowed:
-        raise Misused(f"there is no output form {name!r}{meant(name, allowed)}: write {', '.join(allowed)}")
+        raise Misused(f"there is no output form {name!r}: write {', '.join(allowed)}{meant(name, allowed)}")
     if name in ("custom-columns", "jsonpath") and "=" not in written:
         raise Misused(f"-o {name} wants a path: " + ("-o custom-columns=NAME:.metadata.name"
                                                     if name == "custom-columns" else "-o jsonpath={.metadata.name}"))

@@ -63,8 +63,8 @@ def question(text: str) -> dict[str, str]:
         return {"protocol": protocol, **({"port": port} if slash else {})}
     known = protocol.lower()
     if known not in (*WITH_PORTS, *PORTLESS):
-        raise Misused(f"protocol {protocol!r}{meant(protocol, (*WITH_PORTS, *PORTLESS))}: write tcp/80, udp/53, icmp, "
-                      "or a protocol's number")
+        raise Misused(f"protocol {protocol!r} is not known: write tcp/80, udp/53, icmp, or a protocol's number"
+                      f"{meant(protocol, (*WITH_PORTS, *PORTLESS))}")
     if known in WITH_PORTS and not (port.isdigit() and 1 <= int(port) <= 65535):
         raise Misused(f"{text!r}: write {known}/PORT, with a port from 1 to 65535")
     if known in PORTLESS and slash:

@@ -32,7 +32,7 @@ def run(arguments: list[str]) -> int:
     if action in actions:
         return actions[action](arguments[1:])
     if action and not action.startswith("-"):
-        raise Misused(f"muslin workload has no {action!r}{meant(action, actions)}: write add, rm or list")
+        raise Misused(f"muslin workload has no {action!r}: write add, rm or list{meant(action, actions)}")
     Parser("workload", "Connect namespaces and VMs.", usage="add|rm|list [NAME] [options]", examples=EXAMPLES,
            more=MORE).read(arguments or ["--help"])
     return 0

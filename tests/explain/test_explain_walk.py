@@ -207,6 +207,8 @@ def test_a_workload_reaches_its_host_only_where_the_settings_say_so() -> None:
     assert to_host(host(), ping("fe80::1", "ff02::1", 135)).verdict is ALLOW
     assert to_host(host(), udp("0.0.0.0", "255.255.255.255", 67, source_port=68)).verdict is ALLOW
     assert to_host(host(), ping("fe80::1", "ff02::1", 134)).verdict is DENY
+    assert to_host(host(), ping("fd00::1", "fd00::ff", 135)).verdict is ALLOW
+    assert to_host(host(), ping("fd00::7", "fd00::ff", 135)).verdict is DENY
 
 
 def test_the_text_reads_from_the_outside_in_and_ends_where_it_was_decided() -> None:

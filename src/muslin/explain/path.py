@@ -8,7 +8,7 @@ things without which the link does not work (neighbour discovery, DHCP).
 from __future__ import annotations
 
 from muslin.explain.decision import Decision, Outcome, Path, Place, Step
-from muslin.explain.packet import ICMP, Packet
+from muslin.explain.packet import ICMP, Packet, covering
 from muslin.explain.walk import endpoint_at, why
 from muslin.intent import Action, Direction, EndpointKey, HostIntent, Origin
 from muslin.net import PROTOCOL_NUMBERS
@@ -17,6 +17,8 @@ _NOWHERE = EndpointKey("")
 _LINK_ICMP6 = (130, 131, 132, 133, 135, 136)
 """MLD and neighbour discovery, without router advertisements: a workload is no router."""
 _DHCP = ((4, 68, 67), (6, 546, 547))
+_NOBODY_YET = {4: ("0.0.0.0/32",), 6: ("::/128", "fe80::/10")}
+"""Sources of a workload that has no address yet, or that speaks on its link only."""
 
 
 def path(
@@ -47,7 +49,7 @@ def path(
 def to_host(intent: HostIntent, packet: Packet, *, source: EndpointKey | None = None) -> Decision:
     """A packet from a workload to its own host."""
     key = source or endpoint_at(intent, packet.source) or _NOWHERE
-    if what := _link_need(packet):
+    if what := _link_need(intent, key, packet):
         origin = Origin(kind="Host", name="link", direction=Direction.EGRESS, note=what)
         step = Step(place=Place.HOST, name=what, outcome=Outcome.ALLOW, origin=origin)
         return Decision(
@@ -65,7 +67,11 @@ def to_host(intent: HostIntent, packet: Packet, *, source: EndpointKey | None = 
     )
 
 
-def _link_need(packet: Packet) -> str:
+def _link_need(intent: HostIntent, key: EndpointKey, packet: Packet) -> str:
+    endpoint = intent.endpoints.get(key)
+    own = (*endpoint.addresses, *endpoint.spoofable) if endpoint else ()
+    if covering(packet.source).isdisjoint((*_NOBODY_YET[packet.version], *own)):
+        return ""
     if packet.version == 6 and packet.protocol == ICMP[6] and packet.icmp_type in _LINK_ICMP6:
         return "neighbour discovery"
     ports = (packet.version, packet.source_port, packet.destination_port)

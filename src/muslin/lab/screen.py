@@ -42,7 +42,7 @@ def workloads(some: Iterable[Workload]) -> Table:
     table = Table(title="Workloads and addresses", title_justify="left")
     for heading in ("Workload", "Host", "IPv4", "IPv6"):
         table.add_column(heading)
-    for workload in some:
+    for workload in sorted(some, key=lambda one: one.full_name):
         table.add_row(workload.full_name, workload.host, workload.address(4), workload.address(6))
     return table
 
@@ -65,7 +65,7 @@ class _Verdicts:
     wrong: Set[Question]
 
     def table(self, title: str) -> Table:
-        names = list(dict.fromkeys(question.source for question in self.reached))
+        names = sorted({question.source for question in self.reached})
         table = Table(title=title, title_justify="left", padding=(0, 0))
         table.add_column("from \\ to")
         for name in names:

@@ -88,6 +88,10 @@ def test_what_fails_is_undone_and_says_so(place: Site) -> None:
         place.agent("h1").post("/v1/workloads", {"name": "x"})
     with pytest.raises(ApiError, match="unknown field"):
         place.agent("h1").post("/v1/workloads", {"name": "x", "netns": "y", "adresses": []})
+    for wrong in ({"name": "../x"}, {"name": "x", "namespace": "a/b"}, {"name": "x", "mac": "zz"}):
+        with pytest.raises(ApiError) as refused:
+            place.agent("h1").post("/v1/workloads", {"netns": taken.network, **wrong})
+        assert refused.value.code == 422
     with pytest.raises(ApiError) as refused:
         place.agent("h1").get("/v1/nothing")
     assert (refused.value.code, refused.value.reason) == (404, "NotFound")

@@ -253,6 +253,23 @@ def test_whatever_somebody_changes_is_mended_and_told(rig: Rig, words: tuple[str
     assert ping(two.space, "fd00:65::1")
 
 
+def test_a_change_that_meets_a_foreign_table_mends_it_and_tells(rig: Rig) -> None:
+    """Somebody flushes the ruleset, and before the next scan a policy changes."""
+    one, two = rig.guest(1), rig.guest(2)
+    before, after = intent_of(one), intent_of(one, two)
+
+    async def scenario(kernel: Kernel) -> None:
+        await _take(kernel, before)
+        in_ns(rig.name, "nft", "flush", "ruleset")
+        change = Delta(endpoints={two.key: two.endpoint()})
+        mended = await kernel.take(change, after, 1.0)
+        assert [what for what in mended if "our table was not there as we left it" in what]
+        assert one.interface in ruleset(rig)
+        assert await kernel.scan_all(2.0) == ()
+
+    rig.play(scenario)
+
+
 def test_the_kernel_itself_tells_of_a_deleted_route(rig: Rig) -> None:
     """So that the mend does not wait for the next scan."""
     one = rig.guest(1)

@@ -13,6 +13,7 @@ This is their dependency order, too. A duty is told to the reconciler, which kno
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass
 
 from muslin.drivers import plug, rtnetlink
@@ -44,9 +45,9 @@ class Duties:
         self._reconciler.want(ROUTE, rtnetlink.route_key(plug.GATEWAY_ROUTE), plug.GATEWAY_ROUTE)
 
     @property
-    def interfaces(self) -> frozenset[str]:
+    def interfaces(self) -> Set[str]:
         """Of all endpoints."""
-        return frozenset(self._users)
+        return self._users.keys()
 
     def take(self, delta: Delta, intent: HostIntent) -> None:
         """`intent` is the whole with `delta` in it."""

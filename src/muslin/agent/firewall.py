@@ -27,6 +27,7 @@ class Firewall:
         self._begun = False
         self._whole_is_due = False
         self._generation: int | None = None
+        self._mended: list[str] = []
         self.fault = ""
 
     @property
@@ -45,18 +46,24 @@ class Firewall:
         if self.fault:
             await self._apply(whole(self._state.table))
 
-    async def check(self) -> tuple[str, ...]:
-        """What somebody else had changed, and is mended now."""
+    def mended(self) -> tuple[str, ...]:
+        """What somebody else had changed, and was mended since the last call."""
+        told = tuple(self._mended)
+        self._mended.clear()
+        return told
+
+    async def check(self) -> None:
+        """Look whether somebody else has changed the table, and mend it."""
         if not self.in_force or self._nft.generation() == self._generation:
-            return ()
+            return
         generation = self._nft.generation()
         found = differences(listing_of(self._state.table), await self._nft.read())
         if not found:
             self._generation = generation
-            return ()
-        await self._apply(whole(self._state.table))
+            return
         more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-        return () if self.fault else (f"nftables: {'; '.join(found[:_TOLD])}{more}",)
+        self._mended.append(f"nftables: {'; '.join(found[:_TOLD])}{more}")
+        await self._apply(whole(self._state.table))
 
     async def _apply(self, changes: Changes) -> None:
         try:
@@ -72,8 +79,9 @@ class Firewall:
         before, fresh = self._nft.generation(), changes.fresh
         try:
             await self._nft.apply(changes)
-        except Drifted:
+        except Drifted as drift:
             fresh = True
+            self._mended.append(f"nftables: our table was not there as we left it ({drift})")
             await self._nft.apply(whole(self._state.table))
         # Ours is one step. More than one, or a start that we had not seen: somebody else wrote too, look at the table.
         alone = self._nft.generation() == before + 1 and (fresh or before == self._generation)

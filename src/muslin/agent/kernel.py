@@ -89,12 +89,13 @@ class Kernel:
         return self._mended()
 
     def _mended(self) -> tuple[str, ...]:
+        policy = self._firewall.mended() if self._firewall.in_force else ()
         if not self._drift:
-            return ()
+            return policy
         unsettled = {(one.step.kind, one.step.key) for one in self._reconciler.unsettled()}
         settled = [mark for mark in self._drift if mark not in unsettled]
         told = [(mark, self._drift.pop(mark)) for mark in settled]
-        return tuple(what for (kind, key), what in told if self._reconciler.wanted(kind, key) is not None)
+        return policy + tuple(what for (kind, key), what in told if self._reconciler.wanted(kind, key) is not None)
 
     def next_due(self, now: float) -> float | None:
         """When to call `work` again at the latest."""
@@ -106,7 +107,7 @@ class Kernel:
         """Read again what may have changed, mend what did. Returns what was mended."""
         if not self._begun:
             return ()
-        if noticed.lost or noticed.links:
+        if noticed.lost or self._have_changed(noticed.links):
             self._read_all()
             self._reconciler.hurry(now)
         else:
@@ -117,8 +118,8 @@ class Kernel:
         """Everything, unasked. Returns what was mended."""
         if not self._begun:
             return ()
-        mended = await self._firewall.check()
-        mended += tuple(f"sysctl net/{path} was changed" for path in (*sysctl.prepare_host(), *self._recheck_links()))
+        await self._firewall.check()
+        mended = tuple(f"sysctl net/{path} was changed" for path in (*sysctl.prepare_host(), *self._recheck_links()))
         return mended + await self.scan(Noticed(lost=True), now)
 
     # ---- steps
@@ -182,6 +183,19 @@ class Kernel:
         steps.clear()
 
     # ---- reading
+
+    def _have_changed(self, names: Iterable[str]) -> bool:
+        """Did an interface of an endpoint come, go, go down or become another? All that stood on it may be gone."""
+        changed = False
+        for name in names:
+            link = links.read_link(self._netlink, name)
+            if link is None:
+                self._links.pop(name, None)
+            else:
+                self._links[name] = link
+            if name in self._duties.interfaces:
+                changed |= link is None or not link.up or self._opened.get(name) != link.index
+        return changed
 
     def _read_all(self) -> None:
         self._links = links.read_links(self._netlink)

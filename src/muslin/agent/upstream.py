@@ -16,6 +16,7 @@ import msgspec
 
 from muslin.client.address import Address, Identity, parse
 from muslin.client.refusal import ApiError, Unreachable
+from muslin.errors import Invalid
 
 _CALL = aiohttp.ClientTimeout(total=10, sock_connect=3)
 _FEED = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=15)
@@ -29,7 +30,8 @@ MERGE_PATCH = "application/merge-patch+json"
 class Upstream:
     def __init__(self, servers: Sequence[str], identity: Identity) -> None:
         self._addresses = [parse(server) for server in servers]
-        self._identity = identity
+        https = any(address.scheme == "https" for address in self._addresses)
+        self._tls = _tls(identity) if https else None
         self._current = 0
         self._sessions: dict[int, aiohttp.ClientSession] = {}
 
@@ -95,7 +97,7 @@ class Upstream:
             if address.scheme == "unix":
                 connector = aiohttp.UnixConnector(address.path)
             else:
-                connector = aiohttp.TCPConnector(ssl=_tls(self._identity) if address.scheme == "https" else True)
+                connector = aiohttp.TCPConnector(ssl=self._tls or True)
             session = self._sessions[self._current] = aiohttp.ClientSession(connector=connector)
         return session
 
@@ -116,8 +118,11 @@ def _decoded(text: bytes) -> Any:
 
 
 def _tls(identity: Identity) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=identity.authority or None)
-    if identity.certificate:
-        context.load_cert_chain(identity.certificate, identity.key or None)
+    try:
+        context = ssl.create_default_context(cafile=identity.authority or None)
+        if identity.certificate:
+            context.load_cert_chain(identity.certificate, identity.key or None)
+    except OSError as error:  # ssl.SSLError among them
+        files = ", ".join(file for file in (identity.certificate, identity.key, identity.authority) if file)
+        raise Invalid(f"certificates {files}: {error}: name PEM files that exist and belong together") from None
     return context
-

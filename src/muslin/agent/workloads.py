@@ -10,6 +10,7 @@ and completes it. Removal is the way back: resource, then, once our kernel route
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from muslin.agent.resources import Object
 from muslin.agent.upstream import Upstream
 from muslin.agent.worker import Worker
 from muslin.drivers import plug
-from muslin.drivers.links import Link
+from muslin.drivers.links import Link, pack_mac
 from muslin.drivers.netlink import Netlink
 from muslin.drivers.plug import Cable
 from muslin.drivers.uplink import read_uplink
@@ -46,6 +47,7 @@ _READY_WITHIN = 10.0
 _GONE_WITHIN = 5.0
 NETNS_ANNOTATION = "muslin.dev/netns"
 INTERFACE_ANNOTATION = "muslin.dev/interface"
+_WORD = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -129,7 +131,9 @@ class Workloads:
         """Raises Invalid, ApiError, Transient; what was done is undone then."""
         if bool(request.netns) == bool(request.tap):
             raise Invalid("a workload needs either netns (its namespace) or tap (its interface), not both")
-        name = workload_endpoint_name(self._node, ORCHESTRATOR, request.name, ENDPOINT)
+        if request.mac:
+            pack_mac(request.mac)
+        name = _endpoint_name(self._node, request.namespace, request.name)
         key = _key(request.namespace, name)
         async with self._turns.setdefault(key, asyncio.Lock()):
             undone = Undone()
@@ -235,7 +239,7 @@ class Workloads:
 
     async def remove(self, namespace: str, workload: str) -> None:
         """Gone, also when it was gone already."""
-        name = workload_endpoint_name(self._node, ORCHESTRATOR, workload, ENDPOINT)
+        name = _endpoint_name(self._node, namespace, workload)
         key = _key(namespace, name)
         async with self._turns.setdefault(key, asyncio.Lock()):
             await self._undo_all(Entry(key=key, interface=interface_name(namespace, name),
@@ -259,6 +263,14 @@ class Workloads:
                 await self._undo_all(entry)
                 self._journal.remove(entry.key)
             log.warning("interrupted_addition_undone", key=entry.key)
+
+
+def _endpoint_name(node: str, namespace: str, workload: str) -> str:
+    """Raises Invalid: they become parts of names, keys and paths."""
+    for what, word in (("namespace", namespace), ("name", workload)):
+        if not _WORD.fullmatch(word):
+            raise Invalid(f"{what} {word!r}: write lower-case letters, digits, '-' and '.', such as web-1")
+    return workload_endpoint_name(node, ORCHESTRATOR, workload, ENDPOINT)
 
 
 def _key(namespace: str, name: str) -> EndpointKey:

@@ -2,15 +2,15 @@
 
 The socket hears every change of links, addresses, neighbours and routes, also the hundred thousand routes that BIRD
 brings. What we did ourselves carries our own socket's port and is left out; of the rest only that which bears our
-protocol number, or any link, matters. The answer says only WHAT to look at again: the reader then reads the kernel's
-present state, so events may be lost (ENOBUFS), doubled or out of order without harm.
+protocol number, or any link, matters. The answer says only WHAT to look at again (of links, which): the reader then
+reads the kernel's present state, so events may be lost (ENOBUFS), doubled or out of order without harm.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from muslin.drivers.netlink import REPLACE, Netlink, attributes, split
 from muslin.drivers.rtnetlink import PROTOCOL
@@ -24,7 +24,7 @@ _BIRD = 12
 class Noticed:
     """What must be read again. `lost`: events were lost, so everything."""
 
-    links: bool = False
+    links: set[str] = field(default_factory=set)
     addresses: bool = False
     neighbours: bool = False
     routes: bool = False
@@ -38,7 +38,7 @@ class Noticed:
         self.lost |= more.lost
 
     def __bool__(self) -> bool:
-        return self.links or self.addresses or self.neighbours or self.routes or self.lost
+        return bool(self.links) or self.addresses or self.neighbours or self.routes or self.lost
 
 
 class Monitor:
@@ -80,7 +80,7 @@ def _note(noticed: Noticed, kind: int, flags: int, body: bytes) -> None:
             noticed.routes |= body[5] == PROTOCOL or (bool(flags & REPLACE) and body[5] != _BIRD)
         case 28 | 29:  # RTM_NEWNEIGH, RTM_DELNEIGH: NDA_PROTOCOL
             noticed.neighbours |= attributes(body, 12).get(12, b"\0")[0] == PROTOCOL
-        case 16 | 17:  # RTM_NEWLINK, RTM_DELLINK
-            noticed.links = True
+        case 16 | 17:  # RTM_NEWLINK, RTM_DELLINK: IFLA_IFNAME
+            noticed.links.add(attributes(body, 16).get(3, b"").rstrip(b"\0").decode("utf-8", "replace"))
         case 21:  # RTM_DELADDR: IFA_PROTO. New ones are told late, after our own were made
             noticed.addresses |= attributes(body, 8).get(11, b"\0")[0] == PROTOCOL

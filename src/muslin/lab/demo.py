@@ -8,9 +8,12 @@ everything down again, and answers with an exit code: 0 only if computed and pro
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 
@@ -67,7 +70,7 @@ async def demo(check: bool) -> int:
             await lab.down()
         _report(stages, found, console)
     else:
-        console.print(_suggestions(lab))
+        console.print(_suggestions(lab), soft_wrap=True, highlight=False)
     return 0 if agree else 1
 
 
@@ -124,7 +127,7 @@ def suggestions(lab: Lab) -> list[tuple[str, str]]:
     api, db = lab.workload("shop/api1"), lab.workload("shop/db1")
     control = lab.daemons.bird("r1").directory / "bird.ctl"
     return [
-        ("talk to this lab's server", f"export MUSLIN_SERVER={lab.daemons.server}"),
+        ("talk to this lab's server", f"export MUSLIN_SERVER={lab.daemons.server}{_on_path()}"),
         ("everything on one screen", "muslin status"),
         ("why may web1 not reach the database?", "muslin why shop/web1 shop/db1 tcp/5432"),
         ("policies, in all namespaces", "muslin get networkpolicy -A"),
@@ -138,6 +141,13 @@ def suggestions(lab: Lab) -> list[tuple[str, str]]:
     ]
 
 
+def _on_path() -> str:
+    """What else to export, so that a bare `muslin` is this one."""
+    found = shutil.which("muslin")
+    own = Path(sys.executable).parent
+    return "" if found and Path(found).parent == own else f" PATH={own}:$PATH"
+
+
 def _suggestions(lab: Lab) -> str:
-    lines = [f"  {command:<66} [dim]# {what}[/dim]" for what, command in suggestions(lab)]
+    lines = [f"  [dim]# {what}[/dim]\n  {command}" for what, command in suggestions(lab)]
     return "\n".join(["", "The lab is up. Try:", "", *lines])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+from typing import TypeVar
+
 from hypothesis import strategies as st
 
 from muslin.intent import (
@@ -35,84 +39,102 @@ INTERFACES = ("mus1", "mus2", "tap0")
 CIDRS = tuple(Cidr(text) for text in (
     "10.0.0.1/32", "10.0.0.2/32", "10.0.0.0/31", "10.0.0.0/24", "10.0.0.0/8", "0.0.0.0/0", "255.255.255.255/32",
     "128.0.0.0/1", "fd00::1/128", "fd00::/64", "fd00::/127", "::/0", "8000::/1",
-))  # fmt: skip
+))
 HOSTS = tuple(cidr for cidr in CIDRS if is_host(cidr))
 PROTOCOLS = (1, 6, 17, 58, 132, 99)
 
 
-def some(values: tuple[object, ...], most: int = 2) -> st.SearchStrategy[tuple[object, ...]]:
-    return st.lists(st.sampled_from(values), max_size=most, unique=True).map(tuple)
+RANGES = ((80, 80), (80, 90), (85, 100), (0, 65535), (91, 91))
 
 
-_ranges = st.lists(st.sampled_from(((80, 80), (80, 90), (85, 100), (0, 65535), (91, 91))), max_size=2).map(tuple)
-_set_names = some(SETS[:2])
-_port_names = some(SETS[2:])
-_matches = st.builds(
-    Match, nets=some(CIDRS), not_nets=some(CIDRS, 1), sets=_set_names, not_sets=_set_names, ports=_ranges,
-    named_ports=_port_names, not_ports=_ranges, not_named_ports=_port_names,
-) | st.just(Match())
-_icmp = st.none() | st.builds(Icmp, type=st.sampled_from((0, 8, 128)), code=st.none() | st.just(0))
-_rules = st.builds(
-    Rule, action=st.sampled_from(list(Action)), origin=st.just(Origin(kind="NetworkPolicy", name="a", rule=0)),
-    ip_version=st.sampled_from((None, None, 4, 6)), protocol=st.sampled_from((None, *PROTOCOLS)),
-    not_protocol=st.sampled_from((None, None, *PROTOCOLS)), icmp=_icmp, not_icmp=_icmp, source=_matches,
-    destination=_matches, log_prefix=st.sampled_from(("", 'a "b" $c\\')),
-)  # fmt: skip
-_rule_lists = st.lists(_rules, max_size=3).map(tuple)
-_stages = st.builds(
-    TierStage, tier=st.sampled_from(("default", "t")), policies=some(POLICIES[:3], 3),
-    default_action=st.sampled_from((Action.DENY, Action.PASS)),
-)  # fmt: skip
-_prefix_sets = st.frozensets(st.sampled_from(CIDRS), max_size=5)
-_port_sets = st.frozensets(
-    st.tuples(st.sampled_from(HOSTS), st.sampled_from((6, 17)), st.sampled_from((80, 81))), max_size=3
-)
-_settings = st.builds(
-    Settings, interface_prefix=st.sampled_from(("mus", "mus", "tap", "mus,tap")), drop_invalid=st.booleans(),
-    endpoint_to_host_action=st.sampled_from(("Drop", "Accept")), masquerade=some(CIDRS), pools=some(CIDRS),
-)  # fmt: skip
+def _few(dice: Random, values: Sequence[object], chance: float, most: int = 2) -> tuple[object, ...]:
+    return tuple(dice.sample(values, dice.randint(1, most))) if dice.random() < chance else ()
 
 
-def _group(identity: GroupId) -> st.SearchStrategy[Group]:
-    direction = Direction.EGRESS if identity.startswith("e") else Direction.INGRESS
-    return st.builds(
-        Group, id=st.just(identity), direction=st.just(direction), stages=st.lists(_stages, max_size=2).map(tuple),
-        profiles=some(POLICIES[3:]),
+def _match(dice: Random) -> Match:
+    return Match(
+        nets=_few(dice, CIDRS, 0.3), not_nets=_few(dice, CIDRS, 0.2, 1), sets=_few(dice, SETS[:2], 0.3),
+        not_sets=_few(dice, SETS[:2], 0.2), ports=_few(dice, RANGES, 0.2), named_ports=_few(dice, SETS[2:], 0.2),
+        not_ports=_few(dice, RANGES, 0.1), not_named_ports=_few(dice, SETS[2:], 0.1),
     )
 
 
-def _endpoint(number: int) -> st.SearchStrategy[Endpoint]:
-    return st.builds(
-        Endpoint, key=st.just(EndpointKey(f"WorkloadEndpoint/ns/w{number}")), interface=st.sampled_from(INTERFACES),
-        ingress=st.sampled_from(GROUPS), egress=st.sampled_from(GROUPS), addresses=some(HOSTS, 3),
-        spoofable=some(CIDRS),
+def _icmp(dice: Random, chance: float) -> Icmp | None:
+    return Icmp(type=dice.choice((0, 8, 128)), code=dice.choice((None, 0))) if dice.random() < chance else None
+
+
+def _rule(dice: Random) -> Rule:
+    return Rule(
+        action=dice.choice(list(Action)), origin=Origin(kind="NetworkPolicy", name="a", rule=0),
+        ip_version=dice.choice((None, None, 4, 6)), protocol=dice.choice((None, None, *PROTOCOLS)),
+        not_protocol=dice.choice((None, None, None, *PROTOCOLS)), icmp=_icmp(dice, 0.1), not_icmp=_icmp(dice, 0.2),
+        source=_match(dice), destination=_match(dice), log_prefix=dice.choice(("", 'a "b" $c\\')),
     )
 
 
-def _policy(identity: PolicyId) -> st.SearchStrategy[Policy]:
-    return st.builds(
-        Policy, id=st.just(identity), ingress=_rule_lists, egress=_rule_lists,
-        staged=st.sampled_from((False, False, True)),
+def _rules(dice: Random) -> tuple[Rule, ...]:
+    return tuple(_rule(dice) for _ in range(dice.randint(0, 3)))
+
+
+def _policy(dice: Random, identity: PolicyId) -> Policy:
+    return Policy(id=identity, ingress=_rules(dice), egress=_rules(dice), staged=dice.random() < 0.3)
+
+
+def _stage(dice: Random) -> TierStage:
+    return TierStage(
+        tier=dice.choice(("default", "t")), policies=_few(dice, POLICIES[:3], 0.9, 3),
+        default_action=dice.choice((Action.DENY, Action.PASS)),
     )
 
 
-def _choice(values: dict[str, st.SearchStrategy[object]]) -> st.SearchStrategy[dict[str, object]]:
-    return st.fixed_dictionaries({}, optional=values)
+def _group(dice: Random, identity: GroupId) -> Group:
+    return Group(
+        id=identity, direction=Direction.EGRESS if identity.startswith("e") else Direction.INGRESS,
+        stages=tuple(_stage(dice) for _ in range(dice.randint(0, 2))), profiles=_few(dice, POLICIES[3:], 0.5, 1),
+    )
 
 
-@st.composite
-def intents(draw: st.DrawFn) -> HostIntent:
+def _endpoint(dice: Random, key: EndpointKey) -> Endpoint:
+    return Endpoint(
+        key=key, interface=dice.choice(INTERFACES), ingress=dice.choice(GROUPS), egress=dice.choice(GROUPS),
+        addresses=_few(dice, HOSTS, 0.9, 3), spoofable=_few(dice, CIDRS, 0.5),
+    )
+
+
+def _set(dice: Random, identity: SetId) -> AddressSet | PortSet:
+    if identity.startswith("p"):
+        members = ((dice.choice(HOSTS), dice.choice((6, 17)), dice.choice((80, 81))) for _ in range(dice.randint(0, 3)))
+        return PortSet(id=identity, members=frozenset(members))
+    return AddressSet(id=identity, members=frozenset(_few(dice, CIDRS, 0.9, 6)))
+
+
+def _settings(dice: Random) -> Settings:
+    return Settings(
+        interface_prefix=dice.choice(("mus", "mus", "tap", "mus,tap")), drop_invalid=dice.random() < 0.5,
+        endpoint_to_host_action=dice.choice(("Drop", "Accept")), masquerade=_few(dice, CIDRS, 0.4),
+        pools=_few(dice, CIDRS, 0.4),
+    )
+
+
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+
+
+def _pools(
+    make: Callable[[Random, Key], Item], keys: Iterable[Key], size: int = 60
+) -> st.SearchStrategy[dict[Key, Item]]:
+    """Some of the keys, each with one of many values. The values are made once: drawing every field of every rule takes
+    Hypothesis a hundred times as long as the test, and what shrinking must find is which keys matter."""
+    pools = {key: tuple(make(Random(f"{key} {number}"), key) for number in range(size)) for key in keys}
+    return st.fixed_dictionaries({}, optional={key: st.sampled_from(pool) for key, pool in pools.items()})
+
+
+def intents() -> st.SearchStrategy[HostIntent]:
     """A whole intent, with references that may lead nowhere."""
-    sets = draw(_choice({
-        **{name: st.builds(AddressSet, id=st.just(name), members=_prefix_sets) for name in SETS[:2]},
-        **{name: st.builds(PortSet, id=st.just(name), members=_port_sets) for name in SETS[2:]},
-    }))  # fmt: skip
-    return HostIntent(
-        sets=sets,
-        policies=draw(_choice({name: _policy(name) for name in POLICIES})),
-        groups=draw(_choice({name: _group(name) for name in GROUPS})),
-        endpoints=draw(_choice({EndpointKey(f"WorkloadEndpoint/ns/w{n}"): _endpoint(n) for n in range(3)})),
-        settings=draw(_settings),
+    return st.builds(
+        HostIntent, sets=_pools(_set, SETS), policies=_pools(_policy, POLICIES, 200), groups=_pools(_group, GROUPS),
+        endpoints=_pools(_endpoint, [EndpointKey(f"WorkloadEndpoint/ns/w{n}") for n in range(3)]),
+        settings=st.sampled_from([_settings(Random(number)) for number in range(40)]),
     )
 
 

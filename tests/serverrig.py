@@ -124,7 +124,8 @@ def running(folder: Path, **options: Any) -> Iterator[Api]:
         waiting = asyncio.create_task(started.wait())
         await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        up.set()
+        if started.is_set():
+            up.set()
         await serving
 
     def run() -> None:

@@ -35,8 +35,6 @@ async def admit(store: Store, served: Served, obj: Json, old: Json | None) -> No
         if original is not None and (spec(obj) != spec(old) or kept != old["metadata"]["annotations"][ORIGINAL]):
             raise forbidden(served.plural, served.group, _name(obj),
                             "it was made from a NetworkPolicy of networking.k8s.io: change that one")
-    if kind == "Profile" and _name(obj) == builtin.DEFAULT_ALLOW_NAME:
-        raise forbidden(served.plural, served.group, _name(obj), "this profile is built in and cannot be changed")
 
 
 async def admit_deletion(store: Store, served: Served, obj: Json) -> None:

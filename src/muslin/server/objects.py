@@ -17,7 +17,7 @@ from typing import Any
 from muslin.errors import Conflict
 from muslin.server import admission, builtin, pages, stamps
 from muslin.server.checks import STRICT, checked
-from muslin.server.refusals import Json, already_exists, bad_request, cause, conflict, invalid, not_found
+from muslin.server.refusals import Json, already_exists, bad_request, cause, conflict, forbidden, invalid, not_found
 from muslin.server.selection import Predicate
 from muslin.server.served import Served
 from muslin.server.views import View, view_of, written
@@ -67,6 +67,8 @@ class Objects:
     async def create(self, served: Served, namespace: str, obj: Json, wish: Wish) -> Written:
         _identify(served, obj, namespace, None)
         metadata = obj["metadata"]
+        if _is_default_allow(served, metadata.get("name")):
+            raise already_exists(served.plural, served.group, metadata["name"])
         if metadata.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         attempts = 1
@@ -89,17 +91,17 @@ class Objects:
     async def change(self, served: Served, namespace: str, name: str, change: Change, wish: Wish) -> Written:
         """Raises Refusal: 404, 409, 422 ..."""
         view = view_of(served)
+        if _is_default_allow(served, name):
+            return _unchanged_default_allow(served, change)
         for _ in range(ATTEMPTS):
-            entry = None if _is_default_allow(served, name) else await self.store.get(view.path(namespace, name))
+            entry = await self.store.get(view.path(namespace, name))
             old = view.shown(entry) if entry else None
-            if _is_default_allow(served, name):
-                old = builtin.default_allow()
             if old is None and not wish.upsert:
                 raise not_found(served.plural, served.group, name)
             new = change(old)
             _identify(served, new, namespace, name)
             try:
-                if old is None:
+                if entry is None or old is None:
                     return await self._create(served, view, namespace, new, wish)
                 return await self._replace(served, view, entry, old, new, wish)
             except Conflict:
@@ -109,9 +111,9 @@ class Objects:
     async def delete(self, served: Served, namespace: str, name: str, options: Json, *, dry: bool) -> Written:
         """The last state of the object; `deleted` False: it waits for its finalizers."""
         view = view_of(served)
+        if _is_default_allow(served, name):
+            await admission.admit_deletion(self.store, served, builtin.default_allow())
         for _ in range(ATTEMPTS):
-            if _is_default_allow(served, name):
-                await admission.admit_deletion(self.store, served, builtin.default_allow())
             entry, obj = await self._found(served, view, namespace, name)
             _require_preconditions(served, obj, options)
             async with self._turn(served):
@@ -137,7 +139,7 @@ class Objects:
         name = obj["metadata"]["name"]
         path = view.path(namespace, name)
         async with self._turn(served):
-            if _is_default_allow(served, name) or await self.store.get(path) is not None:
+            if await self.store.get(path) is not None:
                 raise already_exists(served.plural, served.group, name)
             record = view.stored(obj)
             await admission.admit(self.store, served, record, None)
@@ -147,7 +149,7 @@ class Objects:
         return Written(obj, created=True, warnings=warnings)
 
     async def _replace(
-        self, served: Served, view: View, entry: Entry | None, old: Json, new: Json, wish: Wish
+        self, served: Served, view: View, entry: Entry, old: Json, new: Json, wish: Wish
     ) -> Written:
         _require_seen(served, old, new)
         new = stamps.restamped(_typed(served, new), old)
@@ -163,7 +165,6 @@ class Objects:
             await admission.admit(self.store, served, record, old)
             if wish.dry:
                 return Written(new, warnings=warnings)
-            assert entry is not None
             if leaving and not new["metadata"].get("finalizers"):
                 revision = await self.store.delete(entry.key, expect=entry.revision)
                 new["metadata"]["resourceVersion"] = str(revision)
@@ -186,8 +187,17 @@ class Objects:
         return Written(obj, deleted=True)
 
 
-def _is_default_allow(served: Served, name: str) -> bool:
+def _is_default_allow(served: Served, name: object) -> bool:
     return served.kind.name == "Profile" and name == builtin.DEFAULT_ALLOW_NAME
+
+
+def _unchanged_default_allow(served: Served, change: Change) -> Written:
+    """It lies in no store, so the only change of it is none."""
+    old = builtin.default_allow()
+    new = change(old)
+    if new.get("spec") != old["spec"]:
+        raise forbidden(served.plural, served.group, builtin.DEFAULT_ALLOW_NAME, "this profile is built in")
+    return Written(old)
 
 
 def _typed(served: Served, obj: Json) -> Json:

@@ -21,7 +21,7 @@ from muslin.model.outline import Outline, Sort, outline
 from muslin.server import openapi_protobuf, served
 from muslin.server.refusals import Json, unknown_path
 from muslin.server.requests import answer
-from muslin.server.served import KUBERNETES_POLICY, Served
+from muslin.server.served import Served
 
 PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -117,22 +117,17 @@ def _schemas(one: Served, to: str) -> Json:
     """The kind, and every struct below it, by name."""
     below: Json = {}
     package = _type_name(one).rpartition(".")[0]
-    if one is KUBERNETES_POLICY:
-        properties: Json = {"spec": {**_SCALARS[Sort.ANYTHING], "description": "As in Kubernetes."}}
-        doc = "A NetworkPolicy of Kubernetes. It is kept as the Calico NetworkPolicy that it means, knp.default.NAME."
-    else:
-        top = outline(one.kind.struct)
-        doc = one.kind.struct.__doc__ or ""
-        parts = {name: part for name, part in top.fields.items() if name not in ("apiVersion", "kind", "metadata")}
-        properties = {name: _schema(part, to, package, below) for name, part in parts.items()}
-    metadata = outline(one.kind.struct).fields["metadata"]
+    top = outline(one.struct)
+    parts = {name: part for name, part in top.fields.items() if name not in ("apiVersion", "kind", "metadata")}
+    properties = {name: _schema(part, to, package, below) for name, part in parts.items()}
+    metadata = top.fields["metadata"]
     fields = _struct(metadata, to, META.rpartition(".")[0], below)
     below[META] = {**fields, "description": "Who and what the object is."}
     about = {"apiVersion": {"type": "string", "description": "Group and version of the kind."},
              "kind": {"type": "string", "description": "The kind."},
              "metadata": {"description": "Name, namespace, labels, annotations and the like.", **_reference(to, META)}}
     below[_type_name(one)] = {
-        "type": "object", "description": _flat(doc), "properties": {**about, **properties},
+        "type": "object", "description": _flat(one.struct.__doc__ or ""), "properties": {**about, **properties},
         "x-kubernetes-group-version-kind": [{"group": one.group, "version": one.version, "kind": one.name}],
     }
     return below

@@ -58,9 +58,6 @@ async def serve(options: ServerOptions, stop: asyncio.Event | None = None,
         await _serve(store, options, listeners, stop or asyncio.Event(), started or asyncio.Event())
     finally:
         await store.close()
-        for listener in listeners:
-            if listener.path:
-                listener.path.unlink(missing_ok=True)
 
 
 async def _serve(store: Store, options: ServerOptions, listeners: Sequence[Listener], stop: asyncio.Event,
@@ -71,18 +68,23 @@ async def _serve(store: Store, options: ServerOptions, listeners: Sequence[Liste
     hub = Hub(store, metrics)
     runner = web.AppRunner(application(store, hub, metrics, stopping), access_log=None, shutdown_timeout=2)
     await runner.setup()
+    bound: list[Listener] = []
     try:
+        for listener in listeners:
+            await listen(runner, listener, options.tls)
+            bound.append(listener)
+            log.info("listening", at=str(listener))
+        started.set()
         async with asyncio.TaskGroup() as tasks:
             calculating = tasks.create_task(hub.run())
-            for listener in listeners:
-                await listen(runner, listener, options.tls)
-                log.info("listening", at=str(listener))
-            started.set()
             await stop.wait()
             calculating.cancel()
     finally:
         stopping.stop()
         await runner.cleanup()
+        for listener in bound:
+            if listener.path:
+                listener.path.unlink(missing_ok=True)
         log.info("stopped")
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muslin.model.kinds import KINDS, Kind
+from muslin.model import kubernetes
+from muslin.model.kinds import BY_NAME, KINDS, Kind
+from muslin.model.meta import Resource
 from muslin.server.refusals import Json, unknown_path
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -17,13 +19,14 @@ VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """One resource of the API. `kind` is what is stored for it."""
+    """One resource of the API. `kind` is what is stored for it, `struct` what is shown."""
 
     group: str
     version: str
     plural: str
     name: str
     kind: Kind
+    struct: type[Resource]
     namespaced: bool
     short: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -47,15 +50,14 @@ class Served:
 
 
 def _served(kind: Kind) -> Served:
+    categories = ("calico",) if kind.group else ()
     return Served(group=kind.group, version=kind.version, plural=kind.plural, name=kind.name, kind=kind,
-                  namespaced=kind.namespaced, short=kind.short, categories=("calico",) if kind.group else ())
+                  struct=kind.struct, namespaced=kind.namespaced, short=kind.short, categories=categories)
 
-
-_CALICO_POLICY = next(kind for kind in KINDS if kind.name == "NetworkPolicy")
 
 KUBERNETES_POLICY = Served(
-    group="networking.k8s.io", version="v1", plural="networkpolicies", name="NetworkPolicy", kind=_CALICO_POLICY,
-    namespaced=True,
+    group=kubernetes.KIND.group, version=kubernetes.KIND.version, plural=kubernetes.KIND.plural,
+    name=kubernetes.KIND.name, kind=BY_NAME["NetworkPolicy"], struct=kubernetes.KIND.struct, namespaced=True,
 )
 
 SERVED: tuple[Served, ...] = (*(_served(kind) for kind in KINDS), KUBERNETES_POLICY)

@@ -15,15 +15,17 @@ from typing import Any, Protocol
 import msgspec
 
 from muslin.errors import Invalid
+from muslin.model import kubernetes, validation
+from muslin.model.kubernetes import NAME_PREFIX as PREFIX
 from muslin.model.meta import ResourceKey
-from muslin.server.refusals import Json, cause, invalid
+from muslin.server.refusals import Json, cause, causes_of, invalid
 from muslin.server.served import KUBERNETES_POLICY, Served
 from muslin.store import Entry, layout
 
 ORIGINAL = "muslin.dev/kubernetes-network-policy"
 ILLEGIBLE = "muslin.dev/illegible"
-CONVERTED = "knp.default."
-"""Calico's name for the policy `web` of Kubernetes is `knp.default.web`."""
+KEPT = ("labels", "annotations", "ownerReferences", "generateName")
+"""What of a Kubernetes policy's metadata only its original knows."""
 CARRIED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "finalizers",
            "managedFields", "resourceVersion", "namespace")
 """What the stored policy and the shown one have in common."""
@@ -46,7 +48,7 @@ class View(Protocol):
 
 
 def view_of(served: Served) -> View:
-    return KubernetesPolicies() if served is KUBERNETES_POLICY else Plain(served)
+    return KubernetesPolicies(served) if served is KUBERNETES_POLICY else Plain(served)
 
 
 class Plain:
@@ -76,15 +78,18 @@ class Plain:
 class KubernetesPolicies:
     """networking.k8s.io/v1 NetworkPolicy, as a way to look at Calico's."""
 
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
     def path(self, namespace: str, name: str) -> str:
-        return layout.path(ResourceKey("NetworkPolicy", namespace, CONVERTED + name))
+        return layout.path(ResourceKey("NetworkPolicy", namespace, PREFIX + name))
 
     def prefix(self, namespace: str) -> str:
         return layout.prefix("NetworkPolicy", namespace)
 
     def shown(self, entry: Entry) -> Json | None:
         key = layout.parse(entry.key)
-        if key is None or not key.name.startswith(CONVERTED):
+        if key is None or not key.name.startswith(PREFIX):
             return None
         metadata = read(entry, key)["metadata"]
         original = original_of(metadata)
@@ -93,25 +98,23 @@ class KubernetesPolicies:
         kept = original.get("metadata")
         spoken = dict(kept) if isinstance(kept, dict) else {}
         spoken.update({name: metadata[name] for name in CARRIED if name in metadata})
-        spoken.update(namespace=key.namespace, name=key.name.removeprefix(CONVERTED))
-        return {**original, **KUBERNETES_POLICY.type_meta, "metadata": spoken}
+        spoken.update(namespace=key.namespace, name=key.name.removeprefix(PREFIX))
+        return {**original, **self._served.type_meta, "metadata": spoken}
 
     def stored(self, obj: Json) -> Json:
-        from muslin.model import kubernetes  # type: ignore[attr-defined]
-
         metadata = obj["metadata"]
+        name = str(metadata.get("name", ""))
         try:
-            converted: Json = kubernetes.to_calico(obj)
+            converted = validation.normal(kubernetes.to_calico(obj))
         except Invalid as error:
-            served = KUBERNETES_POLICY
-            causes = [cause("spec", str(error))]
-            raise invalid(served.name, served.group, str(metadata.get("name", "")), causes) from None
-        kept = {name: metadata[name] for name in ("labels", "annotations", "finalizers") if metadata.get(name)}
-        original = {**obj, "metadata": kept}
+            raise invalid(self._served.name, self._served.group, name, [cause("spec", str(error))]) from None
+        if faults := validation.faults(converted):
+            raise invalid(self._served.name, self._served.group, name, causes_of(faults))
+        original = {**obj, "metadata": {part: metadata[part] for part in KEPT if metadata.get(part)}}
+        given = converted["metadata"]
         text = msgspec.json.encode(original, order="sorted").decode()
-        given = converted.get("metadata") or {}
         annotations = {**(given.get("annotations") or {}), ORIGINAL: text}
-        carried = {name: metadata[name] for name in CARRIED if name in metadata}
+        carried = {part: metadata[part] for part in CARRIED if part in metadata}
         return {**converted, "metadata": {**given, **carried, "annotations": annotations}}
 
 

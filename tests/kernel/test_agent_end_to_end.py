@@ -259,10 +259,12 @@ def spin(condition: Callable[[], object]) -> float:
     return time.monotonic()
 
 
-def test_a_second_agent_of_the_same_node_is_turned_away(place: Site) -> None:
+def test_a_second_agent_of_the_same_node_or_namespace_is_turned_away(place: Site) -> None:
     place.start_agent("h1")
     place.start("double", "ip", "netns", "exec", place.space("h1"), *AGENT_H1)
     wait_for("its refusal", lambda: "an agent of node h1 runs already" in place.words("double"))
+    place.start("other", "ip", "netns", "exec", place.space("h1"), MUSLIN, "agent", "--node", "h2", "--no-bgp")
+    wait_for("its refusal", lambda: "another agent keeps this network namespace" in place.words("other"))
     assert place.report("h1")["in_sync"]
 
 

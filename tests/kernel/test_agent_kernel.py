@@ -167,6 +167,7 @@ def test_nothing_is_written_before_the_first_intent(rig: Rig) -> None:
     """A restarted agent that has not heard from a server yet must not touch what its predecessor left."""
 
     async def scenario(kernel: Kernel) -> None:
+        in_ns(rig.name, "sysctl", "-qw", "net.ipv4.ip_forward=0")  # a new namespace takes it over from the machine
         before = ruleset(rig), ip_json(rig.name, "route", "show", "table", "all")
         await kernel.work(0.0)
         await kernel.scan_all(0.0)

@@ -239,7 +239,9 @@ def test_a_tap_is_adopted_but_forwards_nothing_yet(host: Host) -> None:
 def test_preparing_a_host_leaves_a_listener_to_router_advertisements_listening(space: Callable[[], str]) -> None:
     """Forwarding silences accept_ra=1; the host would lose its own default route when the RA's lifetime ends."""
     name = space()
+    in_ns(name, "sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
     run("ip", "-n", name, "link", "add", "up0", "type", "veth", "peer", "name", "far0")
+    in_ns(name, "sysctl", "-qw", "net.ipv6.conf.up0.accept_ra=1")
     with netns.opened(name) as fd, netns.inside(fd):
         assert "ipv4/ip_forward" in sysctl.prepare_host()
         assert sysctl.prepare_host() == (), "what is right is not written again"

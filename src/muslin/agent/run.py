@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import signal
+import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,13 +52,20 @@ async def run(options: AgentOptions, stop: asyncio.Event | None = None) -> None:
 
 @contextmanager
 def only_one(directory: Path, node: str) -> Iterator[None]:
-    """Two agents of one node would undo each other's work for ever. Raises Invalid. The lock dies with its holder."""
+    """Two agents of one node, or in one network namespace, would undo each other's work for ever. Raises Invalid.
+
+    An abstract socket's name belongs to the namespace; it and the lock die with their holder, however that dies.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as lock:
+    with (directory / "lock").open("w") as lock, socket.socket(socket.AF_UNIX) as name:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Invalid(f"an agent of node {node} runs already (it holds {directory}/lock)") from None
+        try:
+            name.bind("\0muslin-agent")
+        except OSError:
+            raise Invalid("another agent keeps this network namespace already: `ss -xlp` or `ps` shows it") from None
         yield
 
 

@@ -26,6 +26,8 @@ _ILL: Any = object()
 """Not of the type that belongs here; the fault is written."""
 _INT64 = 2**63
 _LARGEST = 1e300
+DEEPEST = 100
+"""How many mappings and lists may stand inside each other."""
 
 
 def walk(kind: type[Resource], value: Any, findings: Findings) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def _check(of: Outline, kind: type[Resource]) -> Check:
         case Sort.INTEGER_OR_TEXT:
             return _mixed(of)
         case Sort.ANYTHING:
-            return lambda value, path, findings: value
+            return _anything
 
 
 def _struct(of: Outline, kind: type[Resource]) -> Check:
@@ -224,6 +226,18 @@ def _flag(value: Any, path: Path, findings: Findings) -> Any:
     if isinstance(value, bool):
         return value
     return _wrong_type(value, path, findings, "true or false", samples.as_flag(value))
+
+
+def _anything(value: Any, path: Path, findings: Findings) -> Any:
+    """Foreign fields; only bottomless ones would break whoever copies them."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [below for one in level for below in (one.values() if isinstance(one, dict) else one)
+                 if isinstance(below, dict | list)] if isinstance(value, dict | list) else []
+        if not level:
+            return value
+    findings.add(path, f"more than {DEEPEST} mappings and lists inside each other", "", "write it flat")
+    return _ILL
 
 
 def _mixed(of: Outline) -> Check:

@@ -1,0 +1,80 @@
+"""The whole way from a text to objects: compose, unfold lists, translate, judge, and put every fault in its line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from muslin.model import kubernetes
+from muslin.model.documents import groups
+from muslin.model.documents.compose import Document, documents
+from muslin.model.documents.located import Located
+from muslin.model.documents.tree import Node
+from muslin.model.fault import Fault, Path, Reason
+from muslin.model.validation import faults as faults_of
+from muslin.model.validation.findings import quoted, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """`objects` are those without a fault; `faults` those of all the others, in the order of their lines."""
+
+    objects: tuple[Located, ...]
+    faults: tuple[Fault, ...]
+
+
+def read(text: str, file: str) -> Reading:
+    """All objects of a file. Never raises, whatever the text is."""
+    good: list[Located] = []
+    faults: list[Fault] = []
+    for document in documents(text):
+        objects, wrong = _judged(document, file)
+        good += objects
+        faults += wrong
+    faults.sort(key=lambda fault: (fault.line, fault.column))
+    return Reading(tuple(good), tuple(msgspec.structs.replace(fault, file=file) for fault in faults))
+
+
+def _judged(document: Document, file: str) -> tuple[list[Located], list[Fault]]:
+    root = document.root
+    if root is None or (root.value is None and not document.faults):
+        return [], document.faults
+    good: list[tuple[Path, Any]] = []
+    unfolding: list[Fault] = []
+    wrong = list(document.faults)
+    for base, value in groups.objects(root.value, (), unfolding):
+        found: list[Fault] = []
+        obj = groups.as_v3(value, found)
+        found += faults_of(obj)
+        wrong += [_placed(fault, root, base) for fault in found]
+        if not found:
+            good.append((base, obj))
+    wrong += [_placed(fault, root, ()) for fault in unfolding]
+    judged = {(fault.line, fault.column) for fault in wrong}
+    wrong += [doubt for doubt in document.doubts if (doubt.line, doubt.column) not in judged]
+    touched = {fault.path[:end] for fault in wrong for end in range(len(fault.path) + 1)}
+    return [_located(obj, file, root, base) for base, obj in good if base not in touched], wrong
+
+
+def _located(obj: dict[str, Any], file: str, root: Node, base: Path) -> Located:
+    line, column = root.find(base)[0].place
+    if obj["apiVersion"] == kubernetes.GROUP_VERSION:
+        return Located(kubernetes.to_calico(obj), file, line, column, root, base, kubernetes.rule_sources(obj))
+    return Located(obj, file, line, column, root, base)
+
+
+def _placed(fault: Fault, root: Node, base: Path) -> Fault:
+    """The fault in its line; and where YAML read a number or a truth value, in the words of the file."""
+    path = base + fault.path
+    line, column = root.position(path, key=fault.reason is Reason.UNKNOWN, offset=fault.offset)
+    what, mend = fault.what, fault.mend
+    node, found = root.find(path)
+    if found and node.spelled is not None:
+        read_as = shown(node.value)
+        if node.spelled != read_as and what.startswith(read_as):
+            what = f"{node.spelled} (YAML reads {read_as}){what.removeprefix(read_as)}"
+        if mend == quoted(read_as):
+            mend = quoted(node.spelled)
+    return msgspec.structs.replace(fault, path=path, what=what, mend=mend, line=line, column=column)

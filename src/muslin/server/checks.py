@@ -14,7 +14,7 @@ from typing import Any, cast
 from muslin.model import validation
 from muslin.model.fault import Path, Reason
 from muslin.server.refusals import Json, causes_of, invalid
-from muslin.server.served import Served
+from muslin.server.served import KUBERNETES_POLICY, Served
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Every Namespace has its own name as a label, and policies of Kubernetes select by it."""
@@ -40,11 +40,15 @@ def checked(served: Served, obj: Json, old: Json | None, strictness: str) -> tup
 
 def _completed(served: Served, obj: Json) -> Json:
     """What Kubernetes itself adds to its own kinds."""
-    if served.kind.name != "Namespace":
-        return obj
-    metadata = obj["metadata"]
-    labels = {**(metadata.get("labels") or {}), NAMESPACE_NAME: metadata["name"]}
-    return {**obj, "metadata": {**metadata, "labels": labels}, "status": {"phase": "Active"}}
+    if served is KUBERNETES_POLICY:
+        spec = obj.get("spec") or {}
+        types = spec.get("policyTypes") or ["Ingress", *(["Egress"] if spec.get("egress") else [])]
+        return {**obj, "spec": {**spec, "policyTypes": types}}
+    if served.kind.name == "Namespace":
+        metadata = obj["metadata"]
+        labels = {**(metadata.get("labels") or {}), NAMESPACE_NAME: metadata["name"]}
+        return {**obj, "metadata": {**metadata, "labels": labels}, "status": {"phase": "Active"}}
+    return obj
 
 
 def _without(obj: Json, paths: Iterable[Path]) -> Json:

@@ -31,11 +31,13 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """What became of one flow's packets. `arrived` at the far end; `answered`: came all the way back."""
+    """What became of one flow's packets. `arrived` at the far end; `answered`: came all the way back. `missing`: the
+    numbers of the first few that did not, which are milliseconds since the stream began."""
 
     sent: int
     arrived: int
     answered: int
+    missing: tuple[int, ...] = ()
 
     @property
     def lost(self) -> int:
@@ -97,7 +99,7 @@ class Crowd:
         finally:
             writer.close()
         for flow, count in zip(flows, answer["flows"], strict=True):
-            flow.count = Count(**count)
+            flow.count = Count(**count | {"missing": tuple(count["missing"])})
 
     async def _ask(self, wish: dict[str, Any]) -> dict[str, Any]:
         reader, writer = await self._connected()

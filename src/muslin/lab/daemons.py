@@ -38,18 +38,18 @@ class Daemons:
     async def start_server(self) -> None:
         """Returns when it answers."""
         store = f"sqlite:///{self._record.state / 'store.db'}"
-        await self._start("server", muslin("server", "--store", store, "--listen", self.server))
+        self._start("server", muslin("server", "--store", store, "--listen", self.server))
         await self._wait_healthy("server", self._record.run / "server.sock")
 
     async def start_agent(self, host: str) -> None:
         """Returns when it is in sync: the host's kernel is as it should be."""
         enter = ("ip", "netns", "exec", namespace_of(self._record.topology.name, host))
-        await self._start(f"agent {host}", [*enter, *muslin("agent", "--node", host)])
+        self._start(f"agent {host}", [*enter, *muslin("agent", "--node", host)])
         await self._wait_healthy(f"agent {host}", self.agent_socket(host))
 
     async def start_traffic(self) -> None:
         at = self._record.run / "traffic.sock"
-        await self._start("traffic", [sys.executable, "-m", "muslin.lab.traffic", str(at)])
+        self._start("traffic", [sys.executable, "-m", "muslin.lab.traffic", str(at)])
         await wait_for("the life in the workloads", at.exists)
 
     def bird(self, machine: str) -> Bird:
@@ -71,6 +71,7 @@ class Daemons:
             process = self._record.processes[name]
             process.kill()
             await wait_for(f"the end of {name}", lambda: not process.alive)
+            process.bury()
 
     async def end(self) -> None:
         """Everything that the record or a pid file of ours names."""
@@ -82,14 +83,21 @@ class Daemons:
         for process in processes:
             process.kill()
         await wait_for("the end of all processes", lambda: not any(process.alive for process in processes))
+        for process in processes:
+            process.bury()
 
-    async def _start(self, name: str, command: Sequence[str]) -> None:
-        with self._log(name).open("ab") as words:
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True,
-                env={**os.environ, **self.environment},
-            )
-        self._record.remember(name, process.pid)
+    def _start(self, name: str, command: Sequence[str]) -> None:
+        """In a session of its own, and held by no object of ours: asyncio's would kill it when it is collected."""
+        log = str(self._log(name))
+        pid = os.posix_spawnp(
+            command[0], command, {**os.environ, **self.environment}, setsid=True,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+        )
+        self._record.remember(name, pid)
 
     async def _wait_healthy(self, name: str, at: Path) -> None:
         process = self._record.processes[name]

@@ -34,6 +34,11 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     def alive(self) -> bool:
         return started(self.pid) == self.started
 
+    def bury(self) -> None:
+        """A dead child of this process leaves the process table; somebody else's children are buried by them."""
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)
+
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
         """Nothing happens when it is gone already."""
         if self.alive:

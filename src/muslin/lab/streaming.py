@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from contextlib import suppress
+from itertools import islice
+from typing import Any
 
 from muslin.lab.crowd import RATE
 from muslin.lab.townsfolk import BUFFER, SO_RCVBUFFORCE, STAMP, Townsfolk, inside
+
+_BURST = 20
+_SILENCE = 0.5
+_PATIENCE = 3.0
+"""Seconds that a fresh port is kept open for its answer."""
 
 
 class Stream:
     """A packet each millisecond on each flow. `fresh`: each from a port of its own, so each meets policy anew."""
 
-    _KEPT = 400
     _last = 0
 
     def __init__(self, townsfolk: Townsfolk, flows: list[tuple[str, str, int]], *, fresh: bool) -> None:
@@ -28,48 +35,55 @@ class Stream:
         self._fresh = fresh
         self._sent = [0] * len(flows)
         self._answered: list[set[int]] = [set() for _ in flows]
-        self._sockets: list[list[socket.socket]] = [[] for _ in flows]
+        self._open: list[deque[tuple[float, socket.socket]]] = [deque() for _ in flows]
         self._loop = asyncio.get_running_loop()
 
     async def run(self, stop: asyncio.Event) -> None:
+        """On a busy machine the beat may stumble; what was missed is made good little by little, with ears open."""
         began = self._loop.time()
         try:
             while not stop.is_set():
                 due = int((self._loop.time() - began) * RATE)
-                for flow in range(len(self._flows)):
-                    while self._sent[flow] < due:
+                for flow, sent in enumerate(self._sent):
+                    for _ in range(min(due - sent, _BURST)):
                         self._send(flow)
                 await asyncio.sleep(0.0005)
             await self._answers_in()
         finally:
             for flow in range(len(self._flows)):
-                self._drop(flow, keep=0)
+                self._close(flow, before=float("inf"))
 
     async def _answers_in(self) -> None:
         """What is still under way counts: until nothing has come for half a second."""
         before, since = -1, self._loop.time()
-        while self._loop.time() - since < 0.5:
-            now = sum(len(answered) for answered in self._answered) + sum(self._townsfolk.arrived.values())
+        while self._loop.time() - since < _SILENCE:
+            now = self._heard()
             if now != before:
                 before, since = now, self._loop.time()
             await asyncio.sleep(0.02)
 
-    def counts(self) -> list[dict[str, int]]:
+    def report(self) -> list[dict[str, Any]]:
+        """Of each flow. `missing`: the numbers of the first few that were never answered."""
         return [
-            {"sent": self._sent[flow], "answered": len(self._answered[flow]),
-             "arrived": self._townsfolk.arrived[self._id, flow]}
-            for flow in range(len(self._flows))
+            {"sent": sent, "answered": len(answered), "arrived": self._townsfolk.arrived[self._id, flow],
+             "missing": list(islice((number for number in range(sent) if number not in answered), 10))}
+            for flow, (sent, answered) in enumerate(zip(self._sent, self._answered, strict=True))
         ]
+
+    def _heard(self) -> int:
+        return sum(len(answered) + self._townsfolk.arrived[self._id, flow]
+                   for flow, answered in enumerate(self._answered))
 
     def _send(self, flow: int) -> None:
         network, address, port = self._flows[flow]
-        if self._fresh or not self._sockets[flow]:
-            self._sockets[flow].append(self._opened(flow, network, address))
-            self._drop(flow, keep=self._KEPT)
+        now = self._loop.time()
+        if self._fresh or not self._open[flow]:
+            self._open[flow].append((now, self._opened(flow, network, address)))
+            self._close(flow, before=now - _PATIENCE)
         stamp = STAMP.pack(b"mu", self._id, flow, self._sent[flow])
         self._sent[flow] += 1
         with suppress(OSError):  # a packet that cannot even leave is a packet lost
-            self._sockets[flow][-1].sendto(stamp, (address, port))
+            self._open[flow][-1][1].sendto(stamp, (address, port))
 
     def _opened(self, flow: int, network: str, address: str) -> socket.socket:
         with inside(network):
@@ -87,8 +101,10 @@ class Stream:
                 if len(packet) == STAMP.size:
                     self._answered[flow].add(STAMP.unpack(packet)[3])
 
-    def _drop(self, flow: int, *, keep: int) -> None:
-        while len(self._sockets[flow]) > keep:
-            done = self._sockets[flow].pop(0)
+    def _close(self, flow: int, *, before: float) -> None:
+        """Ports that had their time. What lies unread in them has arrived all the same."""
+        while self._open[flow] and self._open[flow][0][0] <= before:
+            _, done = self._open[flow].popleft()
+            self._hear(flow, done)
             self._loop.remove_reader(done)
             done.close()

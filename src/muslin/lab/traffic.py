@@ -8,7 +8,8 @@ socket, one JSON object a line, answered by one line:
     {"do": "probe", "probes": [[NS, ADDRESS, "tcp", 80], ...]}    -> {"reached": [true, ...]}
     {"do": "stream", "flows": [[NS, ADDRESS, PORT], ...], "fresh": false}
                                                                   runs until the line {"do": "stop"} on this connection
-                                                                  -> {"flows": [{"sent", "answered", "arrived"}, ...]}
+                                                                  -> {"flows": [{"sent", "answered", "arrived",
+                                                                      "missing": [numbers]}, ...]}
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Door:
         await reader.readline()  # "stop", or the end of the connection
         stop.set()
         await running
-        return {"flows": stream.counts()}
+        return {"flows": stream.report()}
 
 
 async def serve(path: str) -> None:

@@ -301,7 +301,10 @@ class Graph:
         """All that the host must do now. From now on `flush` tells what changes. Again: start over."""
         self.unsubscribe(host)
         view = self._views[host] = View(host)
-        return view.snapshot(self)
+        delta = view.snapshot(self)
+        if view.given_early:
+            self._dirty_hosts.add(host)
+        return delta
 
     def unsubscribe(self, host: str) -> None:
         view = self._views.pop(host, None)

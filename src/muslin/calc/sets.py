@@ -27,6 +27,8 @@ from muslin.net import Cidr
 if TYPE_CHECKING:
     from muslin.calc.views import View
 
+AnySet = AddressSet | PortSet
+
 T = TypeVar("T")
 
 
@@ -58,7 +60,7 @@ class ActiveSet:
         self.users: set[View] = set()
         self._addresses: dict[Cidr, bool] = {}
         self._ports: dict[PortMember, bool] = {}
-        self._value: AddressSet | PortSet | None = None
+        self._value: AnySet | None = None
 
     @property
     def touched(self) -> bool:
@@ -87,7 +89,7 @@ class ActiveSet:
             return None
         return MemberChange(added=joined, removed=left, ports_added=ports_joined, ports_removed=ports_left)
 
-    def value(self) -> AddressSet | PortSet:
+    def value(self) -> AnySet:
         if self._value is None:
             self._value = value(self.definition, self.entry.classes)
         return self._value
@@ -153,13 +155,23 @@ class Sets:
         return len(self._active)
 
 
-def value(definition: SetDefinition, classes: Iterable[LabelClass]) -> AddressSet | PortSet:
+def value(definition: SetDefinition, classes: Iterable[LabelClass]) -> AnySet:
     """The whole set, from the classes that its selector matches."""
     members = (member for label_class in classes for member in label_class.members.values())
     if not definition.port:
         return AddressSet(id=definition.id, members=frozenset(
             address for member in members for address in member.held))
     return PortSet(id=definition.id, members=frozenset(_port_members(definition, members)))
+
+
+def difference(old: AnySet, new: AnySet) -> MemberChange | None:
+    """What leads from one value of a set to another; None: nothing."""
+    match old, new:
+        case PortSet(members=before), PortSet(members=after) if before != after:
+            return MemberChange(ports_added=after - before, ports_removed=before - after)
+        case AddressSet(members=before), AddressSet(members=after) if before != after:
+            return MemberChange(added=after - before, removed=before - after)
+    return None
 
 
 def _port_members(definition: SetDefinition, members: Iterable[Member]) -> Iterator[PortMember]:

@@ -16,7 +16,7 @@ from typing import Protocol
 from msgspec import UNSET
 
 from muslin.calc.policies import Compiled
-from muslin.calc.sets import ActiveSet, SetDefinition
+from muslin.calc.sets import ActiveSet, AnySet, SetDefinition, difference
 from muslin.calc.tally import Tally
 from muslin.intent import (
     BgpSpeaker,
@@ -63,7 +63,8 @@ class View:
         self._group_tally: Tally[GroupId] = Tally()
         self._policy_tally: Tally[PolicyId] = Tally()
         self._set_tally: Tally[SetId] = Tally()
-        self._given_early: set[SetId] = set()
+        self._given_early: dict[SetId, AnySet] = {}
+        """Sets that were told in the middle of a batch of changes, which the next flush will speak of."""
         self._settings: Settings | None = None
         self._speaker: BgpSpeaker | None = None
 
@@ -74,7 +75,10 @@ class View:
         delta.snapshot = True
         if delta.bgp is UNSET:
             delta.bgp = None
-        self._given_early = {set_id for set_id in delta.sets if source.active_set(set_id).touched}
+        for set_id in delta.sets:
+            active = source.active_set(set_id)
+            if active.touched:
+                self._given_early[set_id] = active.value()
         return delta
 
     def flush(
@@ -96,6 +100,11 @@ class View:
         """The host is gone: let go of its sets."""
         for set_id in list(self._set_tally):
             source.close_set(set_id, self)
+
+    @property
+    def given_early(self) -> bool:
+        """Must the next flush look at it though nothing may have changed?"""
+        return bool(self._given_early)
 
     def uses(self, policy: PolicyId) -> bool:
         return policy in self._policy_tally
@@ -154,10 +163,12 @@ class View:
         appeared, vanished = self._set_tally.settle()
         for set_id in sorted(appeared):
             delta.sets[set_id] = source.open_set(self._definitions.pop(set_id), self).value()
-        for set_id in sorted(members):
+        for set_id in sorted(members.keys() | self._given_early.keys()):
             if set_id in self._set_tally and set_id not in delta.sets:
-                early = set_id in self._given_early
-                delta.sets[set_id] = source.active_set(set_id).value() if early else members[set_id]
+                early = self._given_early.get(set_id)
+                change = difference(early, source.active_set(set_id).value()) if early else members[set_id]
+                if change is not None:
+                    delta.sets[set_id] = change
         for set_id in sorted(vanished):
             delta.sets[set_id] = None
             source.close_set(set_id, self)

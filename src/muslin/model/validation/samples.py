@@ -7,6 +7,7 @@ from typing import Any
 from muslin.model.outline import Outline, Sort
 from muslin.model.validation.findings import listed, quoted, shown
 
+_LONGEST = 60
 _OF_FORM = {
     "name": "a name such as web-1", "selector": "a selector such as role == 'db'", "address": "10.0.0.1",
     "address4": "10.0.0.1", "address6": "fd00::1", "net": "10.0.0.0/24", "net4": "10.0.0.0/24", "net6": "fd00::/64",
@@ -49,7 +50,8 @@ def as_list(value: Any) -> str:
     if isinstance(value, dict):
         return "put a dash before its first field"
     if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return f"write [{value}]" if len(str(value)) < 60 else "put a dash before it"
+        text = value if isinstance(value, str) else shown(value)
+        return f"write [{text}]" if len(text) < _LONGEST else "put a dash before it"
     return "write a list: [...]"
 
 

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import yaml
 
+from bgpwords import node
 from muslin.calc.bgp import Fabric
 from muslin.drivers.bird import Bird
 from muslin.lab import fabric, resources
@@ -21,7 +22,7 @@ from muslin.lab.routers import router_conf
 from muslin.lab.topology import Topology
 from muslin.lab.waiting import together, wait_for
 from muslin.model.ipam import Block
-from muslin.model.network import BGPConfiguration, BGPPeer, IPPool, Node
+from muslin.model.network import BGPConfiguration, BGPPeer, IPPool
 from muslin.render.bird import conf
 from netrig import in_ns, ip_json
 
@@ -30,7 +31,9 @@ pytestmark = pytest.mark.lab
 
 def speakers(topology: Topology) -> dict[str, str]:
     """bird.conf of every host, each with a block of both families: 10.65.<n>.0/26 and fd65::<n>:0/122."""
-    nodes = {made["metadata"]["name"]: msgspec.convert(made, Node) for made in resources.nodes(topology)}
+    nodes = {
+        host.name: node(*host.addresses, labels={"rack": host.rack}, as_number=host.local_as) for host in topology.hosts
+    }
     configuration, *peers = resources.bgp(topology)
     cluster = Fabric(
         nodes, {"default": msgspec.convert(configuration, BGPConfiguration)},

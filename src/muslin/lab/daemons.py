@@ -17,7 +17,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from muslin.drivers.bird import Bird
@@ -41,11 +40,14 @@ class Daemons:
         self._start("server", muslin("server", "--store", store, "--listen", self.server))
         await self._wait_healthy("server", self._record.run / "server.sock")
 
-    async def start_agent(self, host: str) -> None:
-        """Returns when it is in sync: the host's kernel is as it should be."""
-        enter = ("ip", "netns", "exec", namespace_of(self._record.topology.name, host))
-        self._start(f"agent {host}", [*enter, *muslin("agent", "--node", host)])
-        await self._wait_healthy(f"agent {host}", self.agent_socket(host))
+    async def start_agent(self, name: str) -> None:
+        """It registers its host with the server. Returns when it is in sync: the kernel is as it should be."""
+        host = next(host for host in self._record.topology.hosts if host.name == name)
+        v4, v6 = host.addresses
+        words = muslin("agent", "--node", name, "--ip", v4, "--ip6", v6, "--as-number", str(host.local_as),
+                       "--label", f"rack={host.rack}")
+        self._start(f"agent {name}", ["ip", "netns", "exec", namespace_of(self._record.topology.name, name), *words])
+        await self._wait_healthy(f"agent {name}", self.agent_socket(name))
 
     async def start_traffic(self) -> None:
         at = self._record.run / "traffic.sock"
@@ -86,7 +88,7 @@ class Daemons:
         for process in processes:
             process.bury()
 
-    def _start(self, name: str, command: Sequence[str]) -> None:
+    def _start(self, name: str, command: list[str]) -> None:
         """In a session of its own, and held by no object of ours: asyncio's would kill it when it is collected."""
         log = str(self._log(name))
         pid = os.posix_spawnp(

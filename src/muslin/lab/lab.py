@@ -1,6 +1,6 @@
 """A running data centre: `async with Lab.temporary(Topology(name="t")) as lab: ...`, or `Lab.up`, `Lab.open`, `down`.
 
-    up:   fabric (namespaces, cables, routers) || server || traffic   ->   Nodes and BGP   ->   agents
+    up:   fabric (namespaces, cables, routers) || server || traffic   ->   peerings   ->   agents
     down: processes, then namespaces, then files; only what the record says, also after a crash
 
 Workloads come by the same door as `muslin workload add` uses: the agent of their host.
@@ -87,7 +87,7 @@ class Lab:
         for directory in (record.run, record.state):
             directory.mkdir(parents=True, exist_ok=True)
         await together(self.daemons.start_server(), self._build_fabric(), self.daemons.start_traffic())
-        await asyncio.to_thread(self._declare, [*resources.nodes(self.topology), *resources.bgp(self.topology)])
+        await asyncio.to_thread(self._declare, resources.bgp(self.topology))
         await together(*(self.daemons.start_agent(host.name) for host in self.topology.hosts))
 
     async def _build_fabric(self) -> None:

@@ -1,4 +1,4 @@
-"""What an operator of this data centre would write: a Node for each host, and a BGPPeer for each rack's router.
+"""What an operator of this data centre would write: a BGPPeer for each rack's router. Agents register their Nodes.
 
 The node-to-node mesh is off: between racks the fabric carries the routes, inside a rack its router reflects them.
 """
@@ -10,18 +10,6 @@ from typing import Any
 from muslin.lab.topology import Topology
 
 API = "projectcalico.org/v3"
-
-
-def nodes(topology: Topology) -> list[dict[str, Any]]:
-    return [
-        {
-            "apiVersion": API, "kind": "Node", "metadata": {"name": host.name, "labels": {"rack": host.rack}},
-            "spec": {"bgp": {
-                "asNumber": host.local_as, "ipv4Address": host.addresses[0], "ipv6Address": host.addresses[1],
-            }},
-        }
-        for host in topology.hosts
-    ]
 
 
 def bgp(topology: Topology) -> list[dict[str, Any]]:

@@ -131,7 +131,8 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(shell: Shell) -> N
     shell.file("p.yaml", f"{POLICY}---\n{TIER}")
 
     assert shell.did("apply -f p.yaml --dry-run").lines == [
-        "tier.projectcalico.org/security created (dry run)", "globalnetworkpolicy.projectcalico.org/web created (dry run)"]
+        "tier.projectcalico.org/security created (dry run)",
+        "globalnetworkpolicy.projectcalico.org/web created (dry run)"]
     assert shell.run("get tier security").code == 1
 
 

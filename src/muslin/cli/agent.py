@@ -11,8 +11,12 @@ from pathlib import Path
 from muslin.agent.options import AgentOptions
 from muslin.cli import logs
 from muslin.cli.connection import address, identity
+from muslin.cli.faults import Refused
 from muslin.cli.labelling import pairs
 from muslin.cli.parsing import Parser, Words
+from muslin.client.address import parse
+from muslin.model import validation
+from muslin.model.kinds import CALICO
 
 EXAMPLES = """
 muslin agent                                             this host, the server of this machine
@@ -37,8 +41,8 @@ def options(parser: Parser) -> None:
 
 
 def chosen(words: Words, servers: Sequence[str]) -> AgentOptions:
-    """What the words say."""
-    return AgentOptions(
+    """What the words say. Raises Refused before anything is touched where they would make no Node."""
+    options = AgentOptions(
         node=words.node or os.environ.get("NODENAME") or platform.node().lower(),
         servers=tuple(servers),
         identity=identity(words),
@@ -50,6 +54,23 @@ def chosen(words: Words, servers: Sequence[str]) -> AgentOptions:
         labels=pairs(words.label),
         bgp=not words.no_bgp,
     )
+    _check(options)
+    return options
+
+
+def _check(options: AgentOptions) -> None:
+    bgp = {"ipv4Address": options.ipv4_address, "ipv6Address": options.ipv6_address, "asNumber": options.as_number}
+    node = {
+        "apiVersion": CALICO, "kind": "Node", "metadata": {"name": options.node, "labels": dict(options.labels)},
+        "spec": {"bgp": said} if (said := {key: value for key, value in bgp.items() if value}) else {},
+    }
+    for key, flag in (("ipv4Address", "--ip"), ("ipv6Address", "--ip6")):
+        if bgp[key] and "/" not in bgp[key]:
+            raise Refused(f"{flag} {bgp[key]}: write the address with its length, as on the interface: {bgp[key]}/24")
+    if faults := validation.faults(node):
+        raise Refused("\n  ".join(["this host cannot be registered so:", *map(str, faults)]))
+    for server in options.servers:
+        parse(server)
 
 
 def run(arguments: list[str]) -> int:

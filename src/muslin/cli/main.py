@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 
 from muslin.cli.commands import BY_NAME, overview
 from muslin.cli.faults import Misused, Refused, meant
 from muslin.client.refusal import ApiError
-from muslin.errors import MuslinError
+from muslin.errors import Broken, MuslinError
 
 VALUED = ("--server", "--certificate-authority", "--client-certificate", "--client-key")
 """Options of every command that take a value; they may stand before the command."""
@@ -32,17 +33,36 @@ def run(words: list[str]) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    except MuslinError as error:
-        if debug:
-            raise
-        print(f"error: {said(error)}", file=sys.stderr)
-        return error.code if isinstance(error, Refused) else 1
+    except Refused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.code
     except Exception as error:  # the outermost shell: a user never sees a traceback unasked
         if debug:
             raise
-        print(f"error: muslin failed at this: {type(error).__name__}: {error}\n"
-              "  this is a fault of muslin's own; run it again with --debug, and report what it says", file=sys.stderr)
+        return failed(error)
+
+
+def failed(error: Exception) -> int:
+    """Of several that ended a daemon together, what a user can mend is said; the others followed from it."""
+    leaves = list(_leaves(error))
+    for leaf in leaves:
+        if isinstance(leaf, MuslinError) and not isinstance(leaf, Broken):
+            print(f"error: {said(leaf)}", file=sys.stderr)
+            return 1
+    if isinstance(leaves[0], OSError):  # a full disk, a file that is not ours: the machine's matter
+        print(f"error: {leaves[0]}", file=sys.stderr)
         return 1
+    print(f"error: muslin failed at this: {type(leaves[0]).__name__}: {leaves[0]}\n"
+          "  this is a fault of muslin's own; run it again with --debug, and report what it says", file=sys.stderr)
+    return 1
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
 
 
 def dispatch(words: list[str]) -> int:

@@ -41,12 +41,17 @@ def chosen(words: Words) -> ServerOptions:
     if any(files) and not all(files):
         raise Misused("TLS needs all three: --tls-cert, --tls-key and --client-ca")
     usual = ServerOptions()
-    return ServerOptions(
+    options = ServerOptions(
         store=words.store or usual.store,
         listen=tuple(words.listen) or usual.listen,
         insecure_listen=words.insecure_listen,
         tls=Tls(*map(Path, files)) if all(files) else None,
     )
+    for listener in options.listeners():
+        if not (listener.path or listener.insecure or options.tls):
+            raise Misused(f"--listen {listener.host}:{listener.port} needs TLS: give --tls-cert, --tls-key and "
+                          "--client-ca (or, to try out on this machine, --insecure-listen 127.0.0.1:PORT)")
+    return options
 
 
 def run(arguments: list[str]) -> int:
@@ -54,7 +59,6 @@ def run(arguments: list[str]) -> int:
     options(parser)
     words = parser.read(arguments)
     wanted = chosen(words)
-    wanted.listeners()
     logs.configure(debug=words.debug)
     asyncio.run(_serve(wanted))
     return 0

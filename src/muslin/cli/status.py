@@ -83,10 +83,15 @@ def _cells(host: Json) -> list[tuple[str, str]]:
     return [
         ("connected", GREEN) if host.get("connected") else ("gone", RED),
         ("in sync", GREEN) if host.get("in_sync") else (f"{host.get('behind') or '?'} behind", YELLOW),
-        (f"{established}/{len(sessions)} established", GREEN if established == len(sessions) else RED) if speaks
-        else ("none", DIM),
+        _bgp(established, len(sessions)) if speaks else ("none", DIM),
         (f"{up}/{len(endpoints)} up" if endpoints else "0", "" if up == len(endpoints) else RED),
     ]
+
+
+def _bgp(established: int, sessions: int) -> tuple[str, str]:
+    if not sessions:
+        return "no peers", DIM
+    return f"{established}/{sessions} established", GREEN if established == sessions else RED
 
 
 def _red(what: str, mend: str) -> Iterator[str]:

@@ -76,7 +76,7 @@ def lines(found: Json, *, steps: bool) -> Iterator[str]:
     """The screen."""
     allowed = found["verdict"] == "Allow"
     word = paint("allowed", GREEN) if allowed else paint("denied", RED)
-    yield f"{word}  {_end(found['source'])} -> {_end(found['destination'])}  {found.get('packet', '')}".rstrip()
+    yield f"{word}  {_end(found['source'])} -> {_end(found['destination'])}, {_what(found)}"
     yield ""
     for title, key in (("leaving", "egress"), ("entering", "ingress")):
         end = found["source" if key == "egress" else "destination"]
@@ -108,8 +108,15 @@ def _end(end: Json) -> str:
     return f"{_name(end)} ({where})" if where and where != _name(end) else _name(end)
 
 
+def _what(found: Json) -> str:
+    """`tcp/80` of the packet `10.0.0.1 -> 10.0.0.2 tcp/80`."""
+    ends = f"{found['source'].get('address')} -> {found['destination'].get('address')} "
+    return str(found.get("packet", "")).removeprefix(ends)
+
+
 def _name(end: Json) -> str:
-    return str(end.get("name") or end.get("address"))
+    name = end.get("name") or end.get("address")
+    return f"{end['namespace']}/{name}" if end.get("namespace") else str(name)
 
 
 def _within(end: str, namespace: str) -> str:

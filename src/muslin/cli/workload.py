@@ -84,15 +84,23 @@ def _remove(arguments: list[str]) -> int:
                     examples=EXAMPLES)
     parser.positional("names", nargs="*", metavar="NAME")
     parser.add_argument("--host", default="", metavar="NODE", help="whose agent, where there are several")
+    parser.add_argument("--ignore-not-found", action="store_true", help="what is not there is no error")
     scope(parser, every=False)
     words = parser.read(arguments)
     if not words.names:
         raise Misused("say which workload: muslin workload rm NAME")
     client = agent(words.host)
+    there = {(each["namespace"], each["name"]) for each in client.get("/v1/workloads").get("items") or []}
+    missing = 0
     for name in words.names:
+        full = f"{namespace(words)}/{name}"
         client.delete(f"/v1/workloads/{segment(namespace(words))}/{segment(name)}")
-        print(f"workload {namespace(words)}/{name} removed")
-    return 0
+        if (namespace(words), name) in there:
+            print(f"workload {full} removed")
+        elif not words.ignore_not_found:
+            screen.note(f"error: this host has no workload {full}")
+            missing += 1
+    return 1 if missing else 0
 
 
 def _list(arguments: list[str]) -> int:

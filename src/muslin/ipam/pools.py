@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import gcd
 
 from muslin.errors import Invalid
@@ -20,6 +21,8 @@ from muslin.model.network import IPPool
 from muslin.net import Cidr, bounds, contains, parse_cidr, version_of
 
 BLOCK_SIZES = {4: 26, 6: 122}
+NEAR = 1 << 14
+"""Blocks at the beginning of a pool, tried before all others: people read fd65::1c0 better than fd65::21e5:631d:1c0."""
 USES = ("Workload", "Tunnel")
 """What a pool is for that does not say."""
 Labels = Mapping[str, str]
@@ -42,17 +45,25 @@ class Pool:
         _, first, last = bounds(self.cidr)
         size = 1 << ((32 if self.version == 4 else 128) - self.block_size)
         count = (last - first + 1) // size
-        digest = hashlib.sha256(f"{host}\0{self.cidr}".encode()).digest()
-        start, step = int.from_bytes(digest[:16], "big") % count, int.from_bytes(digest[16:], "big") % count
-        while gcd(step, count) != 1:
-            step += 1
-        for turn in range(count):
-            ordinal = (start + turn * step) % count
+        near = min(count, NEAR)
+        for ordinal in chain(_steps(host, self.cidr, near), (near + each for each in _steps(host, "", count - near))):
             yield Cidr(f"{blocks.address(self.cidr, ordinal * size)}/{self.block_size}")
 
     def block_of(self, address: str) -> Cidr:
         """The block that an address of the pool lies in."""
         return parse_cidr(f"{address.partition('/')[0]}/{self.block_size}")
+
+
+def _steps(host: str, salt: str, count: int) -> Iterator[int]:
+    """0 to count - 1, each once, beginning and stepping as drawn from the host's name."""
+    if count <= 0:
+        return
+    digest = hashlib.sha256(f"{host}\0{salt}".encode()).digest()
+    start, step = int.from_bytes(digest[:16], "big") % count, int.from_bytes(digest[16:], "big") % count
+    while gcd(step, count) != 1:
+        step += 1
+    for turn in range(count):
+        yield (start + turn * step) % count
 
 
 def usable(pools: Sequence[IPPool], version: int, use: str = "Workload") -> tuple[tuple[IPPool, Pool], ...]:

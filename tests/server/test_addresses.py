@@ -401,7 +401,7 @@ def test_a_host_that_is_gone_leaves_its_used_blocks_to_nobody_and_its_empty_ones
         used = (await world.assign(host="h1", handle="b"))[0]
         await world.release(handle="a")
 
-        await world.addresses.release_host("h1")
+        await world.addresses.release(Unwanted(host="h1"))
 
         left = await world.blocks()
         assert [block.affinity for block in left.values()] == [None]

@@ -103,3 +103,21 @@ def test_a_pool_may_be_changed_where_it_lies(api: Api) -> None:
     pools = f"{CALICO}/ippools"
     api.made(pools, resource("IPPool", "p", cidr="10.65.0.0/16"))
     assert api.patch(f"{pools}/p", {"spec": {"disabled": True}}).status == 200
+
+
+def test_who_deletes_a_namespace_is_told_what_stays(api: Api) -> None:
+    """Policies need no Namespace, so they do not go with it."""
+    api.made(NAMESPACES, {"metadata": {"name": "shop"}})
+    api.made(NPS, policy("a"))
+    answer = api.delete(f"{NAMESPACES}/shop")
+    assert answer.status == 200
+    assert "namespace shop still holds networkpolicies" in answer.headers["Warning"]
+    assert api.get(f"{NPS}/a").status == 200
+
+
+def test_who_deletes_a_pool_is_told_of_its_addresses(api: Api) -> None:
+    pools = f"{CALICO}/ippools"
+    api.made(pools, resource("IPPool", "p", cidr="10.65.0.0/16"))
+    api.made(f"{CALICO}/nodes", resource("Node", "h1"))
+    assert api.post("/muslin/v1/addresses/assign", {"host": "h1", "handle": "x"}).status == 200
+    assert "1 addresses of pool p are in use" in api.delete(f"{pools}/p").headers["Warning"]

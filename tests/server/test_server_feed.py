@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,13 @@ import pytest
 from muslin.calc import host as one_host
 from muslin.calc.cluster import Graph
 from muslin.intent import Delta, MemberChange
+from muslin.model import kinds
+from muslin.model.meta import ResourceKey
 from muslin.server.frames import Frames
-from muslin.server.hub import MOST_WAITING, Subscriber
+from muslin.server.hub import Hub
+from muslin.server.metrics import Metrics
+from muslin.store import Event
+from muslin.store.memory import MemoryStore
 from serverrig import CALICO, GNPS, NPS, Api, gnp, policy, resource, running, wait_for, weps, workload
 
 STATUS = "/muslin/v1/status"
@@ -69,9 +77,6 @@ def test_a_change_reaches_the_hosts_that_it_concerns(api: Api) -> None:
 def test_frames_are_the_deltas_themselves(api: Api) -> None:
     """Sharing what is encoded must not change what is said."""
     graph = Graph()
-    from muslin.model import kinds
-    from muslin.model.meta import ResourceKey
-
     for body in (workload("web", "h1", "10.65.0.1", "fd65::1", role="web"), gnp("a", ingress=[{"action": "Deny"}])):
         kind, metadata = body["kind"], body["metadata"]
         key = ResourceKey(kind, metadata.get("namespace", ""), metadata["name"])
@@ -127,9 +132,6 @@ def test_a_second_agent_of_a_host_gets_its_own_snapshot(api: Api) -> None:
 def test_a_feed_is_kept_alive(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that hears nothing for long takes the connection for dead."""
     monkeypatch.setattr("muslin.server.feeds.KEEP_ALIVE_SECONDS", 0.05)
-    import http.client
-    import socket
-
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(str(api.path))
     connection = http.client.HTTPConnection("x")
@@ -141,14 +143,52 @@ def test_a_feed_is_kept_alive(api: Api, monkeypatch: pytest.MonkeyPatch) -> None
     connection.close()
 
 
-def test_a_host_that_takes_nothing_is_dropped_and_the_others_are_not() -> None:
+def test_a_host_that_takes_nothing_is_dropped_and_the_others_are_not(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its lines must not fill the server's memory; when it is back it begins with a snapshot."""
-    slow = Subscriber("h1")
-    chunk = b"x" * (MOST_WAITING // 2)
-    slow.push(b"y" * (MOST_WAITING + 1))  # a snapshot alone may be of any size
-    assert not slow.dropped
-    slow.push(chunk)
-    assert slow.dropped
+    monkeypatch.setattr("muslin.server.hub.MOST_WAITING", 200_000)
+    rule = {"action": "Deny", "source": {"nets": [f"10.0.{n}.0/24" for n in range(200)]}}
+    api.made(weps(), workload("web", "h1", "10.65.0.1"))
+    api.made(GNPS, gnp("big", ingress=[rule] * 40))
+    with api.lines(feed("h1")) as slow, api.lines(feed("h1")) as quick:
+        assert next(slow)["snapshot"]
+        assert next(quick)["snapshot"]
+        for n in range(60):
+            api.patch(f"{GNPS}/big", {"spec": {"ingress": [{**rule, "protocol": n + 1}] * 40}})
+            next(quick)
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            list(slow)
+    with api.lines(feed("h1")) as back:
+        assert next(back)["snapshot"]
+
+
+def test_a_calculation_that_fell_behind_the_history_begins_anew(tmp_path: Path) -> None:
+    """Hosts get a new snapshot: whatever was missed is made up for."""
+
+    class Forgetful(MemoryStore):
+        first = True
+
+        async def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
+            if self.first:
+                self.first = False
+                await self.put("/calico/resources/v3/projectcalico.org/nodes/h9", b"{}")
+                await self.compact(await self.revision())
+            async for batch in super().watch(prefix, after=after):
+                yield batch
+
+    async def scene() -> tuple[list[bool], int]:
+        hub = Hub(Forgetful(), Metrics())
+        running = asyncio.create_task(hub.run())
+        subscriber = await hub.subscribe("h1", lambda: None)
+        snapshots = []
+        while hub.revision < 1 or len(snapshots) < 2:
+            taken = await asyncio.wait_for(subscriber.take(5), 5)
+            snapshots += [msgspec.json.decode(line, type=Delta).snapshot for line in taken.splitlines()]
+        running.cancel()
+        return snapshots, hub.counts["Node"]
+
+    assert asyncio.run(scene()) == ([True, True], 1)
 
 
 def test_the_server_learns_that_an_agent_has_gone(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,6 +267,13 @@ def test_a_host_that_is_behind_is_seen(api: Api) -> None:
         assert host(api, "h1")["behind"] == 1
         api.post("/muslin/v1/hosts/h1/report", report("h1", applied=revision))
         assert host(api, "h1")["behind"] == 0
+
+
+def test_a_host_that_was_taken_away_is_forgotten(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.post("/muslin/v1/hosts/h1/report", report("h1"))
+    assert host(api, "h1")
+    monkeypatch.setattr("muslin.server.status.FORGOTTEN_SECONDS", 0)
+    assert api.get(STATUS).json["hosts"] == []
 
 
 def test_a_report_of_somebody_else_is_refused(api: Api) -> None:

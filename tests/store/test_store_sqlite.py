@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from muslin.errors import Conflict, Invalid
+from muslin.errors import Conflict, Invalid, Transient
 from muslin.store import Compacted, Store, open_store
 from muslin.store.sqlite import SqliteStore
 
@@ -161,3 +161,23 @@ def test_a_bare_name_lies_in_the_current_directory(tmp_path: Path, monkeypatch: 
 
     asyncio.run(scene())
     assert (tmp_path / "s.db").exists()
+
+
+def test_a_full_disk_refuses_the_write_and_spoils_nothing(tmp_path: Path) -> None:
+    """Transient: it may work in a moment. What was there stays, and what comes after room was made is stored."""
+
+    async def scene(store: SqliteStore) -> None:
+        await store.put("/a", b"1")
+        pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+        store._writer.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(Transient, match="full"):
+            await store.put("/big", b"x" * 1_000_000)
+        assert await store.revision() == 1
+        store._writer.execute("PRAGMA max_page_count = 1000000")
+        assert await store.put("/b", b"2") == 2
+        assert [entry.key for entry in (await store.list("/")).entries] == ["/a", "/b"]
+        async for batch in store.watch("/", after=0):
+            assert [event.key for event in batch] == ["/a", "/b"]
+            break
+
+    with_store(tmp_path / "s.db", scene)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from muslin.errors import Invalid
 from muslin.ipam import account, pools
+from muslin.ipam.pools import Pool
 from muslin.ipam.records import Held
 from muslin.model.endpoint import WorkloadEndpoint
 from muslin.model.ipam import Block, IPAMConfig
@@ -40,25 +42,8 @@ class Books:
         enabled = [pool for version in FAMILIES for _, pool in pools.usable(every, version)]
         held, unreadable = await self._blocks()
         endpoints = await self._records.resources("WorkloadEndpoint", WorkloadEndpoint)
-        users = {
-            network.partition("/")[0]: f"{each.metadata.namespace}/{each.metadata.name}"
-            for each in endpoints for network in each.spec.ip_networks
-        }
-        troubles = [_plain(trouble) for trouble in account.troubles(enabled, held, users, self._clock())]
-        troubles += [
-            {"what": f"the record of block {cidr} cannot be read", "mend": "mend or delete it in the store"}
-            for cidr in sorted(unreadable)
-        ]
-        holders = {
-            address: {"handle": holder.handle_id or "", **(holder.secondary or {})}
-            for block in held.values() for address, holder in account.held(block)
-        }
-        return {
-            "pools": [_plain(usage) for usage in account.of_pools(enabled, held)],
-            "blocks": [_plain(usage) for usage in account.of_blocks(held)],
-            "addresses": holders,
-            "troubles": troubles,
-        }
+        # In a thread: a second's work in a large cluster, and nobody else should wait for it.
+        return await asyncio.to_thread(_report, enabled, held, unreadable, endpoints, self._clock())
 
     async def settings(self) -> dict[str, Any]:
         config = await self._records.config()
@@ -80,6 +65,31 @@ class Books:
         found = [await self._records.all_blocks(version) for version in FAMILIES]
         held = {cidr: each.value for blocks in found for cidr, each in blocks.held.items()}
         return held, frozenset().union(*(blocks.unreadable for blocks in found))
+
+
+def _report(
+    enabled: Sequence[Pool], held: Mapping[Cidr, Block], unreadable: Iterable[Cidr],
+    endpoints: Iterable[WorkloadEndpoint], now: int,
+) -> dict[str, Any]:
+    users = {
+        network.partition("/")[0]: f"{each.metadata.namespace}/{each.metadata.name}"
+        for each in endpoints for network in each.spec.ip_networks
+    }
+    troubles = [_plain(trouble) for trouble in account.troubles(enabled, held, users, now)]
+    troubles += [
+        {"what": f"the record of block {cidr} cannot be read", "mend": "mend or delete it in the store"}
+        for cidr in sorted(unreadable)
+    ]
+    holders = {
+        address: {"handle": holder.handle_id or "", **(holder.secondary or {})}
+        for block in held.values() for address, holder in account.held(block)
+    }
+    return {
+        "pools": [_plain(usage) for usage in account.of_pools(enabled, held)],
+        "blocks": [_plain(usage) for usage in account.of_blocks(held)],
+        "addresses": holders,
+        "troubles": troubles,
+    }
 
 
 def _check(config: IPAMConfig) -> None:

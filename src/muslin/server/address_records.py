@@ -6,6 +6,7 @@ is reported as unreadable and never written over: the block may be somebody's.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -28,6 +29,7 @@ from muslin.model.meta import Resource, ResourceKey
 from muslin.net import Cidr, parse_cidr
 from muslin.store import Entry, Store, layout
 
+PAGE = 1000
 Kept = TypeVar("Kept", bound=msgspec.Struct)
 Found = TypeVar("Found", bound=Resource)
 
@@ -104,14 +106,21 @@ class Records:
         return _sorted_out([(cidr, entry) for cidr, entry in named if cidr is not None])
 
     async def resources(self, kind: str, struct: type[Found]) -> tuple[Found, ...]:
-        """All of a kind that decode. One that does not disables only itself; `muslin status` names it."""
-        page = await self._store.list(layout.prefix(kind))
-        found = []
-        for entry in page.entries:
-            try:
-                found.append(msgspec.json.decode(entry.value, type=struct))
-            except msgspec.MsgspecError:
-                continue
+        """All of a kind that decode. One that does not disables only itself; `muslin status` names it.
+
+        Page by page: others are served between two pages of a hundred thousand endpoints.
+        """
+        found: list[Found] = []
+        more, after = True, ""
+        while more:
+            page = await self._store.list(layout.prefix(kind), limit=PAGE, after=after)
+            for entry in page.entries:
+                try:
+                    found.append(msgspec.json.decode(entry.value, type=struct))
+                except msgspec.MsgspecError:
+                    continue
+            more, after = page.more, page.entries[-1].key if page.entries else ""
+            await asyncio.sleep(0)
         return tuple(found)
 
     async def labels(self, kind: str, name: str) -> dict[str, str]:

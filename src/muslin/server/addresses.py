@@ -51,9 +51,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Unwanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """POST /muslin/v1/addresses/release: all that a handle has, or addresses (with `handle`: only if it has them)."""
+    """POST /muslin/v1/addresses/release: all that a handle has, or addresses (with `handle`: only if it has them), or
+    the blocks of a host that is gone for good; addresses in them stay with their holders."""
 
     handle: str = ""
+    host: str = ""
     addresses: tuple[str, ...] = ()
     sequence_number: int | None = msgspec.field(default=None, name="sequenceNumber")
 
@@ -87,6 +89,8 @@ class Addresses:
             number = unwanted.sequence_number
             conditions = [Condition(_address(text), unwanted.handle, number) for text in unwanted.addresses]
             return tuple(map(host_cidr, await self._release_each(conditions)))
+        if unwanted.host:
+            return await self._release_host(unwanted.host)
         check_handle(unwanted.handle)
         held = await self._records.handle(unwanted.handle)
         gone: list[str] = []
@@ -94,11 +98,15 @@ class Addresses:
             gone += await self._tries.release(parse_cidr(cidr), unwanted.handle, ())
         return tuple(map(host_cidr, gone))
 
-    async def release_host(self, host: str) -> None:
-        """The host is gone for good: its blocks lose their owner, and those that are empty go."""
+    async def _release_host(self, host: str) -> tuple[Cidr, ...]:
+        """Its blocks lose their owner, and those that are empty go."""
+        _check_host(host)
+        gone: list[Cidr] = []
         for version in FAMILIES:
             for cidr in await self._records.affinities(host, version):
                 await self._tries.give_up(host, cidr, force=True)
+                gone.append(cidr)
+        return tuple(gone)
 
     async def _assign(self, wanted: Wanted, got: list[str]) -> list[str]:
         """Appends what is new to `got`; returns what the handle had already, from a request whose answer was lost."""
@@ -225,12 +233,16 @@ class Addresses:
 def _check(wanted: Wanted) -> None:
     """Raises Invalid."""
     check_handle(wanted.handle)
-    if not wanted.host or "/" in wanted.host:
-        raise Invalid(f"host {wanted.host!r}: write the name of the Node that will route the address")
+    _check_host(wanted.host)
     for version in FAMILIES:
         number = wanted.number(version)
         if number is not None and not 0 <= number <= MOST_AT_ONCE:
             raise Invalid(f"v{version} is {number}: write how many IPv{version} addresses, 0 to {MOST_AT_ONCE}")
+
+
+def _check_host(host: str) -> None:
+    if not host or "/" in host:
+        raise Invalid(f"host {host!r}: write the name of the Node that routes the address")
 
 
 def _address(text: str) -> str:

@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
-from muslin.model.kinds import BY_NAME
-from muslin.net import Cidr, contains, parse_cidr
+from muslin.model.ipam import Block
+from muslin.model.kinds import BY_NAME, KINDS
+from muslin.net import Cidr, contains, parse_cidr, version_of
 from muslin.server import builtin
+from muslin.server.decoding import decoded
 from muslin.server.refusals import Json, cause, conflict, forbidden, invalid
 from muslin.server.served import KUBERNETES_POLICY, Served
 from muslin.server.views import ORIGINAL, original_of, read
@@ -46,6 +48,30 @@ async def admit_deletion(store: Store, served: Served, obj: Json) -> None:
         some = ", ".join(policies[:3]) + (", ..." if len(policies) > 3 else "")
         raise conflict(served.plural, served.group, name,
                        f"the tier still holds {len(policies)} policies ({some}): delete them or move them first")
+
+
+async def remarks(store: Store, served: Served, obj: Json) -> tuple[str, ...]:
+    """What somebody who deletes this should know."""
+    name = _name(obj)
+    if served.kind.name == "Namespace":
+        left = [kind.plural for kind in KINDS
+                if kind.namespaced and (await store.list(layout.prefix(kind.name, name), limit=1)).entries]
+        if left:
+            return (f"namespace {name} still holds {', '.join(left)}: they stay, and so do their rules",)
+    if served.kind.name == "IPPool" and (used := await _addresses_of(store, obj)):
+        return (f"{used} addresses of pool {name} are in use: they stay with their workloads",)
+    return ()
+
+
+async def _addresses_of(store: Store, pool: Json) -> int:
+    cidr = _cidr(pool)
+    used = 0
+    for entry in (await store.list(layout.blocks(version_of(cidr)))).entries if cidr else ():
+        key = layout.parse(entry.key)
+        block = decoded(key, entry.value) if key else None
+        if isinstance(block, Block) and cidr and contains(cidr, parse_cidr(block.cidr)):
+            used += sum(index is not None for index in block.allocations)
+    return used
 
 
 async def _tier_exists(store: Store, served: Served, obj: Json) -> None:

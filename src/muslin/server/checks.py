@@ -8,7 +8,7 @@ put them there) stay, and are no reason to refuse a change of something else.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, cast
 
 from muslin.model import validation
@@ -30,7 +30,7 @@ def checked(served: Served, obj: Json, old: Json | None, strictness: str) -> tup
     if strictness == STRICT:
         faults = [*unknown, *faults]
     if not faults:
-        obj = _completed(served, validation.normal(_without(obj, (fault.path for fault in unknown))))
+        obj = _completed(served, validation.normal(_without(obj, [fault.path for fault in unknown])))
         if old is not None:
             faults = list(validation.immutable_faults(old, obj))
     if faults:
@@ -51,7 +51,9 @@ def _completed(served: Served, obj: Json) -> Json:
     return obj
 
 
-def _without(obj: Json, paths: Iterable[Path]) -> Json:
+def _without(obj: Json, paths: Sequence[Path]) -> Json:
+    if not paths:
+        return obj
     pruned: Any = copy.deepcopy(obj)
     for path in paths:
         holder = pruned

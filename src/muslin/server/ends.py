@@ -59,7 +59,10 @@ def resolve(text: str, graph: Graph, hosts: Hosts) -> End:
         return _by_address(parse_address(text), graph, hosts)
     except ValueError:
         pass
-    found = [known for known in graph.endpoints() if text in _names(known)]
+    bare = text.rpartition("/")[2]
+    inside = bare.replace("-", "--")  # how the name stands within an endpoint's: looking there first is quicker
+    found = [known for known in graph.endpoints()
+             if (inside in known.key.name or bare == known.key.name) and text in _names(known)]
     if len(found) > 1:
         choices = ", ".join(sorted(f"{known.key.namespace}/{known.key.name}" for known in found)[:5])
         raise bad_request(f"{text!r} could be {len(found)} workloads: {choices}. Write the one that is meant")

@@ -49,7 +49,7 @@ class Feeds:
     async def feed(self, request: web.Request) -> web.StreamResponse:
         host = request.match_info["host"]
         async with Stream(request, "application/x-ndjson", self._stopping) as stream:
-            subscriber = await self._hub.subscribe(host)
+            subscriber = await self._hub.subscribe(host, stream.hang_up)
             log.info("host_connected", host=host)
             try:
                 while not stream.over and not subscriber.dropped:

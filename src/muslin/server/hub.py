@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Callable
 
 import structlog
 
@@ -31,11 +32,12 @@ log = structlog.get_logger()
 
 
 class Subscriber:
-    """One connection of one host: the lines that it has not taken yet."""
+    """One connection of one host: the lines that it has not taken yet. `hang_up` ends the connection."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, hang_up: Callable[[], None]) -> None:
         self.host = host
         self.dropped = False
+        self._hang_up = hang_up
         self._lines: deque[bytes] = deque()
         self._waiting = 0
         self._more = asyncio.Event()
@@ -50,9 +52,11 @@ class Subscriber:
         self._more.set()
 
     def drop(self) -> None:
+        """Its connection waits for the host to take what it was sent: only hanging up ends that."""
         self.dropped = True
         self._lines.clear()
         self._more.set()
+        self._hang_up()
 
     async def take(self, seconds: float) -> bytes:
         """All that waits, as one piece; nothing when nothing comes for so long."""
@@ -120,9 +124,10 @@ class Hub:
             if not behind:
                 return
 
-    async def subscribe(self, host: str) -> Subscriber:
+    async def subscribe(self, host: str, hang_up: Callable[[], None]) -> Subscriber:
+        """What the subscriber takes first is a snapshot."""
         await self._ready.wait()
-        subscriber = Subscriber(host)
+        subscriber = Subscriber(host, hang_up)
         snapshot = self.graph.subscribe(host)
         self._subscribers.setdefault(host, []).append(subscriber)
         self._send(host, [subscriber], snapshot, Frames())

@@ -119,7 +119,7 @@ class Objects:
             async with self._turn(served):
                 await admission.admit_deletion(self.store, served, obj)
                 try:
-                    return await self._delete(entry, view, obj, dry)
+                    return await self._delete(served, entry, view, obj, dry)
                 except Conflict:
                     continue
         raise conflict(served.plural, served.group, name)
@@ -173,7 +173,7 @@ class Objects:
         new["metadata"]["resourceVersion"] = str(revision)
         return Written(new, warnings=warnings)
 
-    async def _delete(self, entry: Entry, view: View, obj: Json, dry: bool) -> Written:
+    async def _delete(self, served: Served, entry: Entry, view: View, obj: Json, dry: bool) -> Written:
         metadata = obj["metadata"]
         if metadata.get("finalizers"):
             if metadata.get("deletionTimestamp") or dry:
@@ -184,7 +184,7 @@ class Objects:
             return Written(obj)
         if not dry:
             await self.store.delete(entry.key, expect=entry.revision)
-        return Written(obj, deleted=True)
+        return Written(obj, deleted=True, warnings=await admission.remarks(self.store, served, obj))
 
 
 def _is_default_allow(served: Served, name: object) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ from muslin.server.streams import Stopping
 from muslin.server.watching import Watching
 from muslin.server.why import Why
 from muslin.store import Store, open_store
+
+LINE = 64 << 10
+"""Bytes of a URL or a header: selectors of hundreds of values are asked for."""
 
 log = structlog.get_logger()
 
@@ -66,7 +70,11 @@ async def _serve(store: Store, options: ServerOptions, listeners: Sequence[Liste
     gc.set_threshold(20_000, 20, 50)  # the many small dicts of a list are no garbage; look less often
     stopping, metrics = Stopping(), Metrics()
     hub = Hub(store, metrics)
-    runner = web.AppRunner(application(store, hub, metrics, stopping), access_log=None, shutdown_timeout=2)
+    app = application(store, hub, metrics, stopping)
+    silent = logging.getLogger("muslin.server.http")  # the shell logs what is our fault; what is not HTTP is nobody's
+    silent.setLevel(logging.CRITICAL)
+    runner = web.AppRunner(app, access_log=None, logger=silent, shutdown_timeout=2, max_line_size=LINE,
+                           max_field_size=LINE)
     await runner.setup()
     bound: list[Listener] = []
     try:

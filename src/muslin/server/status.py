@@ -23,6 +23,8 @@ from muslin.store import layout
 
 SILENT_SECONDS = 30
 """A connected host that has not reported for so long is ill: agents report every few seconds."""
+FORGOTTEN_SECONDS = 60
+"""After so long nobody asks for a host that is neither declared nor connected any more."""
 ESTABLISHED = "Established"
 
 
@@ -46,10 +48,14 @@ class Status:
         return answer({"server": await self._server(), "hosts": hosts, "faults": faults, "ok": ok})
 
     async def _names(self) -> set[str]:
-        """Hosts that are declared, that are connected, or that have reported."""
+        """Hosts that are declared, that are connected, or that were heard of just now: others have been taken away."""
         nodes = await self._store.list(layout.prefix("Node"))
         declared = {key.name for entry in nodes.entries if (key := layout.parse(entry.key))}
-        return declared | self._hub.connected | set(self._feeds.heard)
+        known = declared | self._hub.connected
+        for host, heard in list(self._feeds.heard.items()):
+            if host not in known and heard.age > FORGOTTEN_SECONDS:
+                del self._feeds.heard[host]
+        return known | set(self._feeds.heard)
 
     async def _server(self) -> Json:
         return {

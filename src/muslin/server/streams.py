@@ -60,6 +60,12 @@ class Stream:
                 await self.response.write_eof()
         return False
 
+    def hang_up(self) -> None:
+        """End the connection at once, also under a write that waits."""
+        transport = self._request.transport
+        if transport is not None:
+            transport.abort()
+
     async def write(self, data: bytes) -> None:
         """Raises ConnectionError when the client has gone."""
         if data:

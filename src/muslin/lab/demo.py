@@ -48,21 +48,23 @@ class Stages:
         return sum(self.seconds.values())
 
 
-async def demo(check: bool) -> int:
+async def demo(check: bool, name: str = NAME) -> int:
     """Exit code: 0 when computed and probed agree."""
     console = screen.console(plain=check)
     stages = Stages(console)
-    if NAME in recorded():
-        with stages.stage("former demo taken down"):
-            await Lab.open(NAME).down()
+    if name in recorded():
+        with stages.stage(f"former lab {name} taken down"):
+            await Lab.open(name).down()
     with stages.stage("fabric, server and agents: 2 racks with 2 hosts each, a router per rack, a spine"):
-        lab = await Lab.up(Topology(name=NAME))
+        lab = await Lab.up(Topology(name=name))
     try:
         found = await _filled(lab, stages)
         await _show(lab, found, console)
     except BaseException:
         if check:
             await lab.down()
+        else:
+            console.print(f"[red]The lab stays as it is, to be looked at. To remove it: muslin lab down {name}[/red]")
         raise
     agree = not found.differences
     if check:
@@ -124,20 +126,22 @@ def _report(stages: Stages, found: Matrix, console: Console) -> None:
 
 def suggestions(lab: Lab) -> list[tuple[str, str]]:
     """(what for, command): each works as it stands."""
+    name = lab.topology.name
     api, db = lab.workload("shop/api1"), lab.workload("shop/db1")
     control = lab.daemons.bird("r1").directory / "bird.ctl"
     return [
         ("talk to this lab's server", f"export MUSLIN_SERVER={lab.daemons.server}{_on_path()}"),
         ("everything on one screen", "muslin status"),
         ("why may web1 not reach the database?", "muslin why shop/web1 shop/db1 tcp/5432"),
+        ("and why the API: by which line of which file?", "muslin why shop/web1 shop/api1 tcp/8080"),
         ("policies, in all namespaces", "muslin get networkpolicy -A"),
-        ("a packet across the racks", f"muslin lab exec {NAME} api1 ping -c 3 {db.address(4)}"),
-        ("a host's routes, as the kernel has them", f"muslin lab exec {NAME} r1h1 ip route"),
-        ("a host's policy, as the kernel has it", f"muslin lab exec {NAME} {api.host} nft list table inet muslin"),
+        ("a packet across the racks", f"muslin lab exec {name} api1 ping -c 3 {db.address(4)}"),
+        ("a host's routes, as the kernel has them", f"muslin lab exec {name} r1h1 ip route"),
+        ("a host's policy, as the kernel has it", f"muslin lab exec {name} {api.host} nft list table inet muslin"),
         ("what a rack's router has learnt", f"birdc -s {control} show route"),
         ("cut the web tier off, and see", "muslin label wep -n shop -l role=web quarantine=yes"),
-        ("computed beside probed, again", f"muslin lab test {NAME}"),
-        ("when you have seen enough", f"muslin lab down {NAME}"),
+        ("computed beside probed, again", f"muslin lab test {name}"),
+        ("when you have seen enough", f"muslin lab down {name}"),
     ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from muslin.drivers import netns
-from muslin.errors import Transient
+from muslin.errors import Invalid, Transient
 from muslin.lab.topology import Topology
 from muslin.lab.waiting import together
 
@@ -68,6 +68,14 @@ def _configuration(topology: Topology, machine: str) -> list[str]:
                 lines += [f"address add {address} dev {interface}" for address in addresses]
                 lines.append(f"link set {interface} up")
     return lines
+
+
+def check_free(names: Iterable[str]) -> None:
+    """Raises Invalid when one is there: then it is not ours, and must not go when we go."""
+    for name in names:
+        if netns.path_of(name).exists():
+            raise Invalid(f"network namespace {name} is there already, and no lab of this machine remembers making it;"
+                          f" if nobody needs it: ip netns delete {name}")
 
 
 async def add_namespaces(names: Sequence[str]) -> None:

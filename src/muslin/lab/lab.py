@@ -59,6 +59,7 @@ class Lab:
         if topology.name in recorded():
             raise Invalid(f"lab {topology.name} is there already; take it down first: muslin lab down {topology.name}")
         lab = cls(Record(topology=topology))
+        fabric.check_free(map(lab.network, topology.namespaces))
         try:
             await lab._build()
         except BaseException:
@@ -156,10 +157,12 @@ class Lab:
     async def add(self, *wanted: Wanted) -> list[Workload]:
         """Namespaces, links, addresses, policy, and somebody who lives there: workloads, all at once."""
         networks = [fabric.namespace_of(self.topology.name, f"{each.namespace}.{each.name}") for each in wanted]
+        fabric.check_free(networks)
         self.record.namespaces += networks
         self.record.save()
         await fabric.add_namespaces(networks)
         added = await together(*(self._add(*pair) for pair in zip(wanted, networks, strict=True)))
+        self.record.workloads |= {workload.full_name: workload for workload in added}
         self.record.save()
         return added
 
@@ -170,12 +173,10 @@ class Lab:
         }
         answer = await asyncio.to_thread(self._agent(wanted.host).post, "/v1/workloads", body)
         await self.crowd.serve(network, tcp=wanted.tcp, udp=wanted.udp)
-        workload = Workload(
+        return Workload(
             name=wanted.name, namespace=wanted.namespace, host=wanted.host, network=network, key=answer["key"],
             addresses=tuple(answer["addresses"]),
         )
-        self.record.workloads[workload.full_name] = workload
-        return workload
 
     async def remove(self, workload: Workload) -> None:
         await self.crowd.forget(workload.network)

@@ -106,6 +106,7 @@ def test_the_books_of_the_addresses_can_be_read_and_mended(shell: Shell) -> None
     assert shell.did("ipam check").code == 0, "an address that was assigned just now may still wait for its endpoint"
     assert shell.did("ipam release --ip 10.65.0.7").out == "10.65.0.7 released\n"
     assert "free already" in shell.did("ipam release --handle a").out
+    assert shell.did("ipam release --host h1").out == "block 10.65.0.0/26 released\n"
     assert "true" in shell.did("ipam configure --strict-affinity true").lines[0]
     assert "no host could ever get an address" in shell.run("ipam configure --auto-allocate-blocks false").err
 
@@ -155,6 +156,7 @@ spec: {selector: all(), types: [Egress], egress: [{action: Allow}]}
     assert denied.lines[0].startswith("denied")
     assert "the end of tier default" in denied.out
     assert "the packet has 22" in denied.out
+    assert "nearly allowed by NetworkPolicy default/db, ingress rule 0" in shell.did("why web db tcp/22").out
     assert shell.run("why web db tcp/22 --exit-code").code == 1
     assert shell.run("why web db tcp/5432 --exit-code").code == 0
     assert "nosuch" in shell.run("why nosuch db tcp/22").err

@@ -100,17 +100,20 @@ def _check(arguments: list[str]) -> int:
 
 
 def _release(arguments: list[str]) -> int:
-    parser = Parser("ipam release", "Give addresses back by hand.", usage="--ip ADDRESS... | --handle NAME",
-                    examples=EXAMPLES, more="An endpoint that still uses the address keeps it in its kernel: "
-                                            "remove the endpoint first.")
+    parser = Parser("ipam release", "Give addresses back by hand.", examples=EXAMPLES,
+                    usage="--ip ADDRESS... | --handle NAME | --host NODE",
+                    more="An endpoint that still uses the address keeps it in its kernel: remove the endpoint first.")
     parser.add_argument("--ip", action="append", default=[], metavar="ADDRESS", help="may be repeated")
     parser.add_argument("--handle", default="", metavar="NAME", help="all that this owner holds")
+    parser.add_argument("--host", default="", metavar="NODE", help="the blocks of a host that is gone for good")
     words = parser.read(arguments)
-    if bool(words.ip) == bool(words.handle):
-        raise Misused("say what: --ip ADDRESS, or --handle NAME")
-    body = {"addresses": words.ip} if words.ip else {"handle": words.handle}
+    given = {"addresses": words.ip, "handle": words.handle, "host": words.host}
+    body = {key: value for key, value in given.items() if value}
+    if len(body) != 1:
+        raise Misused("say what: --ip ADDRESS, --handle NAME or --host NODE")
     released = connect(words).post(f"{ADDRESSES}/release", body)["released"]
-    print("\n".join(f"{each.partition('/')[0]} released" for each in released) or "nothing to release: free already")
+    said = [f"block {each}" if words.host else each.partition("/")[0] for each in released]
+    print("\n".join(f"{each} released" for each in said) or "nothing to release: free already")
     return 0
 
 

@@ -18,6 +18,11 @@ muslin status -o json
 """
 Json = dict[str, Any]
 REPAIRS_SHOWN = 3
+COUNTED = (
+    ("host", "hosts", ("Node",)), ("workload", "workloads", ("WorkloadEndpoint",)),
+    ("policy", "policies", ("NetworkPolicy", "GlobalNetworkPolicy")),
+    ("address pool", "address pools", ("IPPool",)), ("block", "blocks", ("IPAMBlock",)),
+)
 
 
 def run(arguments: list[str]) -> int:
@@ -38,8 +43,7 @@ def run(arguments: list[str]) -> int:
 def lines(status: Json, address: str) -> Iterator[str]:
     """The screen."""
     server, hosts = status.get("server") or {}, status.get("hosts") or []
-    counts = server.get("objects") or {}
-    known = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items(), key=lambda item: -item[1])[:5])
+    known = ", ".join(_counted(server.get("objects") or {}))
     facts = [address, f"muslin {server.get('version', '?')}", f"up {_span(server.get('uptime'))}"]
     yield f"{paint('server', BOLD)}  {', '.join([*facts, _megabytes(server.get('rss'))])}"
     if known:
@@ -61,6 +65,12 @@ def lines(status: Json, address: str) -> Iterator[str]:
     yield from _repairs(hosts)
     yield ""
     yield paint("all is well", GREEN) if status.get("ok") else paint("not all is well", RED)
+
+
+def _counted(objects: dict[str, int]) -> Iterator[str]:
+    for one, many, kinds in COUNTED:
+        if number := sum(objects.get(kind, 0) for kind in kinds):
+            yield f"{number} {one if number == 1 else many}"
 
 
 def _hosts(hosts: Sequence[Json]) -> Iterator[str]:

@@ -24,6 +24,7 @@ The answer is computed from what the hosts are told, by code that shares nothing
 File and line are known for policies that came by `muslin apply`. --exit-code: 0 allowed, 1 denied."""
 WITH_PORTS = ("tcp", "udp", "sctp", "udplite")
 PORTLESS = ("icmp", "icmpv6", "ping")
+NEAR_MISSES = 3
 Json = dict[str, Any]
 
 
@@ -84,7 +85,7 @@ def lines(found: Json, *, steps: bool) -> Iterator[str]:
     route = found.get("route") or []
     if route:
         yield ""
-        yield "route:"
+        yield "route:" if allowed else "the route it would take:"
         width = max(len(hop["at"]) for hop in route)
         yield from (f"  {hop['at']:<{width}}  {hop['what']}" for hop in route)
 
@@ -101,6 +102,22 @@ def _direction(title: str, decision: Json | None, found: Json, key: str, *, step
         yield f"    {decided['file']}" + (f":{decided['line']}" if decided.get("line") else "")
     if steps:
         yield from (f"    {paint(line, DIM)}" for line in decision.get("text") or [])
+    elif decision["verdict"] == "Deny":
+        yield from (f"    {paint(line, DIM)}" for line in near_misses(decision))
+
+
+def near_misses(decision: Json) -> list[str]:
+    """Rules that would have let it pass, but for one thing: most often the answer to why it was denied."""
+    found = []
+    for step in decision.get("steps") or []:
+        mismatches = step.get("mismatches") or []
+        if step.get("action") == "Allow" and len(mismatches) == 1 and step.get("origin"):
+            origin, mismatch = step["origin"], mismatches[0]
+            name = "/".join(part for part in (origin.get("namespace"), origin["name"]) if part)
+            found.append(f"nearly allowed by {origin['kind']} {name}, {origin.get('direction', 'ingress')} rule "
+                         f"{origin.get('rule')}: {mismatch['field']} is {mismatch['wanted']}, "
+                         f"the packet has {mismatch['found']}")
+    return found[:NEAR_MISSES]
 
 
 def _end(end: Json) -> str:

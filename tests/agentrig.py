@@ -80,12 +80,15 @@ class Site:
         return (self.directory / f"{name}.log").read_text()
 
     def bird_pid(self, host: str) -> int:
-        return int((self.run / "bird" / host / "bird.pid").read_text())
+        """0 while there is none."""
+        file = self.run / "bird" / host / "bird.pid"
+        return int(file.read_text().strip() or 0) if file.exists() else 0
 
     def end(self) -> None:
-        for file in self.run.glob("bird/*/bird.pid"):
+        for host in self._hosts:
             with suppress(ProcessLookupError):
-                os.kill(int(file.read_text()), signal.SIGKILL)
+                if pid := self.bird_pid(host):
+                    os.kill(pid, signal.SIGKILL)
         for process in self._processes.values():
             process.kill()
             process.wait(10)

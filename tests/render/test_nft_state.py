@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import intents as words
 from intents import ALLOW, INGRESS, PASS, addresses, endpoint, group, intent, policy, rule, side, tier
-from muslin.intent import Delta, HostIntent, MemberChange
+from muslin.intent import Delta, EndpointKey, HostIntent, MemberChange
 from muslin.net import Cidr
 from muslin.render.nft import Changes, NftState, render, whole
+from muslin.render.nft.words import DROP
 from nftcases import intents, mixed, step
 from nftfake import FakeKernel
 
-walks = st.lists(st.tuples(intents(), st.lists(st.booleans(), min_size=5, max_size=5), st.booleans()), max_size=4)
+_choices = st.lists(st.booleans(), min_size=5, max_size=5)
+walks = st.lists(st.tuples(intents(), _choices, st.booleans()), min_size=1, max_size=4)
 
 
 class Walker:
@@ -147,16 +151,33 @@ def test_a_turn_that_ends_where_it_began_changes_nothing() -> None:
     assert not walker.state.update(delta, walker.now)
 
 
-def test_two_endpoints_of_one_interface_do_not_depend_on_who_came_first() -> None:
-    """A rename, or a race of two writers: the smaller key has it, and the other one when that goes."""
-    shut = endpoint(9, words.SHUT_IN, words.SHUT_OUT, interface="mus00000000001")
-    walker = Walker(_small())
+@pytest.mark.parametrize("order", [(1, 9), (9, 1)])
+def test_two_endpoints_of_one_interface_do_not_depend_on_who_came_first(order: tuple[int, int]) -> None:
+    """A rename, or a race of two writers: the smaller key has the interface, and the other one when that goes."""
+    shut = endpoint(9, words.SHUT_IN, words.SHUT_OUT, interface="mus00000000001", spoofable="192.0.2.0/24")
     both = _small(words.SHUT_IN, words.SHUT_OUT, shut)
+    keys = {1: endpoint(1, INTO, words.OPEN_OUT).key, 9: shut.key}
+    walker = Walker(_without(both, *keys.values()))
 
-    walker.go(both)
-    assert walker.kernel.table == render(both)
-    without_first = _small(words.SHUT_IN, words.SHUT_OUT, shut)
-    del without_first.endpoints[endpoint(1, INTO, words.OPEN_OUT).key]
-    walker.go(without_first)
+    for then in (_without(both, keys[order[1]]), both, _without(both, keys[order[0]]), _without(both, *keys.values())):
+        walker.go(then)
+        assert walker.kernel.table == render(then)
 
-    assert walker.kernel.table == render(without_first)
+
+def test_a_group_that_goes_before_its_endpoints_leaves_them_shut() -> None:
+    """Removals may come in any order; nothing may lead to a chain that is gone."""
+    walker = Walker(_small())
+    gone = _small()
+    del gone.groups[INTO.id]
+
+    walker.go(gone)
+    verdicts = walker.kernel.table.elements["to4"]
+    assert set(verdicts.values()) == {DROP}
+    walker.go(_small())
+
+    assert walker.kernel.table == render(_small())
+
+
+def _without(made: HostIntent, *keys: EndpointKey) -> HostIntent:
+    kept = {key: value for key, value in made.endpoints.items() if key not in keys}
+    return msgspec.structs.replace(made, endpoints=kept)

@@ -156,6 +156,62 @@ def test_words_that_yaml_takes_for_something_else_are_given_back_as_written(labe
     assert [str(one) for one in read(text, NAME).faults] == [f"{NAME}:{fault}"]
 
 
+@pytest.mark.parametrize(("word", "text"), [
+    ("true", "true"), ("yes", "true"), ("off", "false"), ("5", "5"), ("1.5", "1.5"), ('"on"', "on"),
+    ("2026-11-22", "2026-11-22"),
+])
+def test_text_without_quotes_is_text_where_calicoctl_takes_it_for_text(word: str, text: str) -> None:
+    """`routeReflector: true` is how Calico's users label their nodes."""
+    node = f"apiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {{name: a, labels: {{b: {word}}}}}\n"
+
+    assert read(node, NAME).objects[0].object["metadata"]["labels"] == {"b": text}
+
+
+@pytest.mark.parametrize("word", ["1.10", "007", "0x1F", "1_000", "1e3", ".inf"])
+def test_numbers_that_would_lose_their_letters_are_no_text(word: str) -> None:
+    """Nobody means 1.1 who writes 1.10."""
+    node = f"apiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {{name: a, labels: {{b: {word}}}}}\n"
+    [fault] = read(node, NAME).faults
+
+    assert fault.mend == f'put it in quotes: "{word}"'
+
+
+def test_text_is_made_also_below_lists_and_aliases_and_nowhere_else() -> None:
+    """An alias may stand for text in one place and for a truth value in another."""
+    text = """
+apiVersion: projectcalico.org/v3
+kind: BGPConfiguration
+metadata: {name: default, annotations: {a: &yes yes, 5: b}}
+spec: {nodeToNodeMeshEnabled: *yes, nodeMeshMaxRestartTime: 90, ignoredInterfaces: [1]}
+"""
+    reading = read(text.replace("5: b", "c: 5"), NAME)
+
+    assert [fault.mend for fault in reading.faults] == ["say the unit: 90s"]
+    obj = read(text.replace("5: b", "c: 5").replace(": 90,", ": 90s,"), NAME).objects[0].object
+    assert obj["metadata"]["annotations"] == {"a": "true", "c": "5"}
+    assert obj["spec"]["nodeToNodeMeshEnabled"] is True
+    assert obj["spec"]["ignoredInterfaces"] == ["1"]
+
+
+@pytest.mark.parametrize(("head", "mend"), [
+    ("apiVersion: extensions/v1beta1\nkind: NetworkPolicy", "write apiVersion: networking.k8s.io/v1"),
+    ("apiVersion: networking.k8s.io/v1beta1\nkind: NetworkPolicy", "write apiVersion: networking.k8s.io/v1"),
+])
+def test_old_versions_of_kubernetes_own_policies_are_named(head: str, mend: str) -> None:
+    """The rest of the document is judged in the words of Kubernetes."""
+    [fault] = read(f"{head}\nmetadata: {{name: a}}\nspec: {{podSelector: {{}}}}\n", NAME).faults
+
+    assert (fault.line, fault.mend) == (1, mend)
+
+
+@pytest.mark.parametrize(("kind", "now"), [("policy", "GlobalNetworkPolicy"), ("ipPool", "IPPool")])
+def test_kinds_of_calicos_first_api_are_named(kind: str, now: str) -> None:
+    """Tutorials of 2016 are still found."""
+    [fault] = read(f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{}}\n", NAME).faults
+
+    assert fault.mend == f"write kind: {now} and apiVersion: projectcalico.org/v3"
+
+
 def test_a_zero_in_front_is_a_trap_where_a_number_belongs() -> None:
     """010 is eight, and nobody means eight."""
     text = "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: a}\nspec: {order: %s}\n"

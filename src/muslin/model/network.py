@@ -64,7 +64,7 @@ class NodeWireguardSpec(Spec, frozen=True, kw_only=True):
 class NodeAddress(Spec, frozen=True, kw_only=True):
     """An address at which the host can be reached."""
 
-    address: Annotated[Net, about(required=True)] = ""
+    address: Annotated[Cidr, about("The address, with the length of its network if it is known.", required=True)] = ""
     type: Annotated[str, about("CalicoNodeIP, InternalIP or ExternalIP.")] = ""
 
 

@@ -12,6 +12,7 @@ from muslin.model.documents import groups
 from muslin.model.documents.compose import Document, documents
 from muslin.model.documents.located import Located
 from muslin.model.documents.tree import Node
+from muslin.model.documents.words import with_text
 from muslin.model.fault import Fault, Path, Reason
 from muslin.model.validation import faults as faults_of
 from muslin.model.validation.findings import quoted, shown
@@ -46,7 +47,7 @@ def _judged(document: Document, file: str) -> tuple[list[Located], list[Fault]]:
     wrong = list(document.faults)
     for base, value in groups.objects(root.value, (), unfolding):
         found: list[Fault] = []
-        obj = groups.as_v3(value, found)
+        obj = groups.as_v3(with_text(value, root.find(base)[0]), found)
         found += faults_of(obj)
         wrong += [_placed(fault, root, base) for fault in found]
         if not found:

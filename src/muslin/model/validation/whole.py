@@ -41,6 +41,12 @@ _NOT_SERVED = frozenset({
     "IPAMConfiguration", "IPAMConfig", "IPAMBlock", "IPAMHandle", "BlockAffinity", "CalicoNodeStatus", "LiveMigration",
     "DatastoreMigration",
 })
+_KUBERNETES_GROUPS = ("extensions", "networking.k8s.io")
+_VERSION_1 = {
+    "bgpPeer": "BGPPeer", "hostEndpoint": "HostEndpoint", "ipPool": "IPPool", "node": "Node",
+    "policy": "GlobalNetworkPolicy", "profile": "Profile", "workloadEndpoint": "WorkloadEndpoint",
+}
+"""What became of the kinds of Calico 1 and 2."""
 _PAID = frozenset({
     "AlertException", "BFDConfiguration", "DeepPacketInspection", "EgressGatewayPolicy", "ExternalNetwork",
     "GlobalAlert", "GlobalAlertTemplate", "GlobalReport", "GlobalReportType", "GlobalThreatFeed", "LicenseKey",
@@ -76,12 +82,20 @@ def kind_of(obj: object, findings: Findings) -> Kind | None:
     if version == kubernetes.GROUP_VERSION and name == kubernetes.KIND.name:
         return kubernetes.KIND
     kind = BY_NAME.get(name) if isinstance(name, str) else None
-    if kind is None:
+    if kind is None and version == "v1" and name in _VERSION_1:
+        findings.add(("kind",), f"{name} is a kind of version 1 of Calico's API", "its fields had other names",
+                     f"write kind: {_VERSION_1[name]} and apiVersion: projectcalico.org/v3", Reason.NOT_SUPPORTED)
+    elif kind is None:
         _unknown_kind(name, findings)
     if version in (None, ""):
         wanted = kind.group_version if kind else "projectcalico.org/v3"
         findings.add(("apiVersion",), "apiVersion is missing", "kinds of one name exist in several groups",
                      f"write apiVersion: {wanted}", Reason.REQUIRED)
+    elif name == kubernetes.KIND.name and str(version).partition("/")[0] in _KUBERNETES_GROUPS:
+        findings.add(("apiVersion",), f"{shown(version)} is no version of Kubernetes' NetworkPolicy",
+                     "Kubernetes has v1 since 1.7", f"write apiVersion: {kubernetes.GROUP_VERSION}",
+                     Reason.NOT_SUPPORTED)
+        return kubernetes.KIND
     elif kind is not None and version != kind.group_version:
         findings.add(("apiVersion",), f"{shown(version)} has no kind {kind.name} here", "",
                      f"write apiVersion: {kind.group_version}", Reason.NOT_SUPPORTED)

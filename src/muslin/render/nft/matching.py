@@ -15,7 +15,7 @@ Alternatives may overlap; that is harmless for Allow, Deny and Pass, and made im
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
+from itertools import chain, product
 
 import msgspec
 
@@ -33,6 +33,7 @@ Clause = tuple[Row, ...]
 ALWAYS: Clause = ((),)
 NEVER: Clause = ()
 EVERYTHING = frozenset({"0.0.0.0/0", "::/0"})
+_ANY_PROTOCOL = frozenset(range(256))
 _PORTED = tuple(sorted(PROTOCOLS_WITH_PORTS))
 
 
@@ -74,6 +75,8 @@ WORDS = {
 
 def missing_sets(rule: Rule, shapes: Mapping[SetId, SetShape]) -> tuple[SetId, ...]:
     """Sets that the rule names and that are not there, or are of the wrong sort."""
+    if not named_sets(rule):
+        return ()
     addresses = [*_sets(rule.source), *_sets(rule.destination)]
     ports = [*_port_sets(rule.source), *_port_sets(rule.destination)]
     return tuple(s for s in addresses if s not in shapes or shapes[s].ports) + tuple(
@@ -83,8 +86,10 @@ def missing_sets(rule: Rule, shapes: Mapping[SetId, SetShape]) -> tuple[SetId, .
 
 def named_sets(rule: Rule) -> frozenset[SetId]:
     """Every set that the rule names."""
+    one, other = rule.source, rule.destination
     return frozenset(
-        (*_sets(rule.source), *_sets(rule.destination), *_port_sets(rule.source), *_port_sets(rule.destination))
+        one.sets + one.not_sets + one.named_ports + one.not_named_ports
+        + other.sets + other.not_sets + other.named_ports + other.not_named_ports
     )
 
 
@@ -106,7 +111,8 @@ def rows(rule: Rule, family: int, shapes: Mapping[SetId, SetShape]) -> tuple[Row
     )
     if rule.action is Action.LOG:
         clauses = tuple(_exclusive(clause) for clause in clauses)
-    found = (_settled(tuple(test for part in parts for test in part)) for parts in product(*clauses))
+    speaking = [clause for clause in clauses if clause is not ALWAYS]
+    found = (_settled(tuple(chain.from_iterable(parts))) for parts in product(*speaking))
     return tuple(row for row in found if row is not None)
 
 
@@ -163,6 +169,8 @@ def _not_icmp(icmp: Icmp | None, protocol: int | None, words: Words) -> Clause:
 
 def _not_ports(rule: Rule, family: int, words: Words) -> Clause:
     """Both sides at once: a packet without ports has none of the forbidden ones."""
+    if not any(match.not_ports or match.not_named_ports for match in (rule.source, rule.destination)):
+        return ALWAYS
     tests: list[Test] = []
     for match, side in ((rule.source, words.source), (rule.destination, words.destination)):
         if match.not_ports:
@@ -171,7 +179,7 @@ def _not_ports(rule: Rule, family: int, words: Words) -> Clause:
             InSet((side.address, Field.PROTOCOL, side.port), names.port_set(name, family), True)
             for name in match.not_named_ports
         ]
-    if not tests or (rule.protocol is not None and rule.protocol not in PROTOCOLS_WITH_PORTS):
+    if rule.protocol is not None and rule.protocol not in PROTOCOLS_WITH_PORTS:
         return ALWAYS
     if rule.protocol is not None:
         return (tuple(tests),)
@@ -179,6 +187,8 @@ def _not_ports(rule: Rule, family: int, words: Words) -> Clause:
 
 
 def _addresses(match: Match, side: Side, family: int, shapes: Mapping[SetId, SetShape]) -> tuple[Clause, ...]:
+    if not (match.nets or match.not_nets or match.sets or match.not_sets):
+        return ()
     return (
         _nets(side.address, [net for net in match.nets if version_of(net) == family]),
         _not_nets(side.address, [net for net in match.not_nets if version_of(net) == family]),
@@ -257,21 +267,27 @@ def _opposite(test: Test) -> Test:
 def _settled(row: Row) -> Row | None:
     """The row with one test for the protocol, in front; None when no protocol is left. nft refuses rows that contradict
     themselves about the protocol, and several clauses speak of it."""
-    allowed = set(range(256))
-    others: dict[Test, None] = {}
-    for test in row:
-        match test:
-            case Equal(field=Field.PROTOCOL, value=int(number)):
-                allowed &= {*range(256)} - {number} if test.negated else {number}
-            case OneOf(fields=(Field.PROTOCOL,)):
-                numbers = {number for number in test.elements if isinstance(number, int)}
-                allowed &= {*range(256)} - numbers if test.negated else numbers
-            case _:
-                others[test] = None
+    of_protocol = [test for test in row if _is_of_protocol(test)]
+    others = [test for test in row if not _is_of_protocol(test)]
+    if len(of_protocol) < 2:
+        return (*of_protocol, *others)
+    allowed = set.intersection(*(_protocols(test) for test in of_protocol))
     if not allowed:
         return None
-    if len(allowed) == 256:
-        return tuple(others)
     negated = len(allowed) > 128
-    numbers = {*range(256)} - allowed if negated else allowed
+    numbers = _ANY_PROTOCOL - allowed if negated else allowed
     return (_one_of(Field.PROTOCOL, tuple(sorted(numbers)), negated=negated), *others)
+
+
+def _is_of_protocol(test: Test) -> bool:
+    match test:
+        case Equal(field=Field.PROTOCOL) | OneOf(fields=(Field.PROTOCOL,)):
+            return True
+    return False
+
+
+def _protocols(test: Test) -> set[int]:
+    listed = (test.value,) if isinstance(test, Equal) else test.elements if isinstance(test, OneOf) else ()
+    numbers = {number for number in listed if isinstance(number, int)}
+    negated = isinstance(test, Equal | OneOf) and test.negated
+    return set(_ANY_PROTOCOL - numbers) if negated else numbers

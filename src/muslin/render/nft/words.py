@@ -7,6 +7,7 @@ sent over netlink, counted or explained. So rules are built from the few words b
     Rule = matches (all must hold), then Counter / Log, then at most one verdict, and a comment
     Chain = ordered rules; with a Hook it is a base chain     NamedSet = a declared set or verdict map
 
+There may be a hundred thousand of them, so the garbage collector is spared them: they cannot form cycles.
 A statement never leaves out what it depends on: a port is looked at only after the protocol has been.
 """
 
@@ -81,7 +82,7 @@ class CtState(Enum):
     RELATED = 4
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """A range of numbers, both ends included."""
 
     first: int
@@ -103,7 +104,7 @@ class Ruling(StrEnum):
     GOTO = "goto"
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """`chain` is where a jump or goto leads."""
 
     ruling: Ruling
@@ -123,7 +124,7 @@ def goto(chain: str) -> Verdict:
     return Verdict(Ruling.GOTO, chain)
 
 
-class Equal(msgspec.Struct, frozen=True):
+class Equal(msgspec.Struct, frozen=True, gc=False):
     """The field has (`negated`: has not) this value. For an address the value is a prefix and the field lies in it;
     for numbers a Span means anywhere in the range."""
 
@@ -132,14 +133,14 @@ class Equal(msgspec.Struct, frozen=True):
     negated: bool = False
 
 
-class NameBegins(msgspec.Struct, frozen=True):
+class NameBegins(msgspec.Struct, frozen=True, gc=False):
     """An interface's name begins so."""
 
     field: Field
     prefix: str
 
 
-class OneOf(msgspec.Struct, frozen=True):
+class OneOf(msgspec.Struct, frozen=True, gc=False):
     """The fields, together, are among elements written in the rule itself (an anonymous set), which are disjoint."""
 
     fields: tuple[Field, ...]
@@ -147,7 +148,7 @@ class OneOf(msgspec.Struct, frozen=True):
     negated: bool = False
 
 
-class InSet(msgspec.Struct, frozen=True):
+class InSet(msgspec.Struct, frozen=True, gc=False):
     """The fields, together, are in a named set."""
 
     fields: tuple[Field, ...]
@@ -155,31 +156,31 @@ class InSet(msgspec.Struct, frozen=True):
     negated: bool = False
 
 
-class ByMap(msgspec.Struct, frozen=True):
+class ByMap(msgspec.Struct, frozen=True, gc=False):
     """The verdict that a named map holds for the fields; when it holds none, the next rule."""
 
     fields: tuple[Field, ...]
     map: str
 
 
-class Choose(msgspec.Struct, frozen=True):
+class Choose(msgspec.Struct, frozen=True, gc=False):
     """The verdict that the rule itself lists for the field (an anonymous map); when it lists none, the next rule."""
 
     field: Field
     choices: tuple[tuple[Atom, Verdict], ...]
 
 
-class Counter(msgspec.Struct, frozen=True):
+class Counter(msgspec.Struct, frozen=True, gc=False):
     """Counts the packets that come this far in the rule."""
 
 
-class Log(msgspec.Struct, frozen=True):
+class Log(msgspec.Struct, frozen=True, gc=False):
     """One line in the kernel's log; the packet goes on."""
 
     prefix: str
 
 
-class Masquerade(msgspec.Struct, frozen=True):
+class Masquerade(msgspec.Struct, frozen=True, gc=False):
     """The source becomes the address of the interface that the packet leaves by."""
 
 
@@ -187,12 +188,12 @@ Match = Equal | NameBegins | OneOf | InSet
 Statement = Match | ByMap | Choose | Counter | Log | Masquerade | Verdict
 
 
-class Rule(msgspec.Struct, frozen=True):
+class Rule(msgspec.Struct, frozen=True, gc=False):
     statements: tuple[Statement, ...]
     comment: str = ""
 
 
-class Hook(msgspec.Struct, frozen=True):
+class Hook(msgspec.Struct, frozen=True, gc=False):
     """Where a base chain meets the packet. `kind` is filter or nat.
 
     The policy of our base chains is always accept, and the last rules drop: while a table is being replaced its new
@@ -204,13 +205,13 @@ class Hook(msgspec.Struct, frozen=True):
     priority: int
 
 
-class Chain(msgspec.Struct, frozen=True):
+class Chain(msgspec.Struct, frozen=True, gc=False):
     name: str
     rules: tuple[Rule, ...]
     hook: Hook | None = None
 
 
-class NamedSet(msgspec.Struct, frozen=True):
+class NamedSet(msgspec.Struct, frozen=True, gc=False):
     """A set, or with `verdicts` a map from key to verdict. `interval`: elements may be prefixes; they are disjoint."""
 
     name: str

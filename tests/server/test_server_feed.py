@@ -24,6 +24,7 @@ from muslin.server.hub import Hub
 from muslin.server.metrics import Metrics
 from muslin.store import Event
 from muslin.store.memory import MemoryStore
+from muslin.store.sqlite import SqliteStore
 from serverrig import CALICO, GNPS, NPS, Api, gnp, policy, resource, running, wait_for, weps, workload
 
 STATUS = "/muslin/v1/status"
@@ -161,6 +162,24 @@ def test_a_host_that_takes_nothing_is_dropped_and_the_others_are_not(
             list(slow)
     with api.lines(feed("h1")) as back:
         assert next(back)["snapshot"]
+
+
+def test_whoever_asks_waits_for_what_was_written_before(tmp_path: Path) -> None:
+    """`why` right after `apply`, also when many wrote at once: the last revision is in the calculation."""
+
+    async def scene() -> None:
+        store = SqliteStore(tmp_path / "s.db", synchronous="OFF")
+        hub = Hub(store, Metrics())
+        running = asyncio.create_task(hub.run())
+        await hub.wait_ready()
+        nodes = [store.put(f"/calico/resources/v3/projectcalico.org/nodes/h{n}", b"{}") for n in range(50)]
+        last = max(await asyncio.gather(*nodes))
+        await asyncio.wait_for(hub.wait_revision(last), 10)
+        assert (hub.revision, hub.counts["Node"]) == (last, 50)
+        running.cancel()
+        await store.close()
+
+    asyncio.run(scene())
 
 
 def test_a_calculation_that_fell_behind_the_history_begins_anew(tmp_path: Path) -> None:

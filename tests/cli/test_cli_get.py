@@ -46,6 +46,20 @@ def test_several_kinds_are_several_tables_with_the_kind_before_the_name(shell: S
     assert "" in said.lines
 
 
+def test_all_kinds_can_be_seen_at_once_and_not_be_deleted_at_once(shell: Shell) -> None:
+    assert "tier/default" in shell.did("get all").out
+    assert "no kind 'all'" in shell.run("delete all --all").err
+    assert "no kind 'calico'" in shell.run("delete calico --all").err
+
+
+def test_both_network_policies_have_a_word(shell: Shell) -> None:
+    """The short word means Calico's."""
+    shell.did("apply -f -", stdin=POLICY.replace("NS", "default"))
+
+    assert shell.did("get networkpolicy -o name").out == "networkpolicy.projectcalico.org/web\n"
+    assert shell.run("get networkpolicies.networking.k8s.io").code == 0
+
+
 def test_kind_and_name_may_be_one_word(shell: Shell) -> None:
     said = shell.did("get tier/default ns/default -o name")
 

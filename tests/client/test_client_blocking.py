@@ -41,12 +41,13 @@ class Answers(BaseHTTPRequestHandler):
                              "details": {"causes": [{"field": "spec.x", "message": "wrong"}]}})
         elif self.path.startswith("/watch"):
             self._send(200, b'{"n": 1}\n\n{"n": 2}\n')
-        elif self.path == "/apis/projectcalico.org/v3":
-            self._send(200, {"resources": [
-                {"name": "globalnetworkpolicies", "kind": "GlobalNetworkPolicy", "namespaced": False,
-                 "shortNames": ["gnp"]},
-                {"name": "networkpolicies", "kind": "NetworkPolicy", "namespaced": True},
-                {"name": "nodes/status", "kind": "Node", "namespaced": False}]})
+        elif self.path == "/apis":
+            self._send(200, {"items": [{"metadata": {"name": "projectcalico.org"}, "versions": [{
+                "version": "v3", "resources": [
+                    {"resource": "globalnetworkpolicies", "responseKind": {"kind": "GlobalNetworkPolicy"},
+                     "scope": "Cluster", "shortNames": ["gnp"]},
+                    {"resource": "networkpolicies", "responseKind": {"kind": "NetworkPolicy"}, "scope": "Namespaced"},
+                ]}]}]})
         else:
             self._send(200, {"path": self.path})
 
@@ -156,7 +157,7 @@ def test_certificates_that_do_not_exist_are_named(tmp_path: Path) -> None:
 
 
 def test_the_kinds_are_those_of_the_server(client: Client) -> None:
-    kinds = {kind.plural: kind for kind in served(client, ("projectcalico.org/v3",))}
+    kinds = {kind.plural: kind for kind in served(client)}
 
     assert kinds.keys() == {"globalnetworkpolicies", "networkpolicies"}
     policies = kinds["networkpolicies"]

@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> int:
     form = output.form(words.output)
     client = connect(words)
     kinds = Kinds(client)
-    wanted = _from_files(kinds, words) if words.filename else targets(kinds, words.words)
+    wanted = _from_files(kinds, words) if words.filename else targets(kinds, words.words, wholesale=True)
     if words.watch or words.watch_only:
         return _watch(client, wanted, words, form)
     if form in ("table", "wide"):

@@ -36,27 +36,24 @@ class Kinds:
             raise Misused(f"the server has no kind {word!r}{meant(word, self._words)}\n  see: muslin kinds")
         return kind
 
-    def several(self, word: str) -> list[Served]:
-        """`np,gnp`, a category such as `calico`, or `all`."""
+    def several(self, word: str, *, wholesale: bool) -> list[Served]:
+        """`np,gnp`; with `wholesale` also a category such as `calico`, or `all`."""
         found: list[Served] = []
         for part in word.split(","):
-            if part == "all":
-                chosen = self.all
-            else:
-                chosen = [kind for kind in self.all if part in kind.categories] or [self.find(part)]
-            found += [kind for kind in chosen if kind not in found]
+            chosen = [kind for kind in self.all if part == "all" or part in kind.categories] if wholesale else []
+            found += [kind for kind in chosen or [self.find(part)] if kind not in found]
         return found
 
 
-def targets(kinds: Kinds, words: Sequence[str]) -> list[Target]:
-    """Raises Misused."""
+def targets(kinds: Kinds, words: Sequence[str], *, wholesale: bool = False) -> list[Target]:
+    """Without `wholesale` each kind must be named: nobody means to delete all that there is. Raises Misused."""
     if not words:
         raise Misused("say what: a kind, such as gnp, or KIND/NAME\n  see: muslin kinds")
     if "/" in words[0]:
         if loose := [word for word in words if "/" not in word]:
             raise Misused(f"{loose[0]!r}: where one word is KIND/NAME, all must be")
         return [_slashed(kinds, word) for word in words]
-    chosen, names = kinds.several(words[0]), words[1:]
+    chosen, names = kinds.several(words[0], wholesale=wholesale), words[1:]
     if slashed := [name for name in names if "/" in name]:
         raise Misused(f"{slashed[0]!r}: write either KIND NAME... or KIND/NAME...")
     if not names:

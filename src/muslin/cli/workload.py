@@ -45,7 +45,8 @@ def _add(arguments: list[str]) -> int:
     parser.add_argument("--netns", default="", metavar="NS", help="a namespace, by name or path")
     parser.add_argument("--tap", default="", metavar="DEV", help="a tap that a hypervisor has made, instead")
     parser.add_argument("-l", "--labels", action="append", default=[], metavar="KEY=VALUE", help="app=web,tier=front")
-    parser.add_argument("--ip", action="append", default=[], metavar="ADDRESS", help="instead of the next free one")
+    parser.add_argument("--ip", action="append", default=[], metavar="ADDRESS",
+                        help="this address and no other; repeat it for both families (default: one free one of each)")
     parser.add_argument("--interface", default="eth0", metavar="NAME", help="inside the namespace (default: eth0)")
     parser.add_argument("--mac", default="", metavar="MAC", help="of the workload's side")
     parser.add_argument("--profile", action="append", default=[], metavar="NAME", help="a Profile it follows")

@@ -14,6 +14,10 @@ less is no news.
 Nothing is lost when BIRD dies: `persist` leaves its kernel routes, peers keep theirs (graceful restart), and a BIRD
 that is started with -R touches the kernel only after its peers have told it everything again.
 
+All of BIRD's kernel routes have one metric. BIRD 2.0 can set it route by route, but when an IPv4 route's metric then
+changes, it leaves the old route in the kernel for good (it replaces, and the kernel replaces only within a metric); a
+better route that goes away would go on drawing packets. So priority decides in BIRD's table, and the winner goes down.
+
 Rule: both directions of every session are written out. BIRD's default for eBGP is silence, for iBGP it is everything.
 """
 
@@ -132,7 +136,7 @@ def _gateways(speaker: BgpSpeaker, version: int) -> list[str]:
 def _priorities(speaker: BgpSpeaker, version: int) -> list[str]:
     normal = speaker.priority_v6 if version == 6 else speaker.priority_v4
     return [
-        "# Priority is the metric in the kernel. From host to host it travels as local preference.",
+        "# A route's priority, which filters match and set. From host to host it travels as local preference.",
         f"function arriving{version}()",
         "{",
         f"  krt_metric = {normal};",
@@ -182,7 +186,7 @@ def _kernel(speaker: BgpSpeaker, version: int) -> list[str]:
         lines.append(f"  if net ~ [ {', '.join(single)} ] then reject;  # the agent's own route leads to the workload")
     return [
         *lines,
-        f"  if source = RTS_STATIC then {{ krt_metric = {normal}; accept; }}",
+        "  if source = RTS_STATIC then accept;",
         "  reject;",
         "}",
         "",
@@ -191,7 +195,7 @@ def _kernel(speaker: BgpSpeaker, version: int) -> list[str]:
         "  graceful restart on;",
         "  merge paths on;",
         "  learn;",
-        "  metric 0;  # as krt_metric says, route by route",
+        f"  metric {normal};",
         "  scan time 5;",
         f"  ipv{version} {{",
         f"    import where gw != :: || net.len < {128 if version == 6 else 32};  # ways to next hops, not to workloads",

@@ -4,8 +4,8 @@ BIRD ends a route's way through a filter at the first `accept` or `reject`, in w
 just what a BGPFilter means: the first rule that matches decides, and a route that no rule matches falls through to
 the next filter, at last to the default of the direction. So each rule becomes one `if`, in order, and nothing else.
 
-Priority, in Calico's sense, is the metric of the kernel route (`krt_metric`). Between hosts of one AS it travels as
-local preference: 2147483647 minus the metric, so that the better metric wins there too.
+Priority, in Calico's sense, is a metric (`krt_metric`). Between hosts of one AS it travels as local preference:
+2147483647 minus the metric, so that the better metric wins there too.
 """
 
 from __future__ import annotations

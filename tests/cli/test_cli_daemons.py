@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+import certificates
 from clirig import MUSLIN, Shell
 from serverrig import free_port, wait_for
 
@@ -39,6 +40,27 @@ def test_a_server_answers_on_its_socket_and_on_loopback_and_keeps_what_it_was_to
     with daemon(lonely, *words):
         wait_for(lambda: lonely.run("get tiers").code == 0)
         lonely.did("get ns shop")
+
+
+@pytest.mark.slow
+def test_over_the_network_both_ends_show_certificates(lonely: Shell) -> None:
+    for name in ("ca", "stranger"):
+        certificates.authority(lonely.directory, name)
+    for name in ("server", "client"):
+        certificates.certificate(lonely.directory, name, "ca")
+    port = free_port()
+    at = f"--server https://127.0.0.1:{port}"
+    files = " --certificate-authority ca.pem --client-certificate client.pem --client-key client.key"
+    tls = ("--tls-cert", "server.pem", "--tls-key", "server.key", "--client-ca", "ca.pem")
+    tls = tuple(f"{lonely.directory}/{word}" if "." in word else word for word in tls)
+    with daemon(lonely, "server", "--store", "memory:", "--listen", f"127.0.0.1:{port}", *tls):
+        wait_for(lambda: lonely.run(f"get tiers {at}{files}").code == 0)
+        assert lonely.run(f"get tiers {at} --certificate-authority ca.pem").code == 1
+        assert "CERTIFICATE_VERIFY_FAILED" in lonely.run(f"get tiers {at}").err
+        assert "none.pem" in lonely.run(f"get tiers {at}{files.replace('ca.pem', 'none.pem')}").err
+        named = {"MUSLIN_SERVER": f"https://127.0.0.1:{port}", "MUSLIN_CA": "ca.pem",
+                 "MUSLIN_CERTIFICATE": "client.pem", "MUSLIN_KEY": "client.key"}
+        assert lonely.run("get tiers", **named).code == 0
 
 
 def test_versions_of_both_ends_are_shown(shell: Shell) -> None:

@@ -107,6 +107,13 @@ def test_columns_and_paths_are_chosen_as_with_kubectl(shell: Shell) -> None:
     assert shell.did("get tier default -o 'jsonpath={.spec.defaultAction}'").out.strip() == "Deny"
 
 
+def test_rows_are_sorted_by_any_field(shell: Shell) -> None:
+    for order in ("", " -o name"):
+        said = shell.did(f"get tiers --sort-by .spec.order{order}").lines
+        assert [line.split()[0].rpartition("/")[2] for line in said if "NAME" not in line] == [
+            "kube-admin", "default", "kube-baseline"]
+
+
 def test_words_that_are_wrong_are_answered_by_those_that_were_meant(shell: Shell) -> None:
     assert "did you mean 'get'?" in shell.run("gte tiers").err
     assert "did you mean 'tiers'?" in shell.run("get teirs").err

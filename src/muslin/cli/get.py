@@ -38,6 +38,7 @@ def parser() -> Parser:
     made.add_argument("-R", "--recursive", action="store_true", help="-f DIR: with all directories inside")
     made.add_argument("--no-headers", action="store_true", help="tables without their first line")
     made.add_argument("--show-labels", action="store_true", help="a last column with all labels")
+    made.add_argument("--sort-by", default="", metavar="PATH", help="rows by a field: .metadata.creationTimestamp")
     made.add_argument("--ignore-not-found", action="store_true", help="a name that is not there is no error")
     return made
 
@@ -53,6 +54,8 @@ def run(arguments: list[str]) -> int:
     if form in ("table", "wide"):
         return _tables(client, wanted, words, wide=form == "wide")
     objects, missing = _objects(client, wanted, words)
+    if words.sort_by:
+        objects.sort(key=lambda obj: sort_key(words.sort_by, obj))
     one = len(wanted) == 1 and bool(wanted[0].name)
     if objects or not (missing or one):
         output.show(objects, form, words.output, one=one)
@@ -81,6 +84,8 @@ def _answers(client: Client, wanted: Sequence[Target], words: Words, accept: str
     """Each target with its answer; a Status for a name that is not there."""
     for target in wanted:
         query = {} if target.name else _query(words)
+        if words.sort_by and accept == TABLE:
+            query["includeObject"] = "Object"
         try:
             yield target, client.get(path_of(target, words), accept=accept, **query)
         except ApiError as error:
@@ -134,6 +139,16 @@ def _report(missing: Sequence[Json], words: Words) -> int:
     return 1 if missing else 0
 
 
+def sort_key(path: str, obj: object) -> tuple[int, float, str]:
+    """Numbers by their size, then texts; what has no such field comes first."""
+    from muslin.cli.jsonpath import values
+
+    found = next(iter(values(path, obj)), None)
+    if found is None:
+        return 0, 0.0, ""
+    return (1, float(found), "") if isinstance(found, int | float) else (2, 0.0, str(found))
+
+
 class Table:
     """Rows of one kind as the server drew them."""
 
@@ -153,7 +168,10 @@ class Table:
                 self._head.insert(0, "NAMESPACE")
             if self._words.show_labels:
                 self._head.append("LABELS")
-        rows = [self._row(row) for row in answer.get("rows") or []]
+        given = answer.get("rows") or []
+        if self._words.sort_by:
+            given = sorted(given, key=lambda row: sort_key(self._words.sort_by, row.get("object")))
+        rows = [self._row(row) for row in given]
         self.rows += rows
         return rows
 

@@ -162,6 +162,24 @@ def test_an_unknown_field_is_an_error_unless_the_client_says_otherwise(api: Api)
     assert api.post(GNPS, gnp("b"), fieldValidation="Perhaps").status == 400
 
 
+def test_strange_field_names_do_not_break_the_warnings(api: Api) -> None:
+    """They travel in a header."""
+    body = gnp("a", **{"x\r\nSet-Cookie: y": 1, "ü\x00": 2, "q" * 5000: 3, **{f"f{n}": n for n in range(100)}})
+    answer = api.post(GNPS, body, fieldValidation="Warn")
+    assert answer.status == 201
+    assert answer.headers["Set-Cookie"] is None
+    assert len(answer.headers.get_all("Warning", [])) == 20
+
+
+def test_what_clients_make_up_does_not_become_metrics(api: Api) -> None:
+    for n in range(3):
+        api.get(f"{CALICO}/made-up-{n}")
+        api.get(f"/made-up-{n}")
+        api.send(f"BREW{n}", GNPS)
+    assert "made-up" not in api.get("/metrics").body.decode()
+    assert "BREW" not in api.get("/metrics").body.decode()
+
+
 def test_a_change_is_validated_as_a_whole(api: Api) -> None:
     api.made(NPS, policy("a"))
     unknown = [{"op": "add", "path": "/spec/x", "value": 1}]

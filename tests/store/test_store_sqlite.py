@@ -181,3 +181,11 @@ def test_a_full_disk_refuses_the_write_and_spoils_nothing(tmp_path: Path) -> Non
             break
 
     with_store(tmp_path / "s.db", scene)
+
+
+def test_a_file_of_another_release_is_left_alone(tmp_path: Path) -> None:
+    with_store(tmp_path / "s.db", lambda store: store.put("/a", b"1"))
+    with sqlite3.connect(tmp_path / "s.db") as later:
+        later.execute("UPDATE mark SET value = 2 WHERE name = 'layout'")
+    with pytest.raises(Invalid, match="another release"):
+        SqliteStore(tmp_path / "s.db")

@@ -14,6 +14,8 @@ from muslin.server.refusals import Json, Refusal, bad_request, unknown_path
 from muslin.server.selection import Predicate, selection
 
 JSON = "application/json"
+MOST_WARNINGS, LONGEST_WARNING = 20, 300
+"""Clients bound the headers that they read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,8 @@ def dry(values: object) -> bool:
 
 def wants_table(request: web.Request) -> bool:
     """kubectl, when it prints for people."""
-    accepted = [part.strip() for part in request.headers.get("Accept", "").split(",")]
-    best = accepted[0].replace(" ", "")
-    return "as=Table" in best and "g=meta.k8s.io" in best and ("v=v1;" in best + ";" or "v=v1beta1" in best)
+    best = request.headers.get("Accept", "").partition(",")[0].replace(" ", "").split(";")
+    return {"as=Table", "v=v1", "g=meta.k8s.io"} <= set(best)
 
 
 def require_json_wanted(request: web.Request) -> None:
@@ -111,9 +112,10 @@ def include(request: web.Request) -> str:
 def answer(body: object, status: int = 200, warnings: tuple[str, ...] = ()) -> web.Response:
     """JSON, with warnings that kubectl prints."""
     response = web.Response(body=msgspec.json.encode(body) + b"\n", status=status, content_type=JSON)
-    for warning in warnings:
-        text = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-        response.headers.add("Warning", f'299 - "{text}"')
+    for warning in warnings[:MOST_WARNINGS]:
+        text = "".join(letter if letter.isprintable() else "?" for letter in warning[:LONGEST_WARNING])
+        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{quoted}"')
     return response
 
 

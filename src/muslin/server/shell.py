@@ -18,6 +18,10 @@ from muslin.server.listeners import is_own_page
 from muslin.server.metrics import Metrics
 from muslin.server.refusals import Refusal, bad_request, refusal_of, unknown_path
 from muslin.server.requests import answer
+from muslin.server.served import SERVED
+
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+PLURALS = frozenset(one.plural for one in SERVED)
 
 log = structlog.get_logger()
 
@@ -33,13 +37,22 @@ def shell(metrics: Metrics) -> Middleware:
             raise
         except Exception as error:  # noqa: BLE001 (the outermost shell)
             response = _answer(request, error)
-        resource = request.match_info.get("plural") or request.path.split("/")[1][:20]
-        metrics.requests.labels(request.method, resource, response.status).inc()
+        method = request.method if request.method in METHODS else "other"
+        metrics.requests.labels(method, _resource(request), response.status).inc()
         if isinstance(response, web.Response):
-            metrics.seconds.labels(request.method).observe(time.perf_counter() - start)
+            metrics.seconds.labels(method).observe(time.perf_counter() - start)
         return response
 
     return around
+
+
+def _resource(request: web.Request) -> str:
+    """What the request was about, in few words: what clients make up must not become time series."""
+    plural = request.match_info.get("plural")
+    if plural is not None:
+        return plural if plural in PLURALS else "unknown"
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"
 
 
 def _require_honest(request: web.Request) -> None:

@@ -1,6 +1,6 @@
 """What `kubectl get` prints: the columns of each kind, after calicoctl's, computed here because kubectl cannot.
 
-A column without a star is always there, a starred one with `-o wide`. Cells are made of whatever the object holds: an
+Wide columns are there with `-o wide` only. Cells are made of whatever the object holds: an
 object that is not as it should be gives empty cells, never an error.
 """
 
@@ -22,20 +22,27 @@ class Column:
     title: str
     cell: Cell
     wide: bool = False
-    type: str = "string"
 
 
 def at(path: str) -> Cell:
     """The value under `spec.order`; a list as its entries joined by commas; nothing for what is absent."""
-    steps = path.split(".")
+    return lambda obj: _plain(_look(obj, path))
+
+
+def count(*paths: str) -> Cell:
+    """How many entries the lists (or maps) under these paths have together."""
 
     def cell(obj: Json) -> object:
-        found: Any = obj
-        for step in steps:
-            found = found.get(step) if isinstance(found, dict) else None
-        return _plain(found)
+        found = [_look(obj, path) for path in paths]
+        return sum(len(one) for one in found if isinstance(one, list | dict))
 
     return cell
+
+
+def _look(obj: Any, path: str) -> Any:
+    for step in path.split("."):
+        obj = obj.get(step) if isinstance(obj, dict) else None
+    return obj
 
 
 def _plain(found: Any) -> object:
@@ -48,18 +55,6 @@ def _plain(found: Any) -> object:
     if isinstance(found, float) and found.is_integer():
         return int(found)
     return "" if found is None else found
-
-
-def _count(path: str) -> Cell:
-    steps = path.split(".")
-
-    def cell(obj: Json) -> object:
-        found: Any = obj
-        for step in steps:
-            found = found.get(step) if isinstance(found, dict) else None
-        return len(found) if isinstance(found, list | dict) else 0
-
-    return cell
 
 
 def _default(cell: Cell, instead: object) -> Cell:
@@ -104,16 +99,16 @@ def _address(obj: Json) -> object:
 _POLICY = (
     Column("Tier", _default(at("spec.tier"), "default")), Column("Order", at("spec.order")),
     Column("Types", at("spec.types")), Column("Selector", _default(at("spec.selector"), "all()")),
-    Column("Ingress", _count("spec.ingress"), wide=True), Column("Egress", _count("spec.egress"), wide=True),
+    Column("Ingress", count("spec.ingress"), wide=True), Column("Egress", count("spec.egress"), wide=True),
 )
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "Tier": (Column("Order", at("spec.order")), Column("Default", at("spec.defaultAction"))),
     "NetworkPolicy": _POLICY,
     "GlobalNetworkPolicy": _POLICY,
-    "NetworkSet": (Column("Nets", _count("spec.nets")), Column("Members", at("spec.nets"), wide=True)),
-    "GlobalNetworkSet": (Column("Nets", _count("spec.nets")), Column("Members", at("spec.nets"), wide=True)),
-    "Profile": (Column("Labels", at("spec.labelsToApply")), Column("Ingress", _count("spec.ingress"), wide=True),
-                Column("Egress", _count("spec.egress"), wide=True)),
+    "NetworkSet": (Column("Nets", count("spec.nets")), Column("Members", at("spec.nets"), wide=True)),
+    "GlobalNetworkSet": (Column("Nets", count("spec.nets")), Column("Members", at("spec.nets"), wide=True)),
+    "Profile": (Column("Labels", at("spec.labelsToApply")), Column("Ingress", count("spec.ingress"), wide=True),
+                Column("Egress", count("spec.egress"), wide=True)),
     "WorkloadEndpoint": (
         Column("Workload", at("spec.workload")), Column("Node", at("spec.node")), Column("Networks", _address),
         Column("Interface", at("spec.interfaceName")), Column("Profiles", at("spec.profiles"), wide=True),
@@ -146,8 +141,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("ASN", _default(at("spec.asNumber"), "(inherited)")), Column("Filters", at("spec.filters"), wide=True),
     ),
     "BGPFilter": (
-        Column("Import", lambda obj: int(str(_count("spec.importV4")(obj))) + int(str(_count("spec.importV6")(obj)))),
-        Column("Export", lambda obj: int(str(_count("spec.exportV4")(obj))) + int(str(_count("spec.exportV6")(obj)))),
+        Column("Import", count("spec.importV4", "spec.importV6")),
+        Column("Export", count("spec.exportV4", "spec.exportV6")),
     ),
     "ClusterInformation": (
         Column("Version", at("spec.calicoVersion")), Column("Ready", at("spec.datastoreReady")),
@@ -176,12 +171,12 @@ def table(served: Served, objects: Iterable[Json], metadata: Json, *, include: s
 
 
 def _head(columns: tuple[Column, ...]) -> list[Json]:
-    def definition(title: str, *, form: str = "", wide: bool = False, type_: str = "string") -> Json:
-        return {"name": title, "type": type_, "format": form, "description": "", "priority": int(wide)}
+    def definition(title: str, *, form: str = "", wide: bool = False) -> Json:
+        return {"name": title, "type": "string", "format": form, "description": "", "priority": int(wide)}
 
     return [
         definition("Name", form="name"),
-        *(definition(column.title, wide=column.wide, type_=column.type) for column in columns),
+        *(definition(column.title, wide=column.wide) for column in columns),
         definition("Age"),
     ]
 

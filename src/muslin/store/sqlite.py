@@ -38,7 +38,8 @@ IN_MEMORY = 4096
 SHARE = 512
 """At most so many writes share one commit, so that the first does not wait for the last."""
 
-SCHEMA = """
+LAYOUT = 1
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS entry (
     key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS log (
@@ -46,7 +47,7 @@ CREATE TABLE IF NOT EXISTS log (
     previous BLOB, previous_revision INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS log_key ON log (key, revision);
 CREATE TABLE IF NOT EXISTS mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO mark VALUES ('layout', 1), ('revision', 0), ('oldest', 0);
+INSERT OR IGNORE INTO mark VALUES ('layout', {LAYOUT}), ('revision', 0), ('oldest', 0);
 """
 ONE = "SELECT key, value, revision, created FROM entry WHERE key = ?"
 PRESENT = """
@@ -104,6 +105,9 @@ class SqliteStore:
         except sqlite3.Error as error:
             os.close(self._lock)
             raise Invalid(f"{path} is not a store of muslin: {error}. Name a new file, or restore a backup") from None
+        if marks["layout"] != LAYOUT:
+            os.close(self._lock)
+            raise Invalid(f"{path} was written by another release (layout {marks['layout']}): use that release")
         self._oldest = marks["oldest"]
         self._assigned = marks["revision"]
         self._history = History(marks["revision"], limit=IN_MEMORY)

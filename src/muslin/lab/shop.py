@@ -10,7 +10,8 @@ from pathlib import Path
 
 from muslin.lab.lab import Wanted
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES = (Path(__file__).parents[1] / "examples").resolve()
+"""The package carries them along by a link, so that they are there without a checkout too."""
 
 SERVICES = {"80": ("tcp", 80), "8080": ("tcp", 8080), "5432": ("tcp", 5432), "9100": ("tcp", 9100),
             "dns": ("udp", 53), "ping": ("icmp", 0)}

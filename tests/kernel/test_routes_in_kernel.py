@@ -12,7 +12,7 @@ from muslin.drivers.rtnetlink import Address, Change
 from muslin.errors import Broken, Transient
 from muslin.intent import Neighbour, Route, RouteKind
 from muslin.net import Cidr
-from netrig import ip_json, namespace, run
+from netrig import ip_json, namespace, run, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -195,3 +195,11 @@ def test_an_address_is_usable_at_once_and_recognised(rig: Rig) -> None:
     assert six["prefixlen"] == 64
     assert rig.apply(*(Change(None, item) for item in wanted)) == []
     assert rtnetlink.read_addresses(rig.netlink, names) == frozenset()
+
+
+def test_an_address_is_in_use_when_packets_to_it_are_delivered(rig: Rig) -> None:
+    assert rtnetlink.is_delivered(rig.netlink, "192.0.2.1/24")
+    assert not rtnetlink.is_delivered(rig.netlink, "192.0.2.9")
+    assert not rtnetlink.is_delivered(rig.netlink, "203.0.113.1"), "no route at all"
+    assert not rtnetlink.is_delivered(rig.netlink, "2001:db8::9")
+    wait_for("the kernel's work queue", lambda: rtnetlink.is_delivered(rig.netlink, "2001:db8::1/64"))

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from muslin.drivers import links, netns, rtnetlink, sysctl
 from muslin.drivers.links import Link, LinkChange, Veth
@@ -32,7 +34,7 @@ GATEWAY_V6 = "fe80::1"
 GATEWAY_ROUTE = Route(destination=Cidr("169.254.1.0/24"), kind=RouteKind.LOCAL, interface="lo")
 """Once per host: makes the host itself own 169.254.1.1, so that it answers ARP for it on every link."""
 
-_SENDS_WITHIN = 2.0
+_READY_WITHIN = 5.0
 
 _ADOPTABLE = frozenset({"tun", "veth", "macvtap"})
 
@@ -134,15 +136,23 @@ def _wait_sending(host: Netlink, cable: Cable) -> None:
     """When a veth's other end comes up, the kernel makes ours send a little later (linkwatch), and drops what it is
     given until then: the answer to the workload's first packet. Asking for the link hurries it, in kernels since 6.9.
     """
-    deadline = time.monotonic() + _SENDS_WITHIN
-    while True:
+    what = f"interface {cable.interface}"
+
+    def sends() -> bool:
         link = links.read_link(host, cable.interface)
         if link is None:
-            raise Transient(f"interface {cable.interface} is gone again: was the namespace removed?")
-        if link.sends:
-            return
+            raise Transient(f"{what} is gone again: was the namespace removed?")
+        return link.sends
+
+    _wait(f"{what} sends nothing", sends)
+
+
+def _wait(complaint: str, ready: Callable[[], bool]) -> None:
+    """For what the kernel does a little later in a work queue. Raises Transient."""
+    deadline = time.monotonic() + _READY_WITHIN
+    while not ready():
         if time.monotonic() > deadline:
-            raise Transient(f"interface {cable.interface} does not send after {_SENDS_WITHIN} s")
+            raise Transient(f"{complaint} after {_READY_WITHIN:.0f} s")
         time.sleep(0.001)
 
 
@@ -173,6 +183,9 @@ def _connect(netlink: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> Non
         if changes[failure.index].new is None:
             raise Transient(what)
         raise NoWay(f"{what}; if it has another default route, remove that")
+    for address in addresses:
+        _wait(f"network namespace {cable.namespace}: address {address} is not in use",
+              partial(rtnetlink.is_delivered, netlink, address))
 
 
 def _wanted(inner: str, addresses: tuple[Cidr, ...]) -> dict[str, Item]:

@@ -182,6 +182,18 @@ def read_addresses(netlink: Netlink, names: Mapping[int, str], *, ours: bool = T
     return frozenset(addresses)
 
 
+def is_delivered(netlink: Netlink, address: str) -> bool:
+    """Would a packet to this address be delivered here? A new IPv6 address is listed before it is in use: its local
+    route is added by a work queue that all namespaces share (addrconf_dad_work), also where no duplicate is looked for.
+    """
+    bare = address.partition("/")[0]
+    family = AF_INET6 if ":" in bare else AF_INET
+    packed = inet_pton(family, bare)
+    query = _ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0) + attribute(_DST, packed)
+    answer = netlink.get(_GET_ROUTE, query)
+    return isinstance(answer, bytes) and answer[7] == _TYPE[RouteKind.LOCAL]
+
+
 # ---- writing
 
 

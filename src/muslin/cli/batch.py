@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from muslin.cli import files, output, screen
-from muslin.cli.faults import Misused, Refused
-from muslin.cli.parsing import Parser, Words
+from muslin.cli.faults import Refused
+from muslin.cli.parsing import Parser, Words, is_dry
 from muslin.client.blocking import Client
 from muslin.client.kinds import Served
 from muslin.client.refusal import ApiError
@@ -65,8 +65,7 @@ def options(parser: Parser) -> None:
     """What all commands that send files have in common."""
     files.options(parser)
     parser.add_argument("-n", "--namespace", default="", metavar="NAME", help="for objects that name none")
-    parser.add_argument("--dry-run", nargs="?", const="server", default="none", metavar="server",
-                        help="say what would happen, after the server's own checks; change nothing")
+    parser.dry_run("say what would happen, after the server's own checks; change nothing")
     parser.add_argument("--partial", action="store_true", help="send the good objects although others are faulty")
     output.option(parser, "print the objects instead of what happened: yaml, json or name")
 
@@ -74,9 +73,7 @@ def options(parser: Parser) -> None:
 def send(client: Client, words: Words, act: Act) -> int:
     """The exit code."""
     form = output.form(words.output, ("table", "json", "yaml", "name"))
-    if words.dry_run not in ("none", "server", "client"):
-        raise Misused(f"--dry-run={words.dry_run}: write --dry-run, --dry-run=server or --dry-run=none")
-    dry = words.dry_run != "none"
+    dry = is_dry(words)
     items = gather(words)
     agreed = _rehearse(client, items, act)
     refused = len(items) - len(agreed)

@@ -48,6 +48,19 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
 
 BY_NAME: dict[str, Command] = {command.name: command for _, commands in GROUPS for command in commands}
 
+ELSEWHERE = {
+    "edit": "`kubectl edit` works with this server; or `muslin get KIND NAME -o yaml`, and apply it",
+    "describe": "`muslin get KIND NAME -o yaml` shows an object whole",
+    "diff": "`muslin apply --dry-run` says what would change; `kubectl diff` works with this server",
+    "node": "`muslin status` shows hosts and their BGP sessions; `muslin agent` runs on each",
+    "convert": "`muslin apply` takes Kubernetes' and crd.projectcalico.org's forms as they are",
+    "config": "$MUSLIN_SERVER or --server says where the server is",
+    "api-resources": "`muslin kinds` lists them",
+    "cluster": "`muslin status` shows all hosts on one screen",
+    "datastore": "the store is SQLite: see `muslin server --help`",
+}
+"""Commands of kubectl and calicoctl that muslin does not have, and what does the same."""
+
 
 def overview() -> str:
     """What `muslin` alone prints."""

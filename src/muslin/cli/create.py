@@ -6,7 +6,7 @@ from muslin.cli import batch, output
 from muslin.cli.batch import Done, Item
 from muslin.cli.connection import connect
 from muslin.cli.faults import Misused, meant
-from muslin.cli.parsing import Parser, Words
+from muslin.cli.parsing import Parser, Words, is_dry
 from muslin.client.blocking import Client
 
 EXAMPLES = """
@@ -63,7 +63,7 @@ def _by_words(words: Words) -> int:
         path = "/apis/projectcalico.org/v3/ippools"
         spec = {"cidr": words.cidr, **({"blockSize": words.block_size} if words.block_size else {})}
         obj = {"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": name}, "spec": spec}
-    dry = words.dry_run != "none"
+    dry = is_dry(words)
     connect(words).post(path, obj, **({"dryRun": "All"} if dry else {}))
     print(f"{output.name(obj)} created{' (dry run)' if dry else ''}")
     return 0

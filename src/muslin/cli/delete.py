@@ -8,7 +8,7 @@ from muslin.cli import output, screen
 from muslin.cli.connection import connect
 from muslin.cli.faults import Misused
 from muslin.cli.naming import Kinds, Target, namespace, path_of, scope, targets
-from muslin.cli.parsing import Parser, Words
+from muslin.cli.parsing import Parser, Words, is_dry
 from muslin.client.blocking import Client
 from muslin.client.refusal import ApiError
 
@@ -31,7 +31,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("-l", "--selector", metavar="LABELS", default="", help="all with these labels")
     parser.add_argument("--all", action="store_true", help="all of the kind")
     parser.add_argument("--ignore-not-found", action="store_true", help="what is not there is no error")
-    parser.add_argument("--dry-run", action="store_true", help="say what would go, after the server's checks")
+    parser.dry_run("say what would go, after the server's checks")
     parser.add_argument("-o", "--output", default="", metavar="FORM", help="name: nothing but the names")
     words = parser.read(arguments)
     if words.output not in ("", "name"):
@@ -86,11 +86,11 @@ def _title(target: Target) -> str:
 
 def _delete(client: Client, path: str, title: str, words: Words) -> bool:
     try:
-        client.delete(path, {"dryRun": ["All"]} if words.dry_run else None)
+        client.delete(path, {"dryRun": ["All"]} if is_dry(words) else None)
     except ApiError as error:
         if error.code == 404 and words.ignore_not_found:
             return True
         screen.note(f"error: {error}")
         return False
-    print(title if words.output else f"{title} deleted{' (dry run)' if words.dry_run else ''}")
+    print(title if words.output else f"{title} deleted{' (dry run)' if is_dry(words) else ''}")
     return True

@@ -58,13 +58,16 @@ def _texts(names: Sequence[str], *, recursive: bool) -> list[tuple[str, str]]:
             if not inside:
                 deeper = "" if recursive else ", or -R to look into its directories"
                 raise Refused(f"{name}: no {', '.join(SUFFIXES)} file in this directory{deeper}")
-            found += [(str(each), _text(each)) for each in inside if each.is_file()]
+            found += [(str(each), _text(str(each))) for each in inside if each.is_file()]
         else:
-            found.append((name, _text(path)))
+            found.append((name, _text(name)))
     return found
 
 
-def _text(path: Path) -> str:
+def _text(name: str) -> str:
+    if "://" in name:
+        raise Refused(f"{name}: muslin reads files only; curl -fsSL {name} | muslin apply -f -")
+    path = Path(name)
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -37,6 +37,7 @@ def parser() -> Parser:
     made.add_argument("-f", "--filename", action="append", default=[], metavar="FILE", help="objects in these files")
     made.add_argument("-R", "--recursive", action="store_true", help="-f DIR: with all directories inside")
     made.add_argument("--no-headers", action="store_true", help="tables without their first line")
+    made.add_argument("--export", action="store_true", help="yaml, json: without what belongs to this server only")
     made.add_argument("--show-labels", action="store_true", help="a last column with all labels")
     made.add_argument("--sort-by", default="", metavar="PATH", help="rows by a field: .metadata.creationTimestamp")
     made.add_argument("--ignore-not-found", action="store_true", help="a name that is not there is no error")
@@ -51,11 +52,12 @@ def run(arguments: list[str]) -> int:
     wanted = _from_files(kinds, words) if words.filename else targets(kinds, words.words, wholesale=True)
     if words.watch or words.watch_only:
         return _watch(client, wanted, words, form)
-    if form in ("table", "wide"):
+    if form in ("table", "wide") or (form == "custom-columns" and ":" not in words.output):
         return _tables(client, wanted, words, wide=form == "wide")
     objects, missing = _objects(client, wanted, words)
     if words.sort_by:
         objects.sort(key=lambda obj: sort_key(words.sort_by, obj))
+    objects = [output.portable(obj) for obj in objects] if words.export else objects
     one = len(wanted) == 1 and bool(wanted[0].name)
     if objects or not (missing or one):
         output.show(objects, form, words.output, one=one)
@@ -114,7 +116,7 @@ def _tables(client: Client, wanted: Sequence[Target], words: Words, *, wide: boo
     shown = 0
     for kind in kinds:
         table = Table(wide=wide, words=words, prefix=kind.singular if len(kinds) > 1 else "",
-                      with_namespace=kind.namespaced and not namespace(words))
+                      with_namespace=kind.namespaced and not namespace(words), only=_chosen_columns(words))
         for _, answer in _answers(client, [t for t in wanted if t.kind == kind], words, TABLE):
             if answer.get("kind") == "Status":
                 missing.append(answer)
@@ -129,6 +131,12 @@ def _tables(client: Client, wanted: Sequence[Target], words: Words, *, wide: boo
         where = f" in namespace {namespace(words)}" if namespace(words) and all(k.namespaced for k in kinds) else ""
         screen.note(f"no {' or '.join(kind.plural for kind in kinds)} found{where}")
     return _report(missing, words)
+
+
+def _chosen_columns(words: Words) -> tuple[str, ...]:
+    """`-o custom-columns=NAME,CIDR`: columns of the table by their heads, as calicoctl has it."""
+    form, _, heads = words.output.partition("=")
+    return tuple(head.strip().upper() for head in heads.split(",")) if form == "custom-columns" else ()
 
 
 def _report(missing: Sequence[Json], words: Words) -> int:
@@ -152,8 +160,11 @@ def sort_key(path: str, obj: object) -> tuple[int, float, str]:
 class Table:
     """Rows of one kind as the server drew them."""
 
-    def __init__(self, *, wide: bool, words: Words, prefix: str, with_namespace: bool) -> None:
+    def __init__(
+        self, *, wide: bool, words: Words, prefix: str, with_namespace: bool, only: Sequence[str] = ()
+    ) -> None:
         self.rows: list[list[str]] = []
+        self._only = only
         self._wide, self._words, self._prefix, self._with_namespace = wide, words, prefix, with_namespace
         self._shown: list[int] = []
         self._head: list[str] = []
@@ -162,8 +173,14 @@ class Table:
     def add(self, answer: Json) -> list[list[str]]:
         """The rows that came with it."""
         if definitions := answer.get("columnDefinitions"):
-            self._shown = [n for n, each in enumerate(definitions) if self._wide or not each.get("priority")]
-            self._head = [definitions[n]["name"].upper() for n in self._shown]
+            heads = [each["name"].upper() for each in definitions]
+            for head in self._only:
+                if head not in heads:
+                    raise Misused(f"custom-columns: there is no column {head}: write {', '.join(heads)}, "
+                                  "or HEAD:.path, such as NAME:.metadata.name")
+            shown = [n for n, each in enumerate(definitions) if self._wide or not each.get("priority")]
+            self._shown = [heads.index(head) for head in self._only] or shown
+            self._head = [heads[n] for n in self._shown]
             if self._with_namespace:
                 self._head.insert(0, "NAMESPACE")
             if self._words.show_labels:

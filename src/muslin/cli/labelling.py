@@ -9,7 +9,7 @@ from muslin.cli.connection import connect
 from muslin.cli.faults import Misused, Refused
 from muslin.cli.naming import Kinds, Target, namespace, path_of, scope, targets
 from muslin.cli.output import name
-from muslin.cli.parsing import Parser, Words
+from muslin.cli.parsing import Parser, Words, is_dry
 from muslin.client.blocking import Client
 
 
@@ -19,16 +19,19 @@ def change(field: str, command: str, summary: str, examples: str, arguments: lis
     parser.positional("words", nargs="*", metavar="KIND")
     scope(parser)
     parser.add_argument("--overwrite", action="store_true", help="also where the key has another value")
-    parser.add_argument("--remove", action="append", default=[], metavar="KEY", help="the same as KEY-")
+    parser.add_argument("--remove", action="append", nargs="?", const="", default=[], metavar="KEY",
+                        help="the same as KEY-; without KEY, the last name is the key, as for calicoctl")
     parser.add_argument("--all", action="store_true", help="of all objects of the kind")
     parser.add_argument("-l", "--selector", metavar="LABELS", default="", help="of all objects with these labels")
-    parser.add_argument("--dry-run", action="store_true", help="say what would change, after the server's checks")
+    parser.dry_run("say what would change, after the server's checks")
     words = parser.read(arguments)
-    wanted = changes([word for word in words.words if _is_change(word)] + [f"{key}-" for key in words.remove])
+    names = [word for word in words.words if not _is_change(word)]
+    removed = [key or (names.pop() if len(names) > 1 else "") for key in words.remove]
+    wanted = changes([word for word in words.words if _is_change(word)] + [f"{key}-" for key in removed])
     if not wanted:
         raise Misused(f"say which {field}: KEY=VALUE to set, KEY- to remove")
     client = connect(words)
-    chosen = targets(Kinds(client), [word for word in words.words if not _is_change(word)])
+    chosen = targets(Kinds(client), names)
     for path, obj in _objects(client, chosen, words):
         print(f"{name(obj)} {_change(client, path, obj, field, wanted, words)}")
     return 0
@@ -88,7 +91,7 @@ def _change(
     differs = {key: value for key, value in wanted.items() if there.get(key) != value}
     if not differs:
         return "unchanged"
-    query = {"fieldManager": "muslin", **({"dryRun": "All"} if words.dry_run else {})}
+    query = {"fieldManager": "muslin", **({"dryRun": "All"} if is_dry(words) else {})}
     client.patch(path, {"metadata": {field: differs}}, **query)
     done = "labeled" if field == "labels" else "annotated"
-    return done + (" (dry run)" if words.dry_run else "")
+    return done + (" (dry run)" if is_dry(words) else "")

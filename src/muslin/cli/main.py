@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 
-from muslin.cli.commands import BY_NAME, overview
+from muslin.cli.commands import BY_NAME, ELSEWHERE, overview
 from muslin.cli.faults import Misused, Refused, meant
 from muslin.client.refusal import ApiError
 from muslin.errors import Broken, MuslinError
@@ -80,6 +80,8 @@ def dispatch(words: list[str]) -> int:
             print(overview())
             return 0
     if name not in BY_NAME:
+        if name in ELSEWHERE:
+            raise Misused(f"muslin has no command {name!r}: {ELSEWHERE[name]}")
         raise Misused(f"muslin has no command {name!r}{meant(name, BY_NAME)}\n  see: muslin --help")
     module = import_module(f"muslin.cli.{BY_NAME[name].module}")
     try:

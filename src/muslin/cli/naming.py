@@ -49,6 +49,8 @@ def targets(kinds: Kinds, words: Sequence[str], *, wholesale: bool = False) -> l
     """Without `wholesale` each kind must be named: nobody means to delete all that there is. Raises Misused."""
     if not words:
         raise Misused("say what: a kind, such as gnp, or KIND/NAME\n  see: muslin kinds")
+    if not all(words):
+        raise Misused("one of the words is empty: is a variable of the shell not set?")
     if "/" in words[0]:
         if loose := [word for word in words if "/" not in word]:
             raise Misused(f"{loose[0]!r}: where one word is KIND/NAME, all must be")

@@ -11,6 +11,10 @@ from muslin.cli.faults import Misused, meant
 from muslin.cli.parsing import Parser
 
 Json = dict[str, Any]
+_OF_THIS_SERVER = (
+    "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink",
+    "kubectl.kubernetes.io/last-applied-configuration", "muslin.dev/source", "muslin.dev/source-lines",
+)
 FORMS = ("table", "wide", "json", "yaml", "name", "custom-columns", "jsonpath")
 
 
@@ -21,6 +25,8 @@ def option(parser: Parser, forms: str = "json, yaml or name") -> None:
 def form(written: str, allowed: Sequence[str] = FORMS) -> str:
     """The name of the form. Raises Misused."""
     name = written.partition("=")[0]
+    if name == "ps" and "table" in allowed:  # calicoctl's word for it
+        return "table"
     if name not in allowed:
         raise Misused(f"there is no output form {name!r}: write {', '.join(allowed)}{meant(name, allowed)}")
     if name in ("custom-columns", "jsonpath") and "=" not in written:
@@ -46,7 +52,7 @@ def show(objects: Sequence[Json], form: str, written: str, *, one: bool, flush: 
         case _:
             text = json.dumps(_whole([clean(obj) for obj in objects], one=one), indent=4, ensure_ascii=False)
     if text:
-        print(text, flush=flush)
+        print(text, end="" if form == "jsonpath" and text.endswith("\n") else "\n", flush=flush)
 
 
 def name(obj: Json) -> str:
@@ -61,12 +67,23 @@ def clean(obj: Json) -> Json:
     return {**obj, "metadata": metadata}
 
 
+def portable(obj: Json) -> Json:
+    """Without what belongs to this server: `get --export`, to be applied elsewhere."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key not in _OF_THIS_SERVER}
+    annotations = {key: value for key, value in metadata.pop("annotations", {}).items() if key not in _OF_THIS_SERVER}
+    return {**obj, "metadata": {**metadata, **({"annotations": annotations} if annotations else {})}}
+
+
 def yaml_text(value: Json) -> str:
     """Keys in order of the alphabet, as kubectl prints them; long strings are not folded."""
     import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(value, Dumper=dumper, default_flow_style=False, allow_unicode=True, width=4096))
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        """Texts of several lines as such."""
+
+    Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None))
+    return str(yaml.dump(value, Dumper=Dumper, default_flow_style=False, allow_unicode=True, width=4096))
 
 
 def _whole(objects: Sequence[Json], *, one: bool) -> Json:
@@ -81,7 +98,7 @@ def _custom(objects: Sequence[Json], specification: str) -> str:
     heads, paths = [], []
     for part in specification.split(","):
         head, colon, path = part.partition(":")
-        if not colon or not path:
+        if not colon or not path:  # all heads without a path are columns of the table, and do not come here
             raise Misused(f"custom-columns: {part!r} is not HEAD:.path, such as NAME:.metadata.name")
         heads.append(head)
         paths.append(path)

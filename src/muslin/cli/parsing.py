@@ -13,6 +13,9 @@ from typing import NoReturn
 
 from muslin.cli.faults import Misused, meant
 
+DRY = ("none", "server", "client")
+"""The server is asked in any case: only it knows what it would refuse."""
+
 
 class Words(argparse.Namespace):
     """What was written, by the name of each option."""
@@ -25,12 +28,11 @@ class Words(argparse.Namespace):
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """One line an option, where the terminal is wide enough."""
+    """One line an option. argparse makes one for every option that is declared: asking for the terminal's width there
+    would import shutil, with all its compressors."""
 
     def __init__(self, prog: str) -> None:
-        import shutil
-
-        super().__init__(prog, max_help_position=32, width=min(110, max(80, shutil.get_terminal_size().columns)))
+        super().__init__(prog, max_help_position=32, width=100)
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,6 +46,7 @@ class Parser(argparse.ArgumentParser):
             usage=f"muslin {command} {usage}".rstrip() if usage else None,
             formatter_class=_Help,
         )
+        self._bare: dict[str, str] = {}
         self._own = self.add_argument_group("options")
         self.add_argument = self._own.add_argument  # type: ignore[method-assign]
 
@@ -51,10 +54,16 @@ class Parser(argparse.ArgumentParser):
         """A word without an option; the usage line speaks of it."""
         argparse.ArgumentParser.add_argument(self, name, help=argparse.SUPPRESS, **how)  # type: ignore[arg-type]
 
+    def dry_run(self, told: str) -> None:
+        """`--dry-run`, alone or as kubectl writes it: `--dry-run=server`. It never takes the word behind it."""
+        self.add_argument("--dry-run", choices=DRY, default="none", metavar="server", help=told)
+        self._bare["--dry-run"] = "server"
+
     def read(self, words: Sequence[str]) -> Words:
         """Raises Misused. `--help` prints and ends."""
         shared(self)
-        found, unknown = self.parse_known_intermixed_args(words, Words())
+        full = [f"{word}={self._bare[word]}" if word in self._bare else word for word in words]
+        found, unknown = self.parse_known_intermixed_args(full, Words())
         if unknown:
             self._refuse(unknown[0])
         return found
@@ -68,6 +77,11 @@ class Parser(argparse.ArgumentParser):
         if word.startswith("-"):
             self.error(f"{self.prog} has no option {flag}{meant(flag, options)}")
         self.error(f"{word!r} is one word too many")
+
+
+def is_dry(words: Words) -> bool:
+    """Nothing is to be changed."""
+    return bool(words.dry_run != "none")
 
 
 def shared(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from muslin.cli import output
 from muslin.cli.connection import connect
 from muslin.cli.faults import Misused, Refused
 from muslin.cli.naming import Kinds, path_of, scope, targets
-from muslin.cli.parsing import Parser, Words
+from muslin.cli.parsing import Parser, Words, is_dry
 from muslin.client.blocking import JSON_PATCH, MERGE_PATCH
 
 EXAMPLES = """
@@ -27,10 +27,10 @@ def run(arguments: list[str]) -> int:
     parser.positional("words", nargs="*", metavar="KIND")
     parser.add_argument("-p", "--patch", default="", metavar="TEXT", help="the change, JSON or YAML")
     parser.add_argument("--patch-file", default="", metavar="FILE", help="the change, from a file")
-    parser.add_argument("--type", default="merge", metavar="FORM",
+    parser.add_argument("-t", "--type", default="merge", metavar="FORM",
                         help="merge (RFC 7386, lists are replaced whole) or json (RFC 6902, a list of operations)")
     scope(parser, every=False)
-    parser.add_argument("--dry-run", action="store_true", help="say what would happen, after the server's checks")
+    parser.dry_run("say what would happen, after the server's checks")
     output.option(parser)
     words = parser.read(arguments)
     form = output.form(words.output, ("table", "json", "yaml", "name"))
@@ -41,13 +41,13 @@ def run(arguments: list[str]) -> int:
         raise Misused("patch changes one object: muslin patch KIND NAME -p PATCH")
     path = path_of(chosen[0], words)
     before = client.get(path)
-    query = {"fieldManager": "muslin", "fieldValidation": "Strict", **({"dryRun": "All"} if words.dry_run else {})}
+    query = {"fieldManager": "muslin", "fieldValidation": "Strict", **({"dryRun": "All"} if is_dry(words) else {})}
     after = client.patch(path, change, kind=FORMS[words.type], **query)
     if form != "table":
         output.show([after], form, words.output, one=True)
         return 0
     same = before.get("spec") == after.get("spec") and before["metadata"] == after["metadata"]
-    print(f"{output.name(after)} {'unchanged' if same else 'patched'}{' (dry run)' if words.dry_run else ''}")
+    print(f"{output.name(after)} {'unchanged' if same else 'patched'}{' (dry run)' if is_dry(words) else ''}")
     return 0
 
 
@@ -74,9 +74,9 @@ def _parsed(text: str) -> object:
     try:
         return json.loads(text)
     except ValueError:
-        import yaml
+        from muslin.model.documents.compose import documents
 
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise Misused(f"the patch is neither JSON nor YAML: {error}") from None
+        found = list(documents(text))
+        if faults := [fault for document in found for fault in document.faults]:
+            raise Misused(f"the patch is neither JSON nor YAML: {faults[0].what}, {faults[0].mend}") from None
+        return found[0].root.value if len(found) == 1 and found[0].root else None

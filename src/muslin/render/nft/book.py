@@ -7,7 +7,7 @@ for the kernel. So a turn that returns to where it began changes nothing, whatev
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from muslin.errors import Broken
@@ -62,8 +62,20 @@ class Book:
         """Its elements go with it."""
         self._sets.setdefault(name, self.table.sets.get(name))
         for element in list(self.table.elements[name]):
-            self.remove((name, element))
+            self._touch((name, element))
         del self.table.sets[name], self.table.elements[name]
+
+    def put_content(self, name: str, elements: Iterable[Element]) -> None:
+        """A set's elements are now these, and no others."""
+        content = self.table.elements[name]
+        wanted = dict.fromkeys(elements)
+        if self._is_new(name):
+            self.table.elements[name] = wanted
+            return
+        for element in content.keys() - wanted.keys():
+            self.remove((name, element))
+        for element in wanted.keys() - content.keys():
+            self.add((name, element))
 
     def add(self, place: Place, verdict: Verdict | None = None) -> None:
         self._touch(place)
@@ -89,15 +101,16 @@ class Book:
         chains, sets, elements = self._chains, self._sets, self._elements
         self._chains, self._sets, self._elements = {}, {}, {}
         now = self.table
+        new = [name for name, before in sets.items() if before is None and name in now.sets]
         touched = {name: (before, now.chains.get(name)) for name, before in chains.items()}
         return Changes(
-            new_sets=tuple(now.sets[name] for name, before in sets.items() if before is None and name in now.sets),
+            new_sets=tuple(now.sets[name] for name in new),
             new_chains=tuple(after for before, after in touched.values() if before is None and after is not None),
             changed_chains=tuple(
                 after for before, after in touched.values()
                 if before is not None and after is not None and before != after
             ),
-            elements=self._element_changes(elements),
+            elements=(*_all_of(now, new), *self._element_changes(elements)),
             gone_chains=tuple(name for name, (before, after) in touched.items() if before and after is None),
             gone_sets=tuple(name for name, before in sets.items() if before is not None and name not in now.sets),
         )
@@ -107,7 +120,7 @@ class Book:
         new: dict[str, list[tuple[Element, Verdict | None]]] = {}
         for (name, element), before in touched.items():
             if name not in self.table.sets:
-                continue
+                continue  # they went with it
             after = self._value((name, element))
             if before == after:
                 continue
@@ -124,9 +137,19 @@ class Book:
         content = self.table.elements.get(place[0])
         return ABSENT if content is None or place[1] not in content else content[place[1]]
 
+    def _is_new(self, name: str) -> bool:
+        """Was the set not there when the turn began? Then all it holds is new, and needs no notes."""
+        return self._sets.get(name, ABSENT) is None
+
     def _touch(self, place: Place) -> None:
-        if place not in self._elements:
+        if place not in self._elements and not self._is_new(place[0]):
             self._elements[place] = self._value(place)
+
+
+def _all_of(table: Table, names: Iterable[str]) -> Iterator[ElementChange]:
+    for name in names:
+        if content := table.elements[name]:
+            yield ElementChange(table.sets[name], new=tuple(content.items()))
 
 
 Key = TypeVar("Key", bound=Hashable)

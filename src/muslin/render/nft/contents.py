@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from muslin.intent import AddressSet, MemberChange, PortSet, SetId
 from muslin.net import Cidr, is_host
-from muslin.render.nft.book import Book, Place
+from muslin.render.nft.book import Book
 from muslin.render.nft.matching import SetShape
 from muslin.render.nft.members import hosts_of, nets_of, ports_of, sets_of, shape_from, shape_of
 
@@ -41,14 +41,14 @@ class Contents:
             self._book.drop_set(declared.name)
 
     def _replace(self, set_id: SetId, members: AddressSet | PortSet) -> None:
+        self._shape(set_id, shape_of(members))
         if isinstance(members, PortSet):
-            self._shape(set_id, shape_of(members))
             wanted = ports_of(set_id, members.members)
         else:
             self._nets[set_id] = frozenset(member for member in members.members if not is_host(member))
-            self._shape(set_id, shape_of(members))
-            wanted = hosts_of(set_id, members.members) + nets_of(set_id, self._nets[set_id])
-        self._fill(set_id, set(wanted))
+            wanted = hosts_of(set_id, members.members) | nets_of(set_id, self._nets[set_id])
+        for name, elements in wanted.items():
+            self._book.put_content(name, elements)
 
     def _change(self, set_id: SetId, change: MemberChange) -> None:
         if self.shapes[set_id].ports:
@@ -56,25 +56,21 @@ class Contents:
         else:
             gone, new = hosts_of(set_id, change.removed), hosts_of(set_id, change.added)
             self._change_nets(set_id, change)
-        for place in gone:
-            self._book.remove(place)
-        for place in new:
-            self._book.add(place)
+        for name, elements in gone.items():
+            for element in elements:
+                self._book.remove((name, element))
+        for name, elements in new.items():
+            for element in elements:
+                self._book.add((name, element))
 
     def _change_nets(self, set_id: SetId, change: MemberChange) -> None:
         before = self._nets[set_id]
         after = (before - change.removed) | {member for member in change.added if not is_host(member)}
-        if before == after:
-            return
-        old = set(nets_of(set_id, before))
-        self._nets[set_id] = after
-        self._shape(set_id, shape_from(after))
-        new = set(nets_of(set_id, after))
-        for place in old - new:
-            if place[0] in self._book.table.sets:
-                self._book.remove(place)
-        for place in new - old:
-            self._book.add(place)
+        if before != after:
+            self._nets[set_id] = after
+            self._shape(set_id, shape_from(after))
+            for name, elements in nets_of(set_id, after).items():
+                self._book.put_content(name, elements)
 
     def _shape(self, set_id: SetId, shape: SetShape) -> None:
         """Declares the nft sets that this shape needs, and drops those that only the old one needed."""
@@ -85,11 +81,3 @@ class Contents:
         for declared in needed:
             self._book.put_set(declared)
         self.shapes[set_id] = shape
-
-    def _fill(self, set_id: SetId, wanted: set[Place]) -> None:
-        for declared in sets_of(set_id, self.shapes[set_id]):
-            held = {(declared.name, element) for element in self._book.table.elements[declared.name]}
-            for place in held - wanted:
-                self._book.remove(place)
-        for place in wanted:
-            self._book.add(place)

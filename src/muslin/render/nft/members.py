@@ -17,7 +17,7 @@ from muslin.render.nft.chains import FAMILIES
 from muslin.render.nft.hooks import FROM, FROM_NETS, OTHERS, TO
 from muslin.render.nft.matching import SetShape
 from muslin.render.nft.prefixes import maximal
-from muslin.render.nft.words import DROP, NamedSet, Type, Verdict, goto
+from muslin.render.nft.words import DROP, Element, NamedSet, Type, Verdict, goto
 
 _ADDRESS = {4: Type.ADDRESS4, 6: Type.ADDRESS6}
 
@@ -47,25 +47,30 @@ def sets_of(set_id: SetId, shape: SetShape) -> tuple[NamedSet, ...]:
     return (*hosts, *nets)
 
 
-def hosts_of(set_id: SetId, members: Iterable[Cidr]) -> list[Place]:
-    """(nft set, element) of the single addresses."""
-    by_family = {family: names.host_set(set_id, family) for family in FAMILIES}
-    return [(by_family[version_of(member)], member) for member in members if is_host(member)]
+def hosts_of(set_id: SetId, members: Iterable[Cidr]) -> dict[str, list[Element]]:
+    """The single addresses, by nft set."""
+    v4, v6 = names.host_set(set_id, 4), names.host_set(set_id, 6)
+    found: dict[str, list[Element]] = {v4: [], v6: []}
+    for member in members:
+        if is_host(member):
+            found[v6 if ":" in member else v4].append(member)
+    return found
 
 
-def nets_of(set_id: SetId, members: Iterable[Cidr]) -> list[Place]:
-    """(nft set, element) of the prefixes, overlaps resolved."""
-    nets = [member for member in members if not is_host(member)]
-    return [
-        (names.net_set(set_id, family), net)
-        for family in FAMILIES
-        for net in maximal(net for net in nets if version_of(net) == family)
-    ]
+def nets_of(set_id: SetId, nets: Iterable[Cidr]) -> dict[str, list[Element]]:
+    """Prefixes, overlaps resolved, by nft set; only families that have any."""
+    by_family: dict[int, list[Cidr]] = {}
+    for net in nets:
+        by_family.setdefault(version_of(net), []).append(net)
+    return {names.net_set(set_id, family): list(maximal(found)) for family, found in by_family.items()}
 
 
-def ports_of(set_id: SetId, members: Iterable[PortMember]) -> list[Place]:
-    by_family = {family: names.port_set(set_id, family) for family in FAMILIES}
-    return [(by_family[version_of(member[0])], member) for member in members]
+def ports_of(set_id: SetId, members: Iterable[PortMember]) -> dict[str, list[Element]]:
+    """Named ports, by nft set."""
+    found: dict[str, list[Element]] = {names.port_set(set_id, family): [] for family in FAMILIES}
+    for member in members:
+        found[names.port_set(set_id, version_of(member[0]))].append(member)
+    return found
 
 
 def endpoint_elements(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 
 import pytest
 
@@ -31,7 +32,7 @@ from intents import (
     tier,
 )
 from muslin.intent import HostIntent, Rule
-from nftrig import ICMP, ICMP6, SCTP, TCP, UDP, UDPLITE, Host, Packet, Station
+from nftrig import ICMP, ICMP6, SCTP, TCP, UDP, UDPLITE, Host, Packet, Station, own_socket
 
 pytestmark = pytest.mark.kernel
 
@@ -385,6 +386,56 @@ def test_tunnels_from_workloads_are_dropped(rig: Rig, version: int) -> None:
     assert not rig.to_two(version=version, protocol=UDP, port=4789)
     assert not rig.to_two(version=version, protocol=4)
     assert rig.to_two(version=version, protocol=TCP, port=4789)
+
+
+@BOTH
+def test_fragments_go_where_their_first_one_may(rig: Rig, version: int) -> None:
+    """Only the first has ports. The host puts them together before it looks, and takes them apart again."""
+    rig.host.apply(rig.guarded(rule(ALLOW, UDP, side(ports="70"))))
+
+    assert _datagram_passes(rig, version, 70, 4000)
+    assert not _datagram_passes(rig, version, 71, 4000)
+
+
+@BOTH
+def test_a_connection_outlives_the_policy_that_let_it_in(rig: Rig, version: int) -> None:
+    """Policy is asked about a flow's first packet. A new flow meets the new policy."""
+    family, two = (AF_INET, rig.two.v4) if version == 4 else (AF_INET6, rig.two.v6)
+    rig.host.apply(rig.guarded(rule(ALLOW, TCP, side(ports="7070"))))
+    with ExitStack() as stack:
+        door = stack.enter_context(closing(own_socket(rig.two.space, family, SOCK_STREAM)))
+        door.bind((two, 7070))
+        door.listen()
+        client = stack.enter_context(closing(own_socket(rig.one.space, family, SOCK_STREAM)))
+        client.settimeout(2)
+        client.connect((two, 7070))
+        server = stack.enter_context(closing(door.accept()[0]))
+        server.settimeout(2)
+
+        rig.host.apply(rig.guarded(rule(DENY)))
+        client.sendall(b"still there?")
+        assert server.recv(100) == b"still there?"
+        server.sendall(b"yes")
+        assert client.recv(100) == b"yes"
+        late = stack.enter_context(closing(own_socket(rig.one.space, family, SOCK_STREAM)))
+        late.settimeout(nftrig.DEADLINE)
+        with pytest.raises(TimeoutError):
+            late.connect((two, 7070))
+
+
+def _datagram_passes(rig: Rig, version: int, port: int, size: int) -> bool:
+    family, two = (AF_INET, rig.two.v4) if version == 4 else (AF_INET6, rig.two.v6)
+    with (
+        closing(own_socket(rig.two.space, family, SOCK_DGRAM)) as ear,
+        closing(own_socket(rig.one.space, family, SOCK_DGRAM)) as mouth,
+    ):
+        ear.bind((two, port))
+        ear.settimeout(nftrig.DEADLINE)
+        mouth.sendto(bytes(size), (two, port))
+        try:
+            return len(ear.recv(65536)) == size
+        except TimeoutError:
+            return False
 
 
 def _icmp(version: int) -> int:

@@ -13,6 +13,7 @@ costs microseconds, reading a table costs up to a second (nft lists everything):
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 
 from muslin.drivers.netlink import Netlink, Refusal, attributes
@@ -92,11 +93,17 @@ class Nft:
                 stdin=asyncio.subprocess.PIPE if given is not None else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                env=_environment(),
             )
         except FileNotFoundError as error:
             raise Transient(f"{error.filename} is not installed: apt install nftables iproute2") from None
         output, errors = await process.communicate(given.encode() if given is not None else None)
         return process.returncode or 0, output, errors.decode(errors="replace")
+
+
+def _environment() -> dict[str, str]:
+    """Errors in the words that we look for, and nft found where Debian puts it, also without a root's PATH."""
+    return {**os.environ, "LC_ALL": "C", "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
 
 
 def _refusal(script: str, errors: str, *, fresh: bool) -> Transient | Broken:

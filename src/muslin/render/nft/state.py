@@ -32,6 +32,8 @@ SETTINGS = "Settings"
 
 
 class NftState:
+    """What each key of the intent has put into the table, and who must be written anew when it changes."""
+
     def __init__(self) -> None:
         self._book = Book()
         self._contents = Contents(self._book)

@@ -262,7 +262,7 @@ def test_only_candidates_are_matched() -> None:
     """The index by required label: a new class asks only the selectors that can match it."""
     asked: list[str] = []
     cluster = Cluster(WEB, *(np(f"p{n}", f"app == 'app{n}'", ns=f"ns{n % 3}") for n in range(30)))
-    for state in cluster.graph._policies.values():
+    for state in cluster.graph._rulebook._policies.values():
         assert state.entry is not None
         selector, text = state.entry.selector, str(state.entry.selector)
         real = selector.matches

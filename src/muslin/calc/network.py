@@ -36,8 +36,12 @@ class Network:
         self._fabric: Fabric | None = None
         self._fabric_faults: set[ResourceKey] = set()
         self._pool_lists: tuple[tuple[Cidr, ...], tuple[Cidr, ...]] = ((), ())
-        self.changed_everywhere = False
+        self.settings_changed = False
+        """Settings of any host may differ from those of the last flush."""
+        self.bgp_changed = False
+        """The same for speakers."""
         self.changed_hosts: set[str] = set()
+        """Hosts whose speaker may differ, though the cluster's BGP does not."""
 
     def update(self, key: ResourceKey, value: Resource | Block | Illegible | None) -> None:
         """Take note of one object; what does not decode counts as absent and is reported."""
@@ -51,6 +55,7 @@ class Network:
             case "IPPool":
                 self._put(self._pools, key, resource if isinstance(resource, IPPool) else None)
                 self._read_pools(key)
+                self.settings_changed = True
             case "BGPConfiguration":
                 self._put(self._configurations, key, resource if isinstance(resource, BGPConfiguration) else None)
             case "BGPPeer":
@@ -65,6 +70,15 @@ class Network:
 
     def speaker(self, host: str) -> BgpSpeaker | None:
         return self._cluster_bgp().speaker(host, self._blocks_of.get(host, {}).values())
+
+    def concerns(self, host: str) -> tuple[bool, bool]:
+        """Must the host's (settings, speaker) be looked at?"""
+        return self.settings_changed, self.bgp_changed or host in self.changed_hosts
+
+    def clear(self) -> None:
+        """All hosts have been looked at."""
+        self.settings_changed = self.bgp_changed = False
+        self.changed_hosts.clear()
 
     def settle(self) -> None:
         """Report what is wrong with the BGP objects as they are now."""
@@ -93,7 +107,7 @@ class Network:
         else:
             table[key.name] = resource
         self._fabric = None
-        self.changed_everywhere = True
+        self.bgp_changed = True
 
     def _update_felix(self, key: ResourceKey, resource: FelixConfiguration | None) -> None:
         if resource is not None:
@@ -102,7 +116,7 @@ class Network:
             self._felix.pop(key.name, None)
         else:
             self._felix[key.name] = resource
-        self.changed_everywhere = True
+        self.settings_changed = True
 
     def _read_pools(self, key: ResourceKey) -> None:
         pools: dict[Cidr, bool] = {}

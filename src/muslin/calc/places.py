@@ -17,7 +17,7 @@ still true.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from muslin.calc.members import Member
 from muslin.net import Cidr
@@ -32,7 +32,7 @@ class Places:
         self._holders: dict[Cidr, Member | tuple[Member, ...]] = {}
         self._waiting: dict[Cidr, set[Member]] = {}
         self._queues: dict[tuple[str, str], set[Member]] = {}
-        self.hosts: dict[str, dict[str, Member]] = {}
+        self._hosts: dict[str, dict[str, Member]] = {}
 
     def holders(self, address: Cidr) -> tuple[Member, ...]:
         found = self._holders.get(address)
@@ -40,15 +40,19 @@ class Places:
             return ()
         return found if isinstance(found, tuple) else (found,)
 
+    def at(self, host: str) -> Collection[Member]:
+        """Workloads that have an interface of this host."""
+        return self._hosts.get(host, {}).values()
+
     def is_local(self, member: Member) -> bool:
         """Does its interface belong to it?"""
-        return self.hosts.get(member.host, {}).get(member.interface) is member
+        return self._hosts.get(member.host, {}).get(member.interface) is member
 
     def rivals(self, member: Member) -> tuple[Member | None, dict[Cidr, Member]]:
         """(who has its interface instead, who has an address that it claims instead)"""
         taken = None
         if _placed(member) and not self.is_local(member):
-            taken = self.hosts[member.host][member.interface]
+            taken = self._hosts[member.host][member.interface]
         lost: dict[Cidr, Member] = {}
         for address in set(member.claims) - set(member.held):
             for holder in self.holders(address):
@@ -84,13 +88,13 @@ class Places:
 
     def statistics(self) -> dict[str, int]:
         return {"addresses": len(self._holders), "rivals": len(self._waiting) + len(self._queues),
-                "places": len(self.hosts)}
+                "places": len(self._hosts)}
 
     def _enter(self, member: Member) -> set[Member]:
         """Ask for the interface. Returns everybody else whose right to an interface changed, or must be looked at."""
         if not _placed(member):
             return set()
-        interfaces = self.hosts.setdefault(member.host, {})
+        interfaces = self._hosts.setdefault(member.host, {})
         winner = interfaces.get(member.interface)
         if winner is None:
             interfaces[member.interface] = member
@@ -108,7 +112,7 @@ class Places:
             return set()
         slot = (member.host, member.interface)
         queue = self._queues.get(slot)
-        interfaces = self.hosts[member.host]
+        interfaces = self._hosts[member.host]
         if interfaces[member.interface] is not member:
             assert queue is not None
             queue.discard(member)
@@ -122,7 +126,7 @@ class Places:
         else:
             del interfaces[member.interface]
             if not interfaces:
-                del self.hosts[member.host]
+                del self._hosts[member.host]
         if queue is not None and not queue:
             self._queues.pop(slot, None)
         return set()

@@ -71,7 +71,7 @@ class View:
     def snapshot(self, source: Source) -> Delta:
         """Everything, for a host that knows nothing yet. Once, on a new view."""
         self.dirty = set(source.local_keys(self.host))
-        delta = self.flush(source, frozenset(), {}, everywhere=True)
+        delta = self.flush(source, frozenset(), {}, (True, True))
         delta.snapshot = True
         if delta.bgp is UNSET:
             delta.bgp = None
@@ -83,17 +83,16 @@ class View:
 
     def flush(
         self, source: Source, policies: AbstractSet[PolicyId], members: Mapping[SetId, MemberChange],
-        *, everywhere: bool,
+        host: tuple[bool, bool],
     ) -> Delta:
         """What changed. `policies`: those whose rules may differ; `members`: what joined or left sets in use;
-        `everywhere`: settings and BGP may differ."""
+        `host`: whether its (settings, speaker) may differ."""
         delta = Delta()
         self._flush_endpoints(source, delta)
         self._flush_groups(delta)
         self._flush_policies(source, delta, policies)
         self._flush_sets(source, delta, members)
-        if everywhere:
-            self._flush_host(source, delta)
+        self._flush_host(source, delta, *host)
         return delta
 
     def close(self, source: Source) -> None:
@@ -175,13 +174,11 @@ class View:
         self._definitions.clear()
         self._given_early.clear()
 
-    def _flush_host(self, source: Source, delta: Delta) -> None:
-        settings = source.settings(self.host)
-        if settings != self._settings:
-            self._settings = delta.settings = settings
-        speaker = source.speaker(self.host)
-        if speaker != self._speaker:
-            self._speaker = delta.bgp = speaker
+    def _flush_host(self, source: Source, delta: Delta, settings: bool, speaker: bool) -> None:
+        if settings and (found := source.settings(self.host)) != self._settings:
+            self._settings = delta.settings = found
+        if speaker and (speaks := source.speaker(self.host)) != self._speaker:
+            self._speaker = delta.bgp = speaks
 
 
 def _policies(group: Group) -> list[PolicyId]:

@@ -6,12 +6,13 @@ of this process, memory is its resident size with nothing but the graph (and the
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from bench import table
 from muslin.calc import cluster, host
 from muslin.intent import AddressSet, Delta, MemberChange, SetId
 from muslin.model.endpoint import EndpointPort, WorkloadEndpoint, WorkloadEndpointSpec
@@ -22,6 +23,8 @@ from muslin.net import Cidr
 
 NAMESPACES, APPS = 100, 20
 BATCH = 1000
+COLUMNS = ("what", "processor ms (p50)", "p99", "MB more")
+Row = tuple[object, ...]
 Batch = dict[ResourceKey, Resource | None]
 
 
@@ -88,17 +91,16 @@ def timed(work: Callable[[], object]) -> float:
     return (time.process_time() - start) * 1000
 
 
-def cold(endpoints: int, policies: int, hosts: int, subscribed: int) -> tuple[cluster.Graph, dict[str, Delta]]:
+def cold(endpoints: int, policies: int, hosts: int, subscribed: int, rows: list[Row]) -> tuple[
+        cluster.Graph, dict[str, Delta]]:
     graph = cluster.Graph()
     base = resident()
     spent = timed(lambda: graph.update(surroundings()))
     for batch in workloads(endpoints, hosts):
-        spent += timed(lambda batch=batch: graph.update(batch))
-    row("endpoints in", spent)
+        spent += timed(partial(graph.update, batch))
+    rows.append(("endpoints taken in", spent, "", ""))
     for number in range(policies):
-        batch = policy(number)
-        spent += timed(lambda batch=batch: graph.update(batch))
-    row("endpoints and policies in", spent)
+        spent += timed(partial(graph.update, policy(number)))
     deltas: dict[str, Delta] = {}
 
     def subscribe() -> None:
@@ -106,57 +108,55 @@ def cold(endpoints: int, policies: int, hosts: int, subscribed: int) -> tuple[cl
             deltas[f"h{number}"] = graph.subscribe(f"h{number}")
 
     subscribing = timed(subscribe)
-    row(f"{subscribed} hosts subscribed", subscribing)
-    row("cold start in all", spent + subscribing + timed(graph.flush))
-    gc.collect()
-    print(f"{'resident, all / the graph alone':44} {resident():8.0f} / {resident() - base:.0f} MB")
+    rows.append((f"hosts subscribed: {subscribed}", subscribing, "", ""))
+    rows.append(("cold start in all", spent + subscribing + timed(graph.flush), "", resident() - base))
     return graph, deltas
 
 
-def changes(graph: cluster.Graph, hosts: int, endpoints: int) -> None:
+def changes(graph: cluster.Graph, hosts: int, endpoints: int) -> list[Row]:
     def step(batch: Batch) -> float:
         return timed(lambda: (graph.update(batch), graph.flush()))
 
-    one = endpoints + 1
-    gone: Batch = dict.fromkeys(workload(one, hosts))
-    many("one endpoint added", [step(workload(one + number * hosts, hosts)) for number in range(200)])
-    many("its label changed", [step(workload(one + number * hosts, hosts, app="app7")) for number in range(200)])
-    many("one endpoint gone", [step(dict.fromkeys(workload(one + number * hosts, hosts))) for number in range(200)])
-    many("rule of a policy changed", [step(policy(number % 10, port=1000 + number)) for number in range(200)])
-    many("policy gone, and back", [step(dict.fromkeys(policy(5))) + step(policy(5)) for _ in range(100)])
-    many("nothing to do", [step(gone) for _ in range(100)])
+    new = [endpoints + 1 + number * hosts for number in range(200)]
+    return [
+        many("one endpoint added", [step(workload(number, hosts)) for number in new]),
+        many("its label changed", [step(workload(number, hosts, app="app7")) for number in new]),
+        many("one endpoint gone", [step(dict.fromkeys(workload(number, hosts))) for number in new]),
+        many("rule of a policy changed", [step(policy(number % 10, port=1000 + number)) for number in range(200)]),
+        many("policy gone, and back", [step(dict.fromkeys(policy(5))) + step(policy(5)) for _ in range(100)]),
+    ]
 
 
-def on_the_host(delta: Delta, members: int) -> None:
+def on_the_host(delta: Delta, members: int) -> list[Row]:
     graph = host.Graph()
-    row(f"host: snapshot, {len(delta.endpoints)} endpoints, {len(delta.sets)} sets",
-        timed(lambda: (graph.update(delta), graph.flush())))
+    snapshot = timed(lambda: (graph.update(delta), graph.flush()))
     big = SetId("big")
     addresses = frozenset(Cidr(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}/32") for number in range(members))
     graph.update(Delta(sets={big: AddressSet(id=big, members=addresses)}))
     graph.flush()
 
     def join(number: int) -> float:
-        delta = Delta(sets={big: MemberChange(added=frozenset({Cidr(f"11.0.0.{number}/32")}))})
-        return timed(lambda: (graph.update(delta), graph.flush()))
+        change = Delta(sets={big: MemberChange(added=frozenset({Cidr(f"11.0.0.{number}/32")}))})
+        return timed(lambda: (graph.update(change), graph.flush()))
 
-    many(f"host: a member joins a set of {members}", [join(number) for number in range(50)])
+    return [
+        (f"agent: snapshot with {len(delta.endpoints)} endpoints", snapshot, "", ""),
+        many(f"agent: a member joins a set of {members}", [join(number) for number in range(50)]),
+    ]
 
 
-def row(what: str, milliseconds: float) -> None:
-    print(f"{what:44} {milliseconds:8.1f} ms")
-
-
-def many(what: str, times: list[float]) -> None:
+def many(what: str, times: list[float]) -> Row:
     times.sort()
-    print(f"{what:44} {times[len(times) // 2]:8.3f} ms p50 {times[len(times) * 99 // 100]:8.3f} ms p99")
+    return what, times[len(times) // 2], times[len(times) * 99 // 100], ""
 
 
-def main(endpoints: int = 100_000, policies: int = 500, hosts: int = 1000, subscribed: int = 10) -> None:
-    print(f"{endpoints} endpoints, {policies} policies, {hosts} hosts of which {subscribed} subscribed")
-    graph, deltas = cold(endpoints, policies, hosts, subscribed)
-    changes(graph, hosts, endpoints)
-    on_the_host(deltas["h0"], endpoints)
+def main(endpoints: int = 100_000, policies: int = 500, hosts: int = 1000, subscribed: int = 10) -> list[Row]:
+    rows: list[Row] = []
+    graph, deltas = cold(endpoints, policies, hosts, subscribed, rows)
+    rows += changes(graph, hosts, endpoints)
+    rows += on_the_host(deltas["h0"], endpoints)
+    table.show(f"Calculation: {endpoints} endpoints in 2000 classes, {policies} policies, {hosts} hosts", COLUMNS, rows)
+    return rows
 
 
 if __name__ == "__main__":

@@ -93,3 +93,33 @@ def test_commands_of_others_are_answered_by_ours(shell: Shell) -> None:
     assert "`kubectl edit` works with this server" in shell.run("edit gnp a").err
     assert "`muslin status`" in shell.run("node status").err
     assert "did you mean 'get'" in shell.run("gett").err
+
+
+KNP = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: web}}}, {podSelector: {matchLabels: {app: cli}}}]
+    ports: [{port: 5432}]
+  - from: [{ipBlock: {cidr: 10.0.0.0/8}}]
+"""
+
+
+def test_kubernetes_own_policies_stay_what_they_are(shell: Shell) -> None:
+    """kubectl and muslin may take turns at one file, and `why` knows the lines of the rules that it became."""
+    file = shell.file("knp.yaml", KNP)
+
+    assert shell.did(f"apply -f {file}").out == "networkpolicy.networking.k8s.io/db created\n"
+    assert shell.did(f"apply -f {file}").out == "networkpolicy.networking.k8s.io/db unchanged\n"
+    assert shell.did("get networkpolicies.networking.k8s.io -o name").out == "networkpolicy.networking.k8s.io/db\n"
+    assert "podSelector" in shell.did(f"get -f {file} -o yaml").out
+    meant = yaml.safe_load(shell.did("get np knp.default.db -o yaml").out)["metadata"]["annotations"]
+    assert (meant["muslin.dev/source"], meant["muslin.dev/source-lines"]) == (
+        "knp.yaml:2", '{"ingress":[8,8,10],"egress":[]}')
+    shell.file("knp.yaml", KNP.replace("5432", "5433"))
+    assert shell.did(f"apply -f {file}").out == "networkpolicy.networking.k8s.io/db configured\n"
+    assert "5433" in shell.did("get np knp.default.db -o yaml").out
+    assert shell.did(f"delete -f {file}").out == "networkpolicy.networking.k8s.io/db deleted\n"

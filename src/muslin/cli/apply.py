@@ -54,7 +54,7 @@ def with_source(item: Item) -> Json:
     """The object with file and line of itself and of its rules, which `muslin why` shows."""
     if item.kind.kind not in WITH_RULES:
         return item.obj
-    spec = item.obj.get("spec") or {}
+    spec = item.located.object.get("spec") or {}
     lines = {
         way: [item.located.position(("spec", way, n))[0] for n in range(len(spec.get(way) or ()))] for way in RULES
     }

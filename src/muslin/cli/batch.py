@@ -17,6 +17,7 @@ from muslin.cli.parsing import Parser, Words, is_dry
 from muslin.client.blocking import Client
 from muslin.client.kinds import Served
 from muslin.client.refusal import ApiError
+from muslin.model import kubernetes
 from muslin.model.documents import Located
 from muslin.model.fault import Fault, Path, Reason
 from muslin.model.kinds import BY_NAME
@@ -113,6 +114,8 @@ def _rank(kind: str) -> int:
 
 def _item(located: Located, words: Words) -> Item:
     obj, kind = located.object, BY_NAME[located.object["kind"]]
+    if located.original is not None:  # the server keeps what it means, and shows it to kubectl as it was written
+        obj, kind = located.original, kubernetes.KIND
     served = Served(kind.name, kind.plural, kind.group_version, kind.namespaced)
     metadata = {key: value for key, value in obj["metadata"].items() if key != "namespace"}
     if kind.namespaced:
@@ -153,7 +156,7 @@ def _faults(item: Item, error: ApiError) -> list[Fault]:
     found = []
     for cause in error.causes or [{"field": "", "message": str(error)}]:
         path = path_of(cause.get("field", ""))
-        line, column = item.located.position(path)
+        line, column = item.located.written_position(path)
         found.append(Fault(path=path, what=cause.get("message", ""), why="", mend="", reason=Reason.INVALID,
                            file=item.located.file, line=line, column=column))
     return found

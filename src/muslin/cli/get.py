@@ -71,9 +71,10 @@ def _from_files(kinds: Kinds, words: Words) -> list[Target]:
         raise Misused("give either names or -f, not both")
     found = []
     for located in read(words.filename, recursive=words.recursive).objects:
-        obj = located.object
-        metadata = obj["metadata"]
-        found.append(Target(kinds.find(obj["kind"]), metadata["name"], metadata.get("namespace", "")))
+        obj = located.original or located.object
+        metadata, group = obj["metadata"], obj["apiVersion"].rpartition("/")[0]
+        kind = kinds.find(f"{obj['kind']}.{group}" if group else obj["kind"])
+        found.append(Target(kind, metadata["name"], metadata.get("namespace", "")))
     return found
 
 

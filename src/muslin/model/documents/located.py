@@ -27,9 +27,16 @@ class Located:
     rules: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     """Direction -> for each rule of a converted policy, the index of the rule in the file."""
 
+    original: dict[str, Any] | None = None
+    """Kubernetes' own policy, where `object` is what it means."""
+
     def position(self, path: Path) -> Place:
-        """Line and column of a field, or of what is nearest to it on the way there."""
+        """Line and column of a field of `object`, or of what is nearest to it on the way there."""
         return self.root.position(self.base + self._in_file(path))
+
+    def written_position(self, path: Path) -> Place:
+        """The same for a field in the words of the file."""
+        return self.root.position(self.base + path)
 
     def _in_file(self, path: Path) -> Path:
         if not self.rules or len(path) < 2 or path[0] != "spec":

@@ -62,7 +62,8 @@ def _judged(document: Document, file: str) -> tuple[list[Located], list[Fault]]:
 def _located(obj: dict[str, Any], file: str, root: Node, base: Path) -> Located:
     line, column = root.find(base)[0].place
     if obj["apiVersion"] == kubernetes.GROUP_VERSION:
-        return Located(kubernetes.to_calico(obj), file, line, column, root, base, kubernetes.rule_sources(obj))
+        meant, rules = kubernetes.to_calico(obj), kubernetes.rule_sources(obj)
+        return Located(meant, file, line, column, root, base, rules, original=obj)
     return Located(obj, file, line, column, root, base)
 
 

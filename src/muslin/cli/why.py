@@ -92,12 +92,13 @@ def lines(found: Json, *, steps: bool) -> Iterator[str]:
 
 def _direction(title: str, decision: Json | None, found: Json, key: str, *, steps: bool) -> Iterator[str]:
     if decision is None:
-        stopped = key == "ingress" and (found.get("egress") or {}).get("verdict") == "Deny"
-        yield f"{title}: {paint('not asked, the packet never gets there' if stopped else 'no policy there', DIM)}"
+        yield f"{title}: {paint('no policy there', DIM)}"
         return
     decided = decision["decided_by"]
     colour = GREEN if decision["verdict"] == "Allow" else RED
-    yield f"{title}: {paint(decision['verdict'], colour)} by {paint(decided['text'], BOLD)}"
+    stopped = key == "ingress" and (found.get("egress") or {}).get("verdict") == "Deny"
+    verdict = ("would be " if stopped else "") + paint(decision["verdict"], colour)
+    yield f"{title}: {verdict} by {paint(decided['text'], BOLD)}"
     if decided.get("file"):
         yield f"    {decided['file']}" + (f":{decided['line']}" if decided.get("line") else "")
     if steps:

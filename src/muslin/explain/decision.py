@@ -81,8 +81,8 @@ _SET = re.compile(r"\bset (\S+)")
 
 
 class Path(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole way. None: that end is no workload of ours, and nobody there asks. `ingress` is also None when the
-    sender's policy already denies."""
+    """The whole way. None: that end is no workload of ours, and nobody there asks. `verdict` is Deny if either denies;
+    `ingress` says what the receiver's policy would, also when the sender's stops the packet before."""
 
     verdict: Action
     egress: Decision | None = None

@@ -32,18 +32,17 @@ def path(
     """Egress where the packet starts, ingress where it ends. An intent of None: that end is outside.
 
     Endpoints are found by the packet's addresses unless they are named. An intent that has no such endpoint denies.
+    Ingress is asked even when egress denies: who mends the one wants to know whether the other would let it in.
     """
     egress = ingress = None
     if source_intent is not None:
         key = source or endpoint_at(source_intent, packet.source) or _NOWHERE
         egress = why(source_intent, key, Direction.EGRESS, packet)
-        if egress.verdict is Action.DENY:
-            return Path(verdict=Action.DENY, egress=egress)
     if destination_intent is not None:
         key = destination or endpoint_at(destination_intent, packet.destination) or _NOWHERE
         ingress = why(destination_intent, key, Direction.INGRESS, packet)
-    verdict = Action.ALLOW if ingress is None else ingress.verdict
-    return Path(verdict=verdict, egress=egress, ingress=ingress)
+    denied = any(decision is not None and decision.verdict is Action.DENY for decision in (egress, ingress))
+    return Path(verdict=Action.DENY if denied else Action.ALLOW, egress=egress, ingress=ingress)
 
 
 def to_host(intent: HostIntent, packet: Packet, *, source: EndpointKey | None = None) -> Decision:

@@ -160,8 +160,8 @@ def test_the_way_of_get_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
 
-    assert not loaded & {"msgspec", "aiohttp", "rich", "yaml", "inspect", "dataclasses", "asyncio", "structlog",
-                         "pathlib", "muslin.model.kinds"}
+    assert not loaded & {"msgspec", "aiohttp", "rich", "yaml", "inspect", "dataclasses", "asyncio", "structlog", "ssl",
+                         "email", "http.client", "pathlib", "muslin.model.kinds"}
 
 
 def test_completion_knows_commands_kinds_and_names(shell: Shell) -> None:

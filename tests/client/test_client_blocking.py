@@ -152,8 +152,8 @@ def test_an_address_that_is_none_is_refused_at_once(address: str) -> None:
 
 def test_certificates_that_do_not_exist_are_named(tmp_path: Path) -> None:
     who = Identity(certificate=str(tmp_path / "me.pem"))
-    with pytest.raises(Invalid, match=r"me\.pem.*PEM"):
-        Client("https://127.0.0.1:1", identity=who).get("/")
+    with socket.create_server(("127.0.0.1", 0)) as there, pytest.raises(Invalid, match=r"me\.pem.*PEM"):
+        Client(f"https://127.0.0.1:{there.getsockname()[1]}", identity=who).get("/")
 
 
 def test_the_kinds_are_those_of_the_server(client: Client) -> None:

@@ -1,19 +1,19 @@
 """A blocking client on the standard library alone.
 
 `muslin get` must answer in 150 ms, start-up of Python included, and the Neutron server forbids event loops of ours:
-so this face imports `http.client` and nothing heavier (aiohttp alone costs more than the whole command may).
+so this face imports little more than `socket` and `json` (aiohttp alone costs more than the whole command may).
 """
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
+import select
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from muslin.client.address import Address, Identity, parse
+from muslin.client.http import Connection, Response
 from muslin.client.refusal import ApiError, Unreachable
 from muslin.errors import Invalid
 
@@ -24,28 +24,17 @@ JSON_PATCH = "application/json-patch+json"
 _MEND = "start it with `muslin up` or `muslin server`, or say where it is with --server or MUSLIN_SERVER"
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float | None) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 class Client:
     """One connection, kept alive between calls. Answers are JSON objects; a refusal raises ApiError."""
 
     def __init__(
         self, address: str, *, identity: Identity | None = None, timeout: float = 30.0, mend: str = _MEND
     ) -> None:
-        self.address = parse(address)
-        self._identity = identity
+        self.address: Address = parse(address)
+        self._identity = identity or Identity()
         self._timeout = timeout
         self._mend = mend
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: Connection | None = None
 
     def close(self) -> None:
         if self._connection is not None:
@@ -89,54 +78,63 @@ class Client:
         response = self._send("GET", path, None, query, accept, JSON)
         if response.status >= 400:
             raise ApiError(_decode(self._read(response), response.status), response.status)
-        if self._connection is not None and self._connection.sock is not None:
-            self._connection.sock.settimeout(None)
+        if self._connection is not None:
+            self._connection.socket.settimeout(None)
         try:
-            while line := response.readline():
+            for line in response.lines():
                 if line.strip():
                     yield json.loads(line)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise Unreachable(str(self.address), f"it went away: {error}", self._mend) from None
+        finally:
+            self.close()
 
     def _send(
         self, method: str, path: str, body: object, query: dict[str, str] | None, accept: str, content_type: str
-    ) -> http.client.HTTPResponse:
+    ) -> Response:
+        """A read is sent once more, on a new connection, when the kept one breaks; a write never: it may be done."""
         headers = {"Accept": accept, "User-Agent": "muslin"}
         data = None
         if body is not None:
             data = json.dumps(body).encode()
             headers["Content-Type"] = content_type
-        target = path + ("?" + urlencode(query) if query else "")
-        for fresh in (False, True):
-            connection = self._connected(fresh=fresh)
-            try:
-                connection.request(method, target, body=data, headers=headers)
-                return connection.getresponse()
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
-                self.close()
-                if fresh or method != "GET":  # a write may have been carried out: never send it twice
-                    raise Unreachable(str(self.address), str(error) or "connection lost", self._mend) from None
-            except TimeoutError:
-                self.close()
-                raise Unreachable(str(self.address), f"no answer in {self._timeout:g} s", self._mend) from None
-            except (OSError, http.client.HTTPException) as error:
-                self.close()
-                raise Unreachable(str(self.address), _why(error), self._mend) from None
-        raise Unreachable(str(self.address), "connection lost", self._mend)
-
-    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        target = _target(path, query)
+        kept = self._connection is not None
         try:
-            return response.read()
-        except (OSError, http.client.HTTPException) as error:
+            return self._connected().request(method, target, headers, data)
+        except ConnectionError as error:
+            self.close()
+            if not kept or method != "GET":
+                raise self._unreachable(error) from None
+        except OSError as error:
+            raise self._unreachable(error) from None
+        try:
+            return self._connected().request(method, target, headers, data)
+        except OSError as error:
+            raise self._unreachable(error) from None
+
+    def _read(self, response: Response) -> bytes:
+        try:
+            data = response.read()
+        except OSError as error:
             self.close()
             raise Unreachable(str(self.address), f"it went away mid-answer: {error}", self._mend) from None
+        if not response.keeps:
+            self.close()
+        return data
 
-    def _connected(self, *, fresh: bool) -> http.client.HTTPConnection:
-        if fresh:
+    def _connected(self) -> Connection:
+        """The kept one, unless the server has closed it meanwhile."""
+        if self._connection is not None and select.select([self._connection.socket], [], [], 0)[0]:
             self.close()
         if self._connection is None:
-            self._connection = _connection(self.address, self._identity, self._timeout)
+            self._connection = Connection(self.address, self._identity, self._timeout)
         return self._connection
+
+    def _unreachable(self, error: OSError) -> Unreachable:
+        self.close()
+        why = f"no answer in {self._timeout:g} s" if isinstance(error, TimeoutError) else _why(error)
+        return Unreachable(str(self.address), why, self._mend)
 
 
 def segment(text: str) -> str:
@@ -144,30 +142,19 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _connection(address: Address, identity: Identity | None, timeout: float) -> http.client.HTTPConnection:
-    if address.scheme == "unix":
-        return _UnixConnection(address.path, timeout)
-    if address.scheme == "http":
-        return http.client.HTTPConnection(address.host, address.port, timeout=timeout)
-    import ssl  # 20 ms: only where TLS is spoken
-
-    who = identity or Identity()
-    try:
-        context = ssl.create_default_context(cafile=who.authority or None)
-        if who.certificate:
-            context.load_cert_chain(who.certificate, who.key or None)
-    except OSError as error:  # ssl.SSLError among them
-        files = ", ".join(filter(None, who))
-        raise Invalid(f"certificates {files}: {error}: name PEM files that exist and belong together") from None
-    return http.client.HTTPSConnection(address.host, address.port, timeout=timeout, context=context)
+def _target(path: str, query: dict[str, str] | None) -> str:
+    target = path + ("?" + urlencode(query) if query else "")
+    if not target.isascii() or any(character <= " " or character == "\x7f" for character in target):
+        raise Invalid(f"{target!r} is no path: names go through segment()")
+    return target
 
 
-def _why(error: Exception) -> str:
+def _why(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such socket"
     if isinstance(error, PermissionError):
         return "its socket is for root only: use sudo"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return error.strerror or str(error) or type(error).__name__
 
 
 def _decode(data: bytes, status: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ KUBERNETES = ("1", "32")
 AGGREGATED = ("v2", "v2beta1")
 
 _REVIEWS = ("authorization.k8s.io", "v1")
+_DEFINITIONS = "apiextensions.k8s.io/v1"
 
 
 def routes() -> list[web.RouteDef]:
@@ -29,6 +30,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/version", version), web.get("/version/", version),
         web.get("/api", core), web.get("/api/", core), web.get("/api/v1", resources), web.get("/api/v1/", resources),
         web.get("/apis", groups), web.get("/apis/", groups),
+        web.get(f"/apis/{_DEFINITIONS}/customresourcedefinitions", definitions),
         web.get("/apis/{group}", group), web.get("/apis/{group}/", group),
         web.get("/apis/{group}/{version}", resources), web.get("/apis/{group}/{version}/", resources),
     ]
@@ -67,14 +69,19 @@ async def group(request: web.Request) -> web.Response:
 async def resources(request: web.Request) -> web.Response:
     pair = (request.match_info.get("group", ""), request.match_info.get("version", "v1"))
     if pair == _REVIEWS:
-        listed = [{"name": "selfsubjectaccessreviews", "singularName": "selfsubjectaccessreview", "namespaced": False,
-                   "kind": "SelfSubjectAccessReview", "verbs": ["create"]}]
+        listed = [{"name": f"{kind.lower()}s", "singularName": kind.lower(), "namespaced": False, "kind": kind,
+                   "verbs": ["create"]} for kind in ("SelfSubjectAccessReview", "SelfSubjectRulesReview")]
     elif found := served.of(*pair):
         listed = [_resource(one) for one in found]
     else:
         raise unknown_path()
     version = "/".join(part for part in pair if part)
     return answer({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": listed})
+
+
+async def definitions(_: web.Request) -> web.Response:
+    """No kind is defined by a user. kubectl asks this of a kind that it does not know, before it says so."""
+    return answer({"kind": "CustomResourceDefinitionList", "apiVersion": _DEFINITIONS, "metadata": {}, "items": []})
 
 
 def _group(name: str) -> Json:

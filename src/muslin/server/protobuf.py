@@ -31,6 +31,7 @@ _SHAPES: dict[str, Shape] = {
         2: ("spec", {1: ("resourceAttributes", _ATTRIBUTES),
                      2: ("nonResourceAttributes", {1: ("path", "text"), 2: ("verb", "text")})}),
     },
+    "SelfSubjectRulesReview": {1: ("metadata", _META), 2: ("spec", {1: ("namespace", "text")})},
     "DeleteOptions": {
         1: ("gracePeriodSeconds", "number"), 2: ("preconditions", {1: ("uid", "text"), 2: ("resourceVersion", "text")}),
         4: ("propagationPolicy", "text"), 5: ("dryRun", "texts"),

@@ -78,7 +78,8 @@ def test_the_same_bytes_mean_what_the_standard_library_reads(data: bytes, sizes:
     found = ours(data, sizes)
 
     assert (found.status, found.reason) == (oracle.status, oracle.reason)
-    assert found.headers == {name.lower(): value for name, value in oracle.getheaders()}
+    # The mail parser keeps blanks behind a value; RFC 9110 §5.5 says that they are none of it.
+    assert found.headers == {name.lower(): value.rstrip() for name, value in oracle.getheaders()}
     assert found.read() == oracle.read()
     assert found.ended
     assert found.keeps == (not oracle.will_close)

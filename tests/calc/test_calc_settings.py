@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from calcwords import Cluster, Things, illegible, thing, wl
 from muslin.intent import Settings
 from muslin.model.ipam import Block, BlockAttribute
 from muslin.model.meta import ResourceKey
+from muslin.render.nft.names import prefixes
 
 
 def felix(name: str = "default", **spec: object) -> Things:
@@ -49,12 +52,20 @@ def test_the_hosts_own_configuration_wins_field_by_field() -> None:
     )
     one, two = settings(cluster, "h1"), settings(cluster, "h2")
     assert (one.interface_prefix, one.endpoint_to_host_action, one.drop_invalid, one.ipv6) == (
-        "cali", "Return", False, False)
+        "cali,tap,mus", "Return", False, False)
     assert (two.endpoint_to_host_action, two.ipv6) == ("Accept", True)
     assert one.failsafe_inbound == ()
     assert two.failsafe_inbound != ()
     delta = cluster.drop(felix("node.h1"))
     assert set(delta.hosts) == {"h1"}
+
+
+@pytest.mark.parametrize("given", ["cali", " cali , tap,", "*", ",", "mus"])
+def test_our_own_interfaces_are_workloads_whatever_prefix_is_configured(given: str) -> None:
+    """Our links are named `mus...` all the same, and one whose endpoint is gone is shut by its prefix alone."""
+    found = settings(Cluster(felix(interfacePrefix=given)))
+    assert "mus" in prefixes(found)
+    assert "" not in prefixes(found)
 
 
 def test_failsafe_ports_have_a_protocol_and_may_have_a_net() -> None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from muslin.errors import Invalid
 from muslin.intent import Settings
 from muslin.model.felix import FelixConfiguration, FelixConfigurationSpec, ProtoPort
+from muslin.model.names import INTERFACE_PREFIX
 from muslin.net import Cidr, bounds, parse_cidr, protocol_number
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ def settings(
     specs = merged(configurations, host)
     action = _first(spec.default_endpoint_to_host_action for spec in specs if _is_action(spec)) or "Drop"
     return Settings(
-        interface_prefix=_first(_prefix(spec) for spec in specs) or "mus",
+        interface_prefix=_prefixes(_first(spec.interface_prefix or None for spec in specs) or ""),
         endpoint_to_host_action=_ACTIONS[action.lower()],
         drop_invalid=not _first(spec.disable_conntrack_invalid_check for spec in specs),
         failsafe_inbound=_ports(_first(spec.failsafe_inbound_host_ports for spec in specs), _INBOUND),
@@ -66,9 +67,10 @@ def sorted_pools(cidrs: Iterable[Cidr]) -> tuple[Cidr, ...]:
     return tuple(sorted(set(cidrs), key=bounds))
 
 
-def _prefix(spec: FelixConfigurationSpec) -> str | None:
-    """The first of a comma-separated list."""
-    return spec.interface_prefix.split(",")[0].strip() or None if spec.interface_prefix else None
+def _prefixes(given: str) -> str:
+    """All of them, and always our own: agents name links by it, and shut what no endpoint declares by it."""
+    words = [word.strip() for word in given.split(",")]
+    return ",".join(dict.fromkeys([*filter(None, words), INTERFACE_PREFIX]))
 
 
 def _is_action(spec: FelixConfigurationSpec) -> bool:

@@ -58,6 +58,10 @@ class Subscriber:
         self._more.set()
         self._hang_up()
 
+    def wake(self) -> None:
+        """Takes what there is, be it nothing: the server ends."""
+        self._more.set()
+
     async def take(self, seconds: float) -> bytes:
         """All that waits, as one piece; nothing when nothing comes for so long."""
         try:
@@ -142,6 +146,12 @@ class Hub:
             self._subscribers.pop(subscriber.host, None)
             self.graph.unsubscribe(subscriber.host)
         self._metrics.feeds.set(len(self._subscribers))
+
+    def wake_all(self) -> None:
+        """Every connection looks now whether it should go on."""
+        for some in self._subscribers.values():
+            for subscriber in some:
+                subscriber.wake()
 
     def intent(self, host: str) -> HostIntent:
         """What the host does when it has done all that it is told. Treat as read-only."""

@@ -89,6 +89,7 @@ async def _serve(store: Store, options: ServerOptions, listeners: Sequence[Liste
             calculating.cancel()
     finally:
         stopping.stop()
+        hub.wake_all()
         await runner.cleanup()
         for listener in bound:
             if listener.path:

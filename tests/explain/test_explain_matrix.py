@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,7 @@ def hosts(drawn: list[list[Any]]) -> list[HostIntent]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(policies, min_size=4, max_size=4))
 def test_every_cell_says_what_why_says_of_that_packet(drawn: list[list[Any]]) -> None:

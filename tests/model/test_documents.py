@@ -282,6 +282,7 @@ def test_an_alias_bomb_goes_off_harmlessly() -> None:
     assert "aliases that stand for too much" in fault.what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("letter", ["[", "{", "- ", "? ", "a: {", "[{", '{"a":['])
 def test_a_bottomless_document_is_refused(letter: str) -> None:
     """No recursion of ours follows it down."""

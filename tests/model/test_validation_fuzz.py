@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +72,7 @@ def test_numbers_that_python_itself_will_not_print() -> None:
         require_consistent(made("NetworkPolicy", **{field: [-(10**5000)]}))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.sampled_from(sorted(SPECS)), SHAPED, SHAPED)
 def test_the_right_fields_with_the_wrong_values(kind: str, metadata: Any, spec: Any) -> None:
@@ -107,6 +109,7 @@ def spoilt(draw: st.DrawFn) -> Object:
     return obj
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(spoilt())
 def test_a_good_object_with_spoilt_places(obj: Object) -> None:

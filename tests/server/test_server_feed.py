@@ -144,6 +144,7 @@ def test_a_feed_is_kept_alive(api: Api, monkeypatch: pytest.MonkeyPatch) -> None
     connection.close()
 
 
+@pytest.mark.slow
 def test_a_host_that_takes_nothing_is_dropped_and_the_others_are_not(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

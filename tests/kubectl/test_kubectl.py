@@ -304,6 +304,7 @@ def test_server_side_apply(k: Kubectl) -> None:
     k("apply", "--server-side", "-f", "-", given=gnp("ssa-b", order=2))
     assert k.json("get", "gnp", "ssa-b")["spec"]["order"] == 2
     k("diff", "--server-side", "-f", "-", given=gnp("ssa-b", order=2))
+    k("diff", "-f", "-", given=gnp("ssa-a", order=7))
 
 
 def test_may_i(k: Kubectl) -> None:

@@ -11,6 +11,7 @@ from muslin.server.refusals import Json
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 """Kubernetes': no vowels, so that no generated name is a word."""
 
+_EMPTY: Json = {"labels": {}, "annotations": {}, "finalizers": [], "ownerReferences": [], "managedFields": []}
 OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 
 
@@ -26,7 +27,7 @@ def generated(prefix: str) -> str:
 
 def stamped(obj: Json, time: str) -> Json:
     """A new object: whatever the client said of these fields does not count."""
-    metadata = {name: value for name, value in obj["metadata"].items() if name not in (*OWNED, "resourceVersion")}
+    metadata = _of_the_client(obj)
     metadata.update(uid=str(uuid.uuid4()), creationTimestamp=time, generation=1)
     return {**obj, "metadata": metadata}
 
@@ -34,12 +35,18 @@ def stamped(obj: Json, time: str) -> Json:
 def restamped(obj: Json, old: Json) -> Json:
     """A changed object keeps what its predecessor was stamped with; a change beyond metadata and status is counted."""
     before = old["metadata"]
-    metadata = {name: value for name, value in obj["metadata"].items() if name not in (*OWNED, "resourceVersion")}
+    metadata = _of_the_client(obj)
     metadata.update({name: before[name] for name in (*OWNED, "resourceVersion") if name in before})
     if _substance(obj) != _substance(old):
         generation = before.get("generation")
         metadata["generation"] = generation + 1 if isinstance(generation, int) else 1
     return {**obj, "metadata": metadata}
+
+
+def _of_the_client(obj: Json) -> Json:
+    """Without what is the server's, and without what says nothing: `annotations: {}` would show in every diff."""
+    return {name: value for name, value in obj["metadata"].items()
+            if name not in (*OWNED, "resourceVersion") and value != _EMPTY.get(name, ...)}
 
 
 def _substance(obj: Json) -> Json:

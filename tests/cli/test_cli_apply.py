@@ -156,6 +156,20 @@ def test_create_refuses_what_is_there_and_replace_what_is_not(shell: Shell) -> N
     assert shell.did("replace -f n.yaml").lines == ["globalnetworkset.projectcalico.org/good replaced"]
 
 
+def test_names_are_made_up_only_for_create(shell: Shell) -> None:
+    """An apply that makes a new object each time is not an apply."""
+    nameless = NETS.replace("name: good", "generateName: good-")
+
+    assert shell.did("create -f -", stdin=nameless).out.startswith("globalnetworkset.projectcalico.org/good-")
+    for command in ("apply", "replace", "delete"):
+        said = shell.run(f"{command} -f -", stdin=nameless)
+        assert said.code == 1
+        assert "<stdin>:3:" in said.err
+        assert "muslin create" in said.err
+    shell.file("n.yaml", nameless)
+    assert "n.yaml:1" in shell.run("get -f n.yaml").err
+
+
 def test_replace_refuses_a_file_that_was_read_before_somebody_elses_change(shell: Shell) -> None:
     shell.did("create -f -", stdin=NETS)
     taken = shell.did("get gns good -o yaml").out

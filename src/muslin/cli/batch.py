@@ -47,6 +47,7 @@ class Item:
 
     @property
     def title(self) -> str:
+        """`globalnetworkpolicy.projectcalico.org/web`."""
         return output.name(self.obj)
 
 
@@ -71,8 +72,9 @@ def options(parser: Parser) -> None:
     output.option(parser, "print the objects instead of what happened: yaml, json or name")
 
 
-def send(client: Client, words: Words, act: Act) -> int:
-    """The exit code."""
+def send(client: Client, words: Words, act: Act, *, generated: bool = False) -> int:
+    """The exit code. `generated`: the server may make names up."""
+    words.generated = generated
     form = output.form(words.output, ("table", "json", "yaml", "name"))
     dry = is_dry(words)
     items = gather(words)
@@ -90,7 +92,7 @@ def send(client: Client, words: Words, act: Act) -> int:
             continue
         done.append(result.obj)
         if form == "table":
-            print(f"{item.title} {result.verb}{' (dry run)' if dry else ''}")
+            print(f"{output.name(result.obj)} {result.verb}{' (dry run)' if dry else ''}")
     if form != "table":
         output.show(done, form, words.output, one=len(done) == 1)
     return 1 if refused or words.faulty else 0
@@ -99,12 +101,21 @@ def send(client: Client, words: Words, act: Act) -> int:
 def gather(words: Words) -> list[Item]:
     """The good objects, in an order in which each finds what it refers to. Raises Refused, having shown all faults."""
     contents = files.read(words.filename, recursive=words.recursive)
-    _show(contents.faults)
-    words.faulty = len(contents.faults)
-    if contents.faults and not words.partial:
-        raise Refused(f"{_many(len(contents.faults), 'fault')}: nothing was changed (--partial sends the good objects)")
-    items = [_item(located, words) for located in contents.objects]
+    unnamed = [] if words.generated else [each for each in contents.objects if not each.object["metadata"].get("name")]
+    faults = [*contents.faults, *map(_unnamed, unnamed)]
+    _show(faults)
+    words.faulty = len(faults)
+    if faults and not words.partial:
+        raise Refused(f"{_many(len(faults), 'fault')}: nothing was changed (--partial sends the good objects)")
+    items = [_item(located, words) for located in contents.objects if located not in unnamed]
     return sorted(items, key=lambda item: _rank(item.kind.kind))
+
+
+def _unnamed(located: Located) -> Fault:
+    line, column = located.position(("metadata",))
+    return Fault(path=("metadata", "name"), what="the object has no name", why="it could not be found again",
+                 mend="give it a metadata.name; generateName is for muslin create", reason=Reason.REQUIRED,
+                 file=located.file, line=line, column=column)
 
 
 def _rank(kind: str) -> int:
@@ -130,7 +141,7 @@ def _item(located: Located, words: Words) -> Item:
 def _rehearse(client: Client, items: Sequence[Item], act: Act) -> list[tuple[Item, Done]]:
     """The objects that the server would take, and what would become of each."""
     agreed = []
-    promised = {(item.kind.kind, item.obj["metadata"]["name"]) for item in items}
+    promised = {(item.kind.kind, item.obj["metadata"].get("name", "")) for item in items}
     for item in items:
         try:
             agreed.append((item, act(client, item, True)))

@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--block-size", type=int, metavar="LENGTH", help="ippool: prefix length of a host's share")
     words = parser.read(arguments)
     if not words.words:
-        return batch.send(connect(words), words, create)
+        return batch.send(connect(words), words, create, generated=True)
     return _by_words(words)
 
 

@@ -75,7 +75,6 @@ def _in_files(words: Words) -> list[tuple[str, str]]:
 
     if words.words:
         raise Misused("give either names or -f, not both")
-    words.partial = False
     return [(item.path, item.title) for item in reversed(batch.gather(words))]
 
 

@@ -73,6 +73,8 @@ def _from_files(kinds: Kinds, words: Words) -> list[Target]:
     for located in read(words.filename, recursive=words.recursive).objects:
         obj = located.original or located.object
         metadata, group = obj["metadata"], obj["apiVersion"].rpartition("/")[0]
+        if not metadata.get("name"):
+            raise Misused(f"{located.file}:{located.line}: the object has no name to be found by")
         kind = kinds.find(f"{obj['kind']}.{group}" if group else obj["kind"])
         found.append(Target(kind, metadata["name"], metadata.get("namespace", "")))
     return found

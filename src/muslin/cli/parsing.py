@@ -25,6 +25,8 @@ class Words(argparse.Namespace):
     certificate_authority: str
     client_certificate: str
     client_key: str
+    generated: bool = False
+    partial: bool = False
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):

@@ -95,8 +95,15 @@ VARIANTS: tuple[tuple[Things, ...], ...] = (
     (thing("Node", "h1", {"bgp": {"ipv4Address": "172.16.0.1/24"}}),
      thing("Node", "h1", {"bgp": {"ipv4Address": "172.16.0.9/24"}})),
     (thing("Node", "h2", {"bgp": {"ipv4Address": "172.16.0.2/24"}}),),
-    (thing("BGPPeer", "peer", {"peerIP": "172.16.0.77", "asNumber": 65000}),
+    (thing("BGPPeer", "peer", {"peerIP": "172.16.0.77", "asNumber": 65000, "filters": ["filter"], "ttlSecurity": 3}),
      thing("BGPPeer", "peer", {"peerIP": "?", "asNumber": 65000})),
+    (thing("BGPConfiguration", "default", {
+        "asNumber": 64513, "communities": [{"name": "c", "value": "1:2"}], "nodeMeshMaxRestartTime": "90s",
+        "prefixAdvertisements": [{"cidr": "10.65.0.0/16", "communities": ["c"]}], "listenPort": 1790}),),
+    (thing("BGPFilter", "filter", {"importV4": [{
+        "action": "Accept", "cidr": "10.0.0.0/8", "matchOperator": "In", "prefixLength": {"min": 8, "max": 9},
+        "communities": {"values": ["1:2"]}, "asPathPrefix": [64512],
+        "operations": [{"setPriority": {"value": 5}}]}]}),),
     (_block("h1"), _block("h2", "h1"), _block(None)),
 )
 

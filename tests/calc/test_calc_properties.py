@@ -5,15 +5,19 @@ The histories aim: see `calcworlds`. Mutants are changes of one place in src/mus
 
 from __future__ import annotations
 
+import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from calcwords import Things
 from calcworlds import BATCHES, CHOICES, HISTORIES, HOSTS, VARIANTS, WORLDS, Told, same, together, value
 from muslin.calc import host
-from muslin.calc.cluster import ClusterDelta, Graph
+from muslin.calc.cluster import ClusterDelta, Graph, Illegible
 from muslin.intent import AddressSet, Delta, HostIntent, Policy, PortSet
-from muslin.model.meta import ResourceKey
+from muslin.model.kinds import BY_NAME
+from muslin.model.meta import Resource, ResourceKey
 
 Choices = list[tuple[int, int]]
 EMPTY = Graph().statistics()
@@ -120,6 +124,7 @@ def test_what_is_there_already_changes_nothing(history: list[Choices]) -> None:
     assert delta == ClusterDelta()
 
 
+@pytest.mark.slow
 @given(WORLDS, BATCHES)
 @settings(max_examples=200)
 def test_there_and_back_again_leaves_nothing(world: Choices, detour: Choices) -> None:
@@ -172,6 +177,7 @@ def test_everything_taken_away_in_any_order_leaves_nothing(world: Choices, rando
     assert listeners.graph.statistics() == EMPTY
 
 
+@pytest.mark.slow
 @given(HISTORIES, st.data())
 @settings(max_examples=150)
 def test_a_host_may_come_and_go_at_any_moment(history: list[Choices], data: st.DataObject) -> None:
@@ -238,6 +244,7 @@ def hosts_story(history: list[Choices]) -> list[Delta]:
     return deltas
 
 
+@pytest.mark.slow
 @given(HISTORIES, st.data())
 @settings(max_examples=300)
 def test_whatever_is_lost_on_the_way_nothing_dangles_on_the_host(history: list[Choices], data: st.DataObject) -> None:
@@ -315,6 +322,64 @@ def test_a_snapshot_after_a_lost_connection_costs_only_the_difference(history: l
     same(told.state, late.intent)
     late.update(end)
     assert not late.flush()
+
+
+# --- whatever lies in the store ---------------------------------------------------------------------------------------
+
+NASTY = (
+    "", " ", "\n", "'", '"', "a'b\"c", "all()", "!", "has(", "x" * 2000, "10.0.0.0/8", "::/0", "1:2", "-1", "\u00e9",
+    "\0", "../..", -1, 0, 2**70, 1.5, True, None, [], {}, [None], ["x"], [5], {"x": "y"}, {"": ""}, [[]], [{}],
+    {"a": {}},
+)
+TEXTS = ("metadata", "spec")
+
+
+def spoilt(draw: st.DrawFn, obj: object) -> object:
+    """The same JSON with one value replaced by something nasty."""
+    nasty = draw(st.sampled_from(NASTY))
+    if isinstance(obj, dict) and obj and draw(st.integers(0, 9)):
+        key = draw(st.sampled_from(sorted(obj)))
+        return {**obj, key: spoilt(draw, obj[key])}
+    if isinstance(obj, list) and obj and draw(st.integers(0, 9)):
+        place = draw(st.integers(0, len(obj) - 1))
+        return [*obj[:place], spoilt(draw, obj[place]), *obj[place + 1:]]
+    return nasty
+
+
+@st.composite
+def garbled(draw: st.DrawFn) -> Things:
+    key, found = draw(st.sampled_from([
+        pair for values in VARIANTS for things in values for pair in things.items() if isinstance(pair[1], Resource)]))
+    assert isinstance(found, Resource)
+    obj = msgspec.json.decode(msgspec.json.encode(found))
+    for _ in range(draw(st.integers(1, 3))):
+        part = draw(st.sampled_from(TEXTS))
+        obj[part] = spoilt(draw, obj.get(part))
+    if not draw(st.integers(0, 5)):
+        key = ResourceKey(key.kind, key.namespace and "a'\"b", draw(st.sampled_from(("", "a'b", "x/y", "n"))))
+    try:
+        return {key: msgspec.convert(obj, BY_NAME[key.kind].struct)}
+    except msgspec.ValidationError as error:
+        return {key: Illegible(key, str(error), obj)}
+
+
+@given(WORLDS, st.lists(garbled(), max_size=6))
+@settings(max_examples=300)
+def test_nothing_that_lies_in_the_store_stops_the_calculation(world: Choices, garbage: list[Things]) -> None:
+    """Whatever somebody wrote past the API, it disables itself at most: no object raises, what hosts hear is whole, and
+    when the garbage is gone the rest is as if it had never been there.
+
+    Kills: rules: the namespace is put into a selector's text as it is (a quote in it raised).
+    """
+    listeners = Listeners()
+    listeners.graph.update(together(world))
+    for things in garbage:
+        listeners.graph.update(things)
+        listeners.hear()
+    listeners.graph.update({key: None for things in garbage for key in things})
+    listeners.graph.update(together(world))
+    listeners.hear()
+    listeners.equals(fresh(world))
 
 
 @given(CHOICES)

@@ -32,6 +32,7 @@ from muslin.intent import Action, Direction, Icmp, Match, Origin, Rule, SetId
 from muslin.model import policy
 from muslin.model.labels import NAMESPACE, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX
 from muslin.model.selector import ALL, Selector, both, parse
+from muslin.model.selector.expression import Compare, Operator
 from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, parse_cidr, protocol_number
 
 _ACTIONS = {action.value: action for action in Action}
@@ -153,7 +154,7 @@ def selector(name: str, text: str) -> Selector:
 
 def in_namespace(namespace: str) -> Selector:
     """What lives in this namespace."""
-    return parse(f"{NAMESPACE} == '{namespace}'", longest=None)
+    return Selector(Compare(NAMESPACE, Operator.EQUALS, namespace))
 
 
 def of_service_accounts(chosen: Selector, *, all_means: str = "") -> Selector:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from muslin.drivers.nft import Nft
 from muslin.lab.crowd import Flow
 from muslin.lab.lab import Lab, Wanted
 from muslin.lab.record import Workload
@@ -91,7 +92,30 @@ async def peopled(topology: Topology, policy: Path) -> Lab:
 
 
 def under_traffic(lab: Lab, deed: Callable[[], Awaitable[None]]) -> None:
-    """The proof: while the deed is done, nothing allowed is lost and nothing denied passes."""
+    """The proof: while the deed is done, nothing allowed is lost and nothing denied passes.
+
+    A machine that is too busy to empty its own receive backlog drops packets before any of us has seen them. The
+    kernel counts them; only then is the proof made again. A leak is a leak at any time.
+    """
+    for _ in range(3):
+        before = backlog_drops()
+        allowed, denied = streamed(lab, deed)
+        for flow in denied:
+            assert flow.count.arrived == 0, f"{who(flow)} leaked: {flow.count}"
+        lossy = [f"{who(flow)}: {flow.count}" for flow in allowed if flow.count.lost]
+        if not lossy or backlog_drops() == before:
+            break
+    assert not lossy
+    assert all(flow.count.sent > 1000 for flow in (*allowed, *denied)), "the streams really ran"
+
+
+def backlog_drops() -> int:
+    """Second column of each CPU's line."""
+    return sum(int(line.split()[1], 16) for line in Path("/proc/net/softnet_stat").read_text().splitlines())
+
+
+def streamed(lab: Lab, deed: Callable[[], Awaitable[None]]) -> tuple[list[Flow], list[Flow]]:
+    """(allowed, denied), with what became of them."""
     client, intruder, server, neighbour = (lab.workload(person.name) for person in PEOPLE)
     allowed = [Flow(client, server, 53, v) for v in (4, 6)] + [Flow(client, neighbour, 53)]
     anew = [Flow(client, server, 53), Flow(client, neighbour, 53, 6)]
@@ -105,12 +129,7 @@ def under_traffic(lab: Lab, deed: Callable[[], Awaitable[None]]) -> None:
             await stream.packets(700)
 
     asyncio.run(proof())
-
-    for flow in (*allowed, *anew):
-        assert flow.count.sent > 1000, "the stream really ran"
-        assert flow.count.lost == 0, f"{who(flow)}: {flow.count}"
-    for flow in denied:
-        assert flow.count.arrived == 0, f"{who(flow)} leaked: {flow.count}"
+    return allowed + anew, denied
 
 
 def who(flow: Flow) -> str:
@@ -125,6 +144,21 @@ def test_kill_9_of_an_agent_is_not_felt(lab: Lab, host: str) -> None:
         await lab.daemons.start_agent(host)
 
     under_traffic(lab, deed)
+
+
+def test_an_agent_that_starts_again_leaves_a_table_that_is_right_alone(lab: Lab) -> None:
+    """Writing it again is atomic and still drops what is under way: to a packet in the old table its sets are empty
+    from that moment on. One packet in ten restarts, found by the streams above."""
+    firewall = Nft(lab.network("r1h1"))
+    before = firewall.generation()
+
+    async def deed() -> None:
+        await lab.daemons.kill9("agent r1h1")
+        await lab.daemons.start_agent("r1h1")
+
+    asyncio.run(deed())
+
+    assert firewall.generation() == before, "not one transaction"
 
 
 def test_kill_9_of_the_server_is_not_felt(lab: Lab) -> None:

@@ -37,8 +37,10 @@ class Firewall:
 
     async def take(self, delta: Delta, intent: HostIntent) -> None:
         """Bring the kernel to `intent`. A failure is kept in `fault`, for `mend` to try again."""
-        changes = self._state.update(delta, intent)
+        changes, begun = self._state.update(delta, intent), self._begun
         self._begun = True
+        if not begun and await self._found_as_wanted():
+            return
         await self._apply(whole(self._state.table) if self._whole_is_due else changes)
 
     async def mend(self) -> None:
@@ -64,6 +66,19 @@ class Firewall:
         more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         self._mended.append(f"nftables: {'; '.join(found[:_TOLD])}{more}")
         await self._apply(whole(self._state.table))
+
+    async def _found_as_wanted(self) -> bool:
+        """Did a predecessor leave just this table? Then it stays: to write it again, even in one transaction, drops
+        packets that are under way in the old one (its sets are empty to them from that moment on)."""
+        generation = self._nft.generation()
+        try:
+            found = await self._nft.read()
+        except (Transient, Broken):
+            return False  # what cannot be read is written anew
+        if differences(listing_of(self._state.table), found):
+            return False
+        self._generation = generation
+        return True
 
     async def _apply(self, changes: Changes) -> None:
         try:

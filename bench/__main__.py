@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import cold, command, control, dataplane, table
+from bench import calc, cold, command, control, dataplane, table
 
-MEASUREMENTS = {"cold": cold, "command": command, "control": control, "dataplane": dataplane}
+MEASUREMENTS = {"calc": calc, "cold": cold, "command": command, "control": control, "dataplane": dataplane}
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from muslin.client import ApiError, Client, Unreachable
+from muslin.drivers.bird import running_below
 from muslin.lab.crowd import Crowd
 from muslin.lab.record import Workload
 from netrig import in_ns, namespace, wait_for
@@ -85,13 +86,18 @@ class Site:
         return int(file.read_text().strip() or 0) if file.exists() else 0
 
     def end(self) -> None:
-        for host in self._hosts:
-            with suppress(ProcessLookupError):
-                if pid := self.bird_pid(host):
-                    os.kill(pid, signal.SIGKILL)
+        """Agents first: while one lives, it starts its BIRD again."""
         for process in self._processes.values():
             process.kill()
             process.wait(10)
+        wait_for("the end of all BIRDs", self._no_bird)
+
+    def _no_bird(self) -> bool:
+        found = running_below(self.run / "bird")
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not found
 
     @staticmethod
     def _answers(client: Client, path: str) -> bool:

@@ -17,9 +17,10 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from muslin.drivers.bird import Bird
+from muslin.drivers.bird import Bird, running_below
 from muslin.errors import Transient
 from muslin.lab.fabric import namespace_of
 from muslin.lab.record import Record
@@ -76,17 +77,21 @@ class Daemons:
             process.bury()
 
     async def end(self) -> None:
-        """Everything that the record or a pid file of ours names."""
-        for machine in self._record.topology.namespaces:
-            pid = self.bird(machine).pid
-            if pid is not None:
-                self._record.remember(f"bird {machine}", pid)
+        """Everything that the record names, and then every BIRD: while an agent lives, it starts its BIRD again."""
         processes = self._record.processes.values()
         for process in processes:
             process.kill()
         await wait_for("the end of all processes", lambda: not any(process.alive for process in processes))
         for process in processes:
             process.bury()
+        await wait_for("the end of all BIRDs", self._no_bird)
+
+    def _no_bird(self) -> bool:
+        found = running_below(self._record.run / "bird")
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not found
 
     def _start(self, name: str, command: list[str]) -> None:
         """In a session of its own, and held by no object of ours: asyncio's would kill it when it is collected."""

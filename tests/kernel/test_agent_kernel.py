@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -353,13 +354,17 @@ def test_a_tap_whose_endpoint_goes_forwards_nothing_any_more(rig: Rig) -> None:
     rig.play(restarted)
 
 
-def test_while_policy_cannot_be_written_nothing_is_opened(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_policy_cannot_be_written_nothing_is_opened(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "nft").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "nft").chmod(0o755)
     one = rig.guest(1)
     intent = intent_of(one)
 
     async def scenario(kernel: Kernel) -> None:
         with monkeypatch.context() as broken:
-            broken.setenv("PATH", "/nowhere")  # nft cannot run
+            broken.setenv("PATH", str(tmp_path), prepend=":")
             await _take(kernel, intent)
         assert kernel.states(intent)[one.key].state == "error"
         assert ip_json(rig.name, "route", "show") == []
@@ -392,5 +397,23 @@ def test_the_next_holder_of_an_address_does_not_inherit_its_flows(rig: Rig) -> N
         assert "fd00:65::1 " not in left
         assert "src=10.65.0.9 dst=10.65.0.2" in left
         assert "src=fd00:65::9 dst=fd00:65::2" in left
+
+    rig.play(scenario)
+
+
+def test_flows_of_a_workload_whose_link_went_first_are_forgotten_too(rig: Rig) -> None:
+    """A namespace that is deleted takes the link along, and the kernel the route: none of ours is left to remove."""
+    one = rig.guest(1)
+
+    async def scenario(kernel: Kernel) -> None:
+        await _take(kernel, intent_of(one))
+        in_ns(rig.name, "conntrack", "-I", "-s", "10.65.0.9", "-d", "10.65.0.1", "-p", "udp", "--sport", "1",
+              "--dport", "2", "-t", "1000")
+        in_ns(rig.name, "ip", "link", "del", one.interface)
+        await kernel.scan_all(1.0)
+        assert "10.65.0.1 " in flows(rig)
+        after = intent_of()
+        await kernel.take(whole(after), after, 2.0)
+        assert "10.65.0.1 " not in flows(rig)
 
     rig.play(scenario)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from muslin.drivers import plug, rtnetlink
 from muslin.drivers.rtnetlink import Address
-from muslin.intent import Delta, Endpoint, EndpointKey, HostIntent, Neighbour
+from muslin.intent import Delta, Endpoint, EndpointKey, HostIntent, Neighbour, Route, RouteKind
 from muslin.net import Cidr
 from muslin.reconcile import Reconciler
 
@@ -41,7 +41,9 @@ class Duties:
         self._ipv6 = ipv6
         self._interfaces: dict[EndpointKey, str] = {}
         self._users: Counter[str] = Counter()
-        self._routes: dict[Cidr, rtnetlink.RouteKey] = {}
+        self._routes: dict[Cidr, Route] = {}
+        self.departed: set[str] = set()
+        """Addresses that are no longer behind the interface where they were; the caller empties it."""
         self._reconciler.want(ROUTE, rtnetlink.route_key(plug.GATEWAY_ROUTE), plug.GATEWAY_ROUTE)
 
     @property
@@ -88,12 +90,15 @@ class Duties:
     def _take_route(self, destination: Cidr, intent: HostIntent) -> None:
         route = intent.routes.get(destination)
         before = self._routes.pop(destination, None)
-        key = rtnetlink.route_key(route) if route else None
-        if before is not None and before != key:
-            self._reconciler.want(ROUTE, before, None)
-        if route is not None and key is not None:
-            self._routes[destination] = key
-            self._reconciler.want(ROUTE, key, rtnetlink.normal_route(route))
+        old, new = (rtnetlink.route_key(one) if one else None for one in (before, route))
+        stays = before is not None and route is not None and route.interface == before.interface
+        if before is not None and before.kind is RouteKind.DEVICE and not stays:
+            self.departed.add(destination.partition("/")[0])
+        if old is not None and old != new:
+            self._reconciler.want(ROUTE, old, None)
+        if route is not None and new is not None:
+            self._routes[destination] = route
+            self._reconciler.want(ROUTE, new, rtnetlink.normal_route(route))
 
 
 def _plain(neighbour: Neighbour) -> Neighbour:

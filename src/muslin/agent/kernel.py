@@ -43,6 +43,7 @@ class Kernel:
         self._links: dict[str, Link] = {}
         self._opened: dict[str, int] = {}
         self._departed: set[str] = set()
+        """Addresses whose routes were taken away: also those that only a predecessor knew, see `Duties.departed`."""
         self._drift: dict[tuple[str, Hashable], str] = {}
         """What somebody changed, in words; told once it is mended."""
         self._begun = False
@@ -83,9 +84,10 @@ class Kernel:
         if not self._firewall.in_force:
             steps = tuple(step for step in steps if step.new is None)
         self._do(steps, now)
-        if self._departed:
-            await asyncio.to_thread(conntrack.forget, tuple(self._departed))
+        if departed := self._departed | self._duties.departed:
+            await asyncio.to_thread(conntrack.forget, tuple(departed))
             self._departed.clear()
+            self._duties.departed.clear()
         return self._mended()
 
     def _mended(self) -> tuple[str, ...]:
@@ -212,6 +214,8 @@ class Kernel:
         names = {link.index: name for name, link in self._links.items()}
         bearing = {item.interface for item in rtnetlink.read_addresses(self._netlink, names)}
         bearing |= {item.interface for item in rtnetlink.read_neighbours(self._netlink, names).values()}
+        bearing |= {item.interface for item in rtnetlink.read_routes(self._netlink, names).values()
+                    if item.kind is RouteKind.DEVICE}
         for name in bearing - self._duties.interfaces:
             self._reconciler.found(LINK, name, Open(name))
 

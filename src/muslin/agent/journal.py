@@ -36,6 +36,9 @@ class Journal:
     def remove(self, key: EndpointKey) -> None:
         self._path(key).unlink(missing_ok=True)
 
+    def holds(self, key: EndpointKey) -> bool:
+        return self._path(key).exists()
+
     def entries(self) -> tuple[Entry, ...]:
         """Left by a predecessor. A torn file is of one that had done nothing yet."""
         found: list[Entry] = []

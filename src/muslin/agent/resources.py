@@ -30,9 +30,9 @@ async def find(upstream: Upstream, path: str) -> Object | None:
 
 
 async def remove(upstream: Upstream, path: str) -> bool:
-    """False: it was gone already."""
+    """False: it was gone already. Its addresses stay ours: they are released once this host's kernel has let go."""
     try:
-        await upstream.call("DELETE", path)
+        await upstream.call("DELETE", path, {"propagationPolicy": "Orphan"})
     except ApiError as error:
         if error.code == HTTPStatus.NOT_FOUND:
             return False

@@ -123,20 +123,24 @@ async def _wait_signal() -> None:
 async def _fall_back(directory: Path, worker: Worker) -> None:
     """No server in time: what was last known, until one answers."""
     await asyncio.sleep(_SERVER_HAS)
-    if worker.server or worker.has_intent:
+    if worker.told:
         return
     delta = await asyncio.to_thread(snapshot.load, directory)
-    if delta is not None and not worker.server:
+    if delta is not None and not worker.told:  # a server that came and went meanwhile knew better
         log.warning("using_snapshot", revision=delta.revision)
         worker.receive(delta)
 
 
 async def _keep(directory: Path, worker: Worker) -> None:
-    """The last intent of a server, on disk. Never returns."""
-    kept = -1
+    """The last intent, on disk. Never returns.
+
+    Also when the server that it came from is gone again: a start without one must not fall back behind what the kernel
+    was told, and open what has been closed.
+    """
+    kept = 0
     while True:
-        if worker.in_sync and worker.applied != kept:
-            kept = worker.applied
+        if worker.taken != kept:
+            kept = worker.taken
             encoded = snapshot.encode(worker.intent)
             try:
                 await asyncio.to_thread(snapshot.save, directory, encoded)

@@ -22,7 +22,8 @@ _CALL = aiohttp.ClientTimeout(total=10, sock_connect=3)
 _FEED = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=15)
 """The server sends at least an empty line every 5 s: 15 s of silence is a dead connection."""
 
-_FAILURES = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError, OSError)
+_FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
+"""Whoever answers in anything but HTTP is as good as nobody."""
 
 MERGE_PATCH = "application/merge-patch+json"
 

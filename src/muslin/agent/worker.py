@@ -48,11 +48,14 @@ class Worker:
         self._received = False
         self._whole_is_due = True
         self._scan_at = 0.0
+        self._turning = False
         self.fault = ""
         """Why the last turn could not be ended; it is tried again."""
         self.server = ""
         self.why_disconnected = "no server has answered yet"
         self.applied = -1
+        self.taken = 0
+        """How often the kernel was brought to something new. Revisions do not tell: another server counts anew."""
         self.intent = HostIntent()
         self.states: dict[EndpointKey, EndpointState] = {}
         self.repairs: list[Repair] = []
@@ -77,6 +80,11 @@ class Worker:
         self.changes += 1
 
     @property
+    def told(self) -> bool:
+        """Has anything come, taken or not?"""
+        return self._revision is not None
+
+    @property
     def has_intent(self) -> bool:
         """Was there a first word, from a server or from the snapshot?"""
         return self.applied >= 0
@@ -84,6 +92,11 @@ class Worker:
     @property
     def in_sync(self) -> bool:
         return bool(self.server) and self.applied == self._revision and self.has_intent
+
+    @property
+    def at_rest(self) -> bool:
+        """Does the kernel agree with `intent` and `states`? In the middle of a turn `intent` runs ahead."""
+        return not self._turning and not self.fault
 
     async def wait_turn(self) -> None:
         """Until the next turn has ended."""
@@ -104,7 +117,12 @@ class Worker:
         try:
             while True:
                 await self._wait_for_bell()
-                await self._turn()
+                self._turning = True
+                try:
+                    await self._turn()
+                finally:
+                    self._turning = False
+                await asyncio.sleep(0)  # who waits for the end of a turn looks now, even if the next one is due
         finally:
             loop.remove_reader(self._monitor.fileno())
 
@@ -176,6 +194,7 @@ class Worker:
             gc.freeze()  # the intent lives as long as we do: leave it out of every later collection
         self._whole_is_due = False
         self.applied = revision
+        self.taken += 1
         return mended
 
     def _tell(self, mended: tuple[str, ...]) -> None:

@@ -37,6 +37,7 @@ from muslin.model.names import (
     ENDPOINT,
     INTERFACE_PREFIX,
     ORCHESTRATOR,
+    address_handle,
     interface_name,
     parse_workload_endpoint_name,
     workload_endpoint_name,
@@ -155,7 +156,7 @@ class Workloads:
         cable = await self._cable(request, name)
         if existing is None:
             link = cable.interface if request.netns else ""
-            self._journal.write(Entry(key=key, interface=link, handle=_handle(request.namespace, name)))
+            self._journal.write(Entry(key=key, interface=link, handle=address_handle(request.namespace, name)))
         addresses, link_there, _ = await _together(  # they do not wait for each other
             self._addresses(request, name, existing, undo, undone),
             self._link(request, cable, existing, undo, undone),
@@ -177,7 +178,7 @@ class Workloads:
         there, asked = _addresses_of(existing), {_bare(address) for address in request.addresses}
         if there and (not asked or asked == {_bare(address) for address in there}):
             return there
-        handle = _handle(request.namespace, name)
+        handle = address_handle(request.namespace, name)
         if existing is not None:
             await resources.release(self._upstream, handle)
         found = await resources.assign(self._upstream, self._node, handle, request.namespace, request.addresses)
@@ -231,7 +232,7 @@ class Workloads:
     async def _within(self, seconds: float, condition: Callable[[], bool]) -> bool:
         try:
             async with asyncio.timeout(seconds):
-                while not condition():
+                while not (self._worker.at_rest and condition()):
                     await self._worker.wait_turn()
         except TimeoutError:
             return False
@@ -243,7 +244,7 @@ class Workloads:
         key = _key(namespace, name)
         async with self._turns.setdefault(key, asyncio.Lock()):
             await self._undo_all(Entry(key=key, interface=interface_name(namespace, name),
-                                       handle=_handle(namespace, name)))
+                                       handle=address_handle(namespace, name)))
         log.info("workload_removed", key=key)
 
     async def _undo_all(self, entry: Entry) -> None:
@@ -260,6 +261,8 @@ class Workloads:
         """Additions during which our predecessor died: whoever asked for them got no answer."""
         for entry in self._journal.entries():
             async with self._turns.setdefault(entry.key, asyncio.Lock()):
+                if not self._journal.holds(entry.key):
+                    continue  # asked for again meanwhile, and answered
                 await self._undo_all(entry)
                 self._journal.remove(entry.key)
             log.warning("interrupted_addition_undone", key=entry.key)
@@ -275,11 +278,6 @@ def _endpoint_name(node: str, namespace: str, workload: str) -> str:
 
 def _key(namespace: str, name: str) -> EndpointKey:
     return EndpointKey(f"WorkloadEndpoint/{namespace}/{name}")
-
-
-def _handle(namespace: str, name: str) -> str:
-    """Holds the resource's name, not the workload's: two hosts may each have a workload of the same name."""
-    return f"muslin.{namespace}.{name}"
 
 
 def _workload_of(key: EndpointKey) -> str:

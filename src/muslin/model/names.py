@@ -57,6 +57,14 @@ def interface_name(namespace: str, name: str) -> str:
     return INTERFACE_PREFIX + digest[:11]
 
 
+def address_handle(namespace: str, name: str) -> str:
+    """Under which a WorkloadEndpoint's addresses are assigned.
+
+    Holds the resource's name, not the workload's: two hosts may each have a workload of the same name.
+    """
+    return f"muslin.{namespace}.{name}"
+
+
 def _check_segment(name: str, segment: str) -> None:
     if not segment:
         raise Invalid(f"the {name} of a workload endpoint's name is empty: give the {name} a value")

@@ -58,9 +58,15 @@ async def remarks(store: Store, served: Served, obj: Json) -> tuple[str, ...]:
                 if kind.namespaced and (await store.list(layout.prefix(kind.name, name), limit=1)).entries]
         if left:
             return (f"namespace {name} still holds {', '.join(left)}: they stay, and so do their rules",)
+    if served.kind.name == "Node" and (blocks := await _blocks_of(store, name)):
+        return (f"node {name} still owns {blocks} address blocks: gone for good? muslin ipam release --host {name}",)
     if served.kind.name == "IPPool" and (used := await _addresses_of(store, obj)):
         return (f"{used} addresses of pool {name} are in use: they stay with their workloads",)
     return ()
+
+
+async def _blocks_of(store: Store, node: str) -> int:
+    return sum([len((await store.list(layout.affinities(node, version))).entries) for version in (4, 6)])
 
 
 async def _addresses_of(store: Store, pool: Json) -> int:

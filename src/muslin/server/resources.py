@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from muslin.server import apply, patch, requests, tables
+from muslin.server import apply, belongings, patch, requests, tables
+from muslin.server.addresses import Addresses
 from muslin.server.bodies import from_json, from_yaml, read_object, read_options
 from muslin.server.objects import Change, Objects, Written
 from muslin.server.refusals import Json, Refusal, bad_request, not_found, unsupported_media_type
@@ -24,8 +25,9 @@ _CORE = "/api/{version:v1}"
 class Resources:
     """Handlers of all kinds."""
 
-    def __init__(self, objects: Objects, watching: Watching) -> None:
+    def __init__(self, objects: Objects, watching: Watching, addresses: Addresses) -> None:
         self._objects = objects
+        self._addresses = addresses
         self._watching = watching
 
     def routes(self) -> list[web.RouteDef]:
@@ -101,13 +103,14 @@ class Resources:
         options = await read_options(request)
         dry = requests.dry(request.query.getall("dryRun", [])) or requests.dry(options.get("dryRun"))
         written = await self._objects.delete(where.served, where.namespace, where.name, options, dry=dry)
+        warnings = await self._release(request, where, written, options, dry=dry)
         if not written.deleted and not dry:
             return requests.answer(written.obj)
         details = {"name": where.name, "group": where.served.group, "kind": where.served.plural}
         if uid := written.obj["metadata"].get("uid"):
             details["uid"] = uid
         return requests.answer({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-                                "details": details}, warnings=written.warnings)
+                                "details": details}, warnings=warnings)
 
     async def delete_collection(self, request: web.Request) -> web.Response:
         """Each by itself; one that may not go stops the rest, as in Kubernetes."""
@@ -120,7 +123,9 @@ class Resources:
         for obj in listing.items:
             metadata = obj["metadata"]
             try:
-                await self._objects.delete(where.served, metadata.get("namespace", ""), metadata["name"], {}, dry=dry)
+                written = await self._objects.delete(
+                    where.served, metadata.get("namespace", ""), metadata["name"], {}, dry=dry)
+                await self._release(request, where, written, options, dry=dry)
             except Refusal as refusal:
                 if refusal.code != 404:
                     raise
@@ -138,7 +143,15 @@ class Resources:
         written = await self._objects.change(
             where.served, where.namespace, where.name, tracked, requests.wish(request)
         )
+        await self._release(request, where, written, {}, dry=False)
         return _answer(request, where, written)
+
+    async def _release(self, request: web.Request, where: Place, written: Written, options: Json, *,
+                       dry: bool) -> tuple[str, ...]:
+        """What went with the object, if it is gone. Returns the warnings of all that was done."""
+        if dry or not written.deleted or belongings.keeps(options, request.query.get("propagationPolicy")):
+            return written.warnings
+        return written.warnings + await belongings.release(self._addresses, where.served, written.obj)
 
 
 def _patcher(where: Place, kind: str, body: bytes) -> Change:

@@ -120,6 +120,6 @@ def application(store: Store, hub: Hub, metrics: Metrics, stopping: Stopping) ->
     app.router.add_routes(status.routes())
     app.router.add_routes(Why(store, hub).routes())
     app.router.add_routes(Matrix(store, hub).routes())
-    address_routes.register(app, store)
-    app.router.add_routes(Resources(objects, Watching(objects, stopping, metrics)).routes())
+    addresses = address_routes.register(app, store)
+    app.router.add_routes(Resources(objects, Watching(objects, stopping, metrics), addresses).routes())
     return app

@@ -1,0 +1,47 @@
+"""What goes with an object when it is deleted.
+
+A workload's addresses are assigned under a handle of its endpoint's name. `muslin workload rm` gives them back itself,
+after its host has let go of them. Whoever deletes the WorkloadEndpoint by kubectl knows nothing of handles: without
+this, the addresses would be held for ever by nobody. In Kubernetes' words they are its dependents, so
+`propagationPolicy: Orphan` keeps them.
+
+Only the addresses that the endpoint had, and only while its handle holds them: an addition of the same name may be
+under way, with new ones.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from muslin.errors import Invalid, MuslinError
+from muslin.ipam.records import Taken
+from muslin.model.names import address_handle
+from muslin.server.addresses import Addresses, Unwanted
+from muslin.server.refusals import Json
+from muslin.server.served import Served
+
+log = structlog.get_logger()
+
+
+def keeps(options: Json, query: str | None) -> bool:
+    """Does somebody who deletes with these options want the rest to stay?"""
+    return "Orphan" in (options.get("propagationPolicy"), query)
+
+
+async def release(addresses: Addresses, served: Served, obj: Json) -> tuple[str, ...]:
+    """Of an object that is gone. Returns warnings: it is gone whatever comes of this."""
+    if served.kind.name != "WorkloadEndpoint":
+        return ()
+    handle = address_handle(obj["metadata"]["namespace"], obj["metadata"]["name"])
+    spec = obj.get("spec")
+    given = spec.get("ipNetworks") if isinstance(spec, dict) else None
+    warnings = []
+    for address in given if isinstance(given, list) else ():
+        try:
+            if await addresses.release(Unwanted(handle=handle, addresses=(str(address),))):
+                log.info("address_released", address=address, handle=handle)
+        except (Taken, Invalid):
+            continue  # not ours to give back
+        except MuslinError as error:
+            warnings.append(f"address {address} could not be released ({error}): muslin ipam release --ip {address}")
+    return tuple(warnings)

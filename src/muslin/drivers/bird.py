@@ -14,35 +14,25 @@ start would clean them away before a single peer has spoken. So every start but 
 the kernel is left alone until the peers have told everything again. The directory lies in /run, which a boot empties;
 that is how we know.
 
-At the end of its recovery BIRD renews every kernel route once. An IPv4 route is replaced in one step; an IPv6 route is
-removed and added again, and a packet in between would find no way. So before such a start each IPv6 route gets a
-double, one metric worse, which the kernel forgets by itself when all is long over (`_double`).
-
 Rule: a configuration that BIRD refuses changes nothing, neither in BIRD nor in the file that its next start reads.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from muslin import paths
-from muslin.drivers.bird_control import Answer, Line, ask
+from muslin.drivers.bird_control import Line, ask
 from muslin.errors import Invalid, Transient
 from muslin.intent import SessionState
 
 _START_SECONDS = 10.0
-_DOUBLE_SECONDS = 75
-"""Longer than the longest recovery (`graceful restart wait` in bird.conf), and the scan that follows it."""
-_DOUBLE_PROTOCOL = 81
-"""Of the kernel's routes: neither BIRD's (12) nor the agent's (80), so that neither takes them for its own."""
 
 
 class Refused(Invalid):
@@ -153,39 +143,29 @@ class Bird:
         self.directory.mkdir(parents=True, exist_ok=True)
         seen_before = self._conf.exists()
         offered = self._offer(conf)
-        code, _, said = await self._run("bird", "-p", "-c", str(offered))
+        code, said = await self._run("bird", "-p", "-c", str(offered))
         if code:
             raise Refused(_without_path(said, offered))
         offered.replace(self._conf)
-        if seen_before:
-            await self._double()
-        code, _, said = await self._run("bird", "-c", str(self._conf), "-s", str(self._socket),
-                                        "-P", str(self._pid_file), *(("-R",) if seen_before else ()))
+        recover = ("-R",) if seen_before else ()
+        code, said = await self._run("bird", "-c", str(self._conf), "-s", str(self._socket),
+                                     "-P", str(self._pid_file), *recover)
         if code:
             raise Transient(f"BIRD does not start: {said}")
         await ask(self._socket, "show status")  # answered by the daemon's loop, which begins behind the pid file
         if self.pid is None:
             raise Transient("BIRD started and is gone again: see " + str(self.log))
 
-    async def _double(self) -> None:
-        """A second, worse route beside each IPv6 route that a dead BIRD left. One that cannot be made is not missed:
-        the start goes on, at worst with the gap that it would have closed."""
-        _, found, _ = await self._run("ip", "-6", "-j", "route", "show", "proto", "bird")
-        lines = [double(route) for route in json.loads(found or "[]") if "gateway" in route or "nexthops" in route]
-        if lines:
-            await self._run("ip", "-6", "-force", "-batch", "-", words="\n".join(lines) + "\n")
-
-    async def _run(self, *command: str, words: str = "") -> tuple[int, str, str]:
-        """(exit code, stdout, stderr). Raises Transient when there is no such command."""
+    async def _run(self, *command: str) -> tuple[int, str]:
         try:
             process = await asyncio.create_subprocess_exec(
-                *self._enter, *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                *self._enter, *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
             )
         except FileNotFoundError as error:
-            raise Transient(f"{error.filename} is not installed: install the packages bird2 and iproute2") from None
-        out, said = await process.communicate(words.encode())
-        return process.returncode or 0, out.decode(errors="replace"), said.decode(errors="replace").strip()
+            raise Transient(f"{error.filename} is not installed: install the package bird2") from None
+        _, said = await process.communicate()
+        return process.returncode or 0, said.decode(errors="replace").strip()
 
 
 def running_below(directory: Path) -> list[int]:
@@ -210,18 +190,7 @@ def _without_path(said: str, offered: Path) -> str:
     return said.replace(str(offered), "bird.conf").removeprefix("bird: ")
 
 
-def double(route: dict[str, Any]) -> str:
-    """`ip -batch` line for the double of a route as `ip -j` tells it."""
-    hops = [f"via {hop['gateway']} dev {hop['dev']}" for hop in route.get("nexthops", [route]) if "gateway" in hop]
-    ways = hops[0] if len(hops) == 1 else " ".join(f"nexthop {hop}" for hop in hops)
-    source = f"src {route['prefsrc']} " if "prefsrc" in route else ""
-    return (f"route replace {route['dst']} proto {_DOUBLE_PROTOCOL} metric {route['metric'] + 1} {source}"
-            f"expires {_DOUBLE_SECONDS} {ways}")
-
-
 _ROUTES = re.compile(r"Routes:\s+(\d+) imported,(?: \d+ filtered,)? (\d+) exported")
-
-
 _RESTARTING = "Neighbor graceful restart active"
 
 
@@ -262,4 +231,4 @@ def _session(row: Sequence[str], details: Sequence[str]) -> SessionState:
     )
 
 
-__all__ = ["Answer", "Bird", "BirdState", "Refused", "double", "sessions"]
+__all__ = ["Bird", "BirdState", "Refused", "running_below", "sessions"]

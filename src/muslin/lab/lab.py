@@ -193,10 +193,12 @@ class Lab:
     # ---- the fabric
 
     async def wait_sessions(self) -> None:
-        """Every session of every router is up; each of the hosts' is the other end of one of them."""
+        """Every session of every router is up, and nobody is still telling his routes anew after a restart. Each of
+        the hosts' sessions is the other end of one of them."""
         async def all_up() -> bool:
             states = [await self.daemons.bird(router.name).read() for router in self.topology.routers]
-            return all(session.state == "Established" for state in states for session in state.sessions)
+            found = [session for state in states for session in state.sessions]
+            return all(session.state == "Established" and not session.info for session in found)
 
         await wait_for("all BGP sessions", all_up)
 

@@ -16,7 +16,9 @@ log "{log}" 1048576 "{log}.old" {{ trace, info, warning, error, fatal, bug }};
 debug protocols {{ states }};
 router id {router.router_id};
 
-protocol device {{}}
+protocol device {{
+  scan time 1;
+}}
 
 protocol direct {{
   ipv4;

@@ -18,6 +18,9 @@ All of BIRD's kernel routes have one metric. BIRD 2.0 can set it route by route,
 changes, it leaves the old route in the kernel for good (it replaces, and the kernel replaces only within a metric); a
 better route that goes away would go on drawing packets. So priority decides in BIRD's table, and the winner goes down.
 
+BIRD 2.0 may sleep on work that is ready: after its first announcement to a peer has been put together, it is sent when
+the next timer fires, 3 s later where there is none before. So interfaces are scanned every second: cheap, and a clock.
+
 Rule: both directions of every session are written out. BIRD's default for eBGP is silence, for iBGP it is everything.
 """
 
@@ -75,7 +78,7 @@ def _global(speaker: BgpSpeaker, log: str) -> list[str]:
         f"graceful restart wait {RECOVERY};",
         "",
         "protocol device {",
-        "  scan time 10;  # changes are told by the kernel at once, this is the safety net",
+        "  scan time 1;",
         "}",
         "",
         "# The host's own links: where next hops are found.",

@@ -31,9 +31,9 @@ def _policy(number: int) -> dict[str, object]:
     }
 
 
-def _moved(before: int, seconds: float = 5.0) -> None:
+def _moved(nft: Nft, before: int, seconds: float = 5.0) -> None:
     deadline = time.monotonic() + seconds
-    while Nft().generation() == before:
+    while nft.generation() == before:
         if time.monotonic() > deadline:
             raise SystemExit("the kernel's table never changed")
 
@@ -41,12 +41,12 @@ def _moved(before: int, seconds: float = 5.0) -> None:
 def _policy_changes(client: Client) -> list[float]:
     client.post(GNP, _policy(0))
     time.sleep(0.3)
-    taken = []
+    nft, taken = Nft(), []
     for number in range(1, ROUNDS + 1):
-        before = Nft().generation()
+        before = nft.generation()
         begun = time.perf_counter()
         client.patch(f"{GNP}/bench", {"spec": _policy(number)["spec"]})
-        _moved(before)
+        _moved(nft, before)
         taken.append((time.perf_counter() - begun) * 1000)
         time.sleep(0.05)  # one change at a time: this measures latency, not throughput
     return taken

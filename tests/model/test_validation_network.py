@@ -38,7 +38,7 @@ POOLS: list[tuple[Object, str | None, str]] = [
     ({"assignmentMode": "Manual"}, None, ""), ({"assignmentMode": "manual"}, "spec.assignmentMode", "write Manual"),
     ({"natOutgoing": "true"}, "spec.natOutgoing", "write true, without quotes"),
     ({"ipip": {"enabled": True}}, "spec.ipip", "ipipMode: Always"),
-    ({"nat-outgoing": True}, "spec[nat-outgoing]", "natOutgoing: true"),
+    ({"nat-outgoing": True}, "spec[nat-outgoing]", "call it natOutgoing"),
 ]
 
 
@@ -277,6 +277,8 @@ FELIX: list[tuple[Object, str | None]] = [
     ({"bpfConntrackTimeouts": {"tcpSynSent": "soon"}}, "spec.bpfConntrackTimeouts.tcpSynSent"),
     ({"bpfLogFilters": {"all": "host 10.0.0.1"}}, None), ({"bpfLogFilters": {"a b": ""}}, "spec.bpfLogFilters[a b]"),
     ({"nodeSelector": "has(a)"}, "spec.nodeSelector"), ({"istioDSCPMark": "EF"}, None),
+    ({"bpfMaglevMaxServices": 3000}, None), ({"bpfMaglevMaxServices": 0}, "spec.bpfMaglevMaxServices"),
+    ({"bpfMaglevMaxEndpointsPerService": 3001}, "spec.bpfMaglevMaxEndpointsPerService"),
     ({"iptablesMarkMask": 0xFFFF0000}, None), ({"iptablesMarkMask": "0xffff0000"}, "spec.iptablesMarkMask"),
 ]
 

@@ -170,7 +170,7 @@ GLOBAL: list[tuple[Object, str | None, str]] = [
     ({"selector": "global()"}, "spec.selector", "write all()"),
     ({"serviceAccountSelector": "global()"}, "spec.serviceAccountSelector", "write all()"),
     ({"namespaceSelector": "global()"}, "spec.namespaceSelector", "write all()"),
-    ({"doNotTrack": "yes"}, "spec.doNotTrack", "write true, without quotes"),
+    ({"doNotTrack": "yes"}, "spec.doNotTrack", "write true"),
     ({"types": ["Egress", "Egress"]}, "spec.types[1]", "take it out"),
     ({"types": ["egress"]}, "spec.types[0]", "write Egress"),
     ({"types": ["unexpected"]}, "spec.types[0]", "write one of them"),

@@ -119,8 +119,8 @@ class FelixConfigurationSpec(Spec, frozen=True, kw_only=True):
     bpf_l3_iface_pattern: Regex = ""
     bpf_log_filters: Annotated[dict[str, str] | None, about(form="log_filters")] = None
     bpf_log_level: Annotated[str | None, about(enum=("Off", "Info", "Debug"), any_case=True)] = None
-    bpf_maglev_max_endpoints_per_service: int | None = None
-    bpf_maglev_max_services: int | None = None
+    bpf_maglev_max_endpoints_per_service: Annotated[int | None, about(least=1, most=3000)] = None
+    bpf_maglev_max_services: Annotated[int | None, about(least=1, most=3000)] = None
     bpf_map_size_conntrack: int | None = None
     bpf_map_size_conntrack_cleanup_queue: Annotated[int | None, about(least=1)] = None
     bpf_map_size_conntrack_scaling: Annotated[str | None, about(

@@ -51,7 +51,7 @@ _KNOWN_SLIPS: dict[tuple[str, str], tuple[str, str]] = {
     ("HTTPMatch", "headers"): (_PAID, "leave it out"),
     ("NetworkSetSpec", "allowedEgressDomains"): (_PAID, "write nets with the addresses"),
     ("IPPoolSpec", "ipip"): ("that is version 1 of Calico's API", "write ipipMode: Always"),
-    ("IPPoolSpec", "nat-outgoing"): ("that is version 1 of Calico's API", "write natOutgoing: true"),
+    ("IPPoolSpec", "nat-outgoing"): ("that is version 1 of Calico's API", "call it natOutgoing"),
     ("IPPoolSpec", "awsSubnetID"): (_PAID, "leave it out"),
     ("BGPPeerSpec", "failureDetectionMode"): (_PAID, "leave it out"),
     ("BGPPeerSpec", "externalNetwork"): (_PAID, "leave it out"),

@@ -77,9 +77,10 @@ def as_text(value: Any, outline: Outline) -> str:
 def as_flag(value: Any) -> str:
     """The mend for what should have been true or false."""
     word = str(value).casefold() if isinstance(value, str) or value in (0, 1) else ""
+    bare = ", without quotes" if word in ("true", "false") else ""
     if word in ("true", "yes", "on", "1", "enabled"):
-        return "write true, without quotes"
-    return "write false, without quotes" if word in ("false", "no", "off", "0", "disabled") else "write true or false"
+        return f"write true{bare}"
+    return f"write false{bare}" if word in ("false", "no", "off", "0", "disabled") else "write true or false"
 
 
 def as_mixed(value: Any, outline: Outline) -> str:

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from calcwords import Cluster, Object, allow, gnp, gone, illegible, namespace, netset, np, profile, thing, wl
+from calcwords import (
+    Cluster,
+    Object,
+    Things,
+    allow,
+    deny,
+    gnp,
+    gone,
+    illegible,
+    namespace,
+    netset,
+    np,
+    profile,
+    thing,
+    wl,
+)
 from muslin.intent import EndpointKey, MemberChange
 from muslin.model.meta import ResourceKey
 from muslin.net import Cidr
 
 WEB = wl("web", "h1", "10.65.0.1", app="web")
 POLICY = gnp("p", "app == 'web'", ingress=[allow("app == 'db'")])
+STRANGER = "198.51.100.1"
 
 
 def members(cluster: Cluster) -> set[object]:
@@ -234,6 +250,31 @@ def test_of_a_network_set_that_does_not_decode_the_readable_prefixes_count() -> 
     assert members(cluster) == {"10.0.0.0/8"}
     cluster.put(illegible(netset("s", ns="shop")))
     assert members(cluster) == set()
+
+
+def test_of_a_host_endpoint_that_does_not_decode_the_readable_addresses_count() -> None:
+    """Nobody shuts a host: a rule that denies it must go on denying it."""
+    cluster = Cluster(WEB, POLICY)
+    cluster.put(illegible(thing("HostEndpoint", "h2"), obj={
+        "metadata": {"labels": {"app": "db"}}, "spec": {"node": 7, "expectedIPs": ["10.0.0.2", 9], "profiles": 3}}))
+    assert members(cluster) == {"10.0.0.2/32"}
+    cluster.put(gone(thing("HostEndpoint", "h2")))
+    assert members(cluster) == set()
+
+
+@pytest.mark.parametrize("damage", [
+    illegible(namespace("shop"), obj={"metadata": {"labels": {"team": "blue", "n": 5}}}),
+    illegible(profile("kns.shop"), obj={"spec": {"labelsToApply": {"pcns.team": "blue"}, "ingress": "?"}}),
+])
+def test_what_cannot_be_read_hands_down_the_labels_that_can(damage: Things) -> None:
+    """A policy that shuts a namespace must not lose sight of its workloads."""
+    cluster = Cluster(namespace("shop", team="blue"), wl("a", "h1", "10.65.0.3", profiles=("kns.shop",)),
+                      gnp("shut", order=1, namespaceSelector="team == 'blue'", ingress=[deny()]),
+                      gnp("open", order=2, ingress=[allow()]))
+    assert not cluster.lets_in("a", STRANGER)
+    cluster.put(damage)
+    assert not cluster.lets_in("a", STRANGER)
+    assert cluster.why("a", "ingress", STRANGER).decided_by.name == "shut"
 
 
 def test_faults_are_told_once_and_taken_back_once() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calcwords import Cluster, Things, illegible, thing, wl
+from calcwords import Cluster, Object, Things, illegible, thing, wl
 from muslin.intent import Settings
 from muslin.model.ipam import Block, BlockAttribute
 from muslin.model.meta import ResourceKey
@@ -81,6 +81,25 @@ def test_an_unknown_action_counts_as_not_given() -> None:
     cluster = Cluster(felix(defaultEndpointToHostAction="Reject"))
     assert settings(cluster).endpoint_to_host_action == "Drop"
     assert "Reject" in next(iter(cluster.graph.faults().values()))
+
+
+@pytest.mark.parametrize(("obj", "action"), [
+    (None, "Drop"),
+    ({"spec": {"defaultEndpointToHostAction": 7}}, "Drop"),
+    ({"spec": {"defaultEndpointToHostAction": "dropp", "mtu": "x"}}, "Drop"),
+    ({"spec": {"defaultEndpointToHostAction": "DROP", "mtu": "x"}}, "Drop"),
+    ({"spec": {"mtu": "x"}}, "Accept"),
+])
+def test_what_shut_a_host_shuts_it_though_it_cannot_be_read(obj: Object | None, action: str) -> None:
+    """Else a damaged `node.h1` would open its host as far as `default` opens the others."""
+    cluster = Cluster(felix(defaultEndpointToHostAction="Accept"), illegible(felix("node.h1"), obj=obj))
+    assert settings(cluster).endpoint_to_host_action == action
+
+
+def test_an_unknown_action_is_drop_whatever_a_weaker_configuration_says() -> None:
+    cluster = Cluster(felix(defaultEndpointToHostAction="Accept"),
+                      felix("node.h1", defaultEndpointToHostAction="Dropp"))
+    assert settings(cluster).endpoint_to_host_action == "Drop"
 
 
 def test_pools_and_those_that_masquerade() -> None:

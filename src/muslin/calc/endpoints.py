@@ -70,15 +70,26 @@ def describe(resource: Selectable) -> Description:
 
 
 def salvaged(illegible: Illegible) -> Description | None:
-    """What can still be read of a network set: a rule that denies it must go on denying it. Endpoints: nothing."""
-    if illegible.key.kind not in ("NetworkSet", "GlobalNetworkSet") or illegible.obj is None:
+    """What can still be read of a network set or a host: a rule that denies it must go on denying it. Of a workload
+    nothing: its own host shuts it."""
+    if illegible.key.kind == "WorkloadEndpoint" or illegible.obj is None:
         return None
+    if illegible.key.kind == "HostEndpoint":
+        return _salvaged_host(illegible)
     own, profiles = labels(illegible.part("metadata").get("labels")), tuple[str, ...]()
     if illegible.key.namespace:
         own[NAMESPACE] = illegible.key.namespace
         profiles = (namespace_profile_name(illegible.key.namespace),)
     found = Description(own=own, profiles=profiles, faults=[illegible.reason])
     found.claims = _prefixes(found, "spec.nets", texts(illegible.part("spec").get("nets")))
+    return found
+
+
+def _salvaged_host(illegible: Illegible) -> Description:
+    spec = illegible.part("spec")
+    found = Description(own=labels(illegible.part("metadata").get("labels")), profiles=texts(spec.get("profiles")),
+                        faults=[illegible.reason])
+    found.claims = _addresses(found, "spec.expectedIPs", texts(spec.get("expectedIPs")))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from muslin.calc.bgp import Fabric
 from muslin.calc.faults import Faults
 from muslin.calc.illegible import Illegible
-from muslin.calc.settings import faults, settings, sorted_pools
+from muslin.calc.settings import faults, salvaged, settings, sorted_pools
 from muslin.intent import BgpSpeaker, Settings
 from muslin.model.felix import FelixConfiguration
 from muslin.model.ipam import Block, BlockAttribute
@@ -63,7 +63,7 @@ class Network:
             case "BGPFilter":
                 self._put(self._filters, key, resource if isinstance(resource, BGPFilter) else None)
             case "FelixConfiguration":
-                self._update_felix(key, resource if isinstance(resource, FelixConfiguration) else None)
+                self._update_felix(key, value if isinstance(value, FelixConfiguration | Illegible) else None)
 
     def settings(self, host: str) -> Settings:
         return settings(self._felix, host, *self._pool_lists)
@@ -109,13 +109,14 @@ class Network:
         self._fabric = None
         self.bgp_changed = True
 
-    def _update_felix(self, key: ResourceKey, resource: FelixConfiguration | None) -> None:
-        if resource is not None:
-            self._notes.note(key, "object", faults(resource))
-        if resource is None:
-            self._felix.pop(key.name, None)
+    def _update_felix(self, key: ResourceKey, value: FelixConfiguration | Illegible | None) -> None:
+        if isinstance(value, FelixConfiguration):
+            self._notes.note(key, "object", faults(value))
+            self._felix[key.name] = value
+        elif value is not None:
+            self._felix[key.name] = salvaged(value)
         else:
-            self._felix[key.name] = resource
+            self._felix.pop(key.name, None)
         self.settings_changed = True
 
     def _read_pools(self, key: ResourceKey) -> None:

@@ -1,16 +1,18 @@
 """Profiles by name, whoever speaks for the name: a stored Profile, a Namespace (`kns.X`), muslin itself, or nobody.
 
 Nobody, or a Profile that cannot be read, means deny: an endpoint that names it asked for rules of last resort and there
-are none. Labels to hand down are then none either.
+are none. Nobody hands down no labels. What cannot be read hands down the labels that can be: a policy that selects by
+them must go on denying.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from muslin.calc.illegible import Illegible
+from muslin.calc.illegible import Illegible, labels
 from muslin.calc.policies import Compiled, denying_profile, profile_rules
 from muslin.model.labels import DEFAULT_ALLOW, namespace_of_profile, namespace_profile, namespace_profile_name
+from muslin.model.meta import Meta
 from muslin.model.network import Namespace
 from muslin.model.policy import Profile
 
@@ -20,7 +22,7 @@ _NO_LABELS: Mapping[str, str] = {}
 class Profiles:
     def __init__(self) -> None:
         self._stored: dict[str, Profile | Illegible] = {}
-        self._namespaces: dict[str, Namespace] = {}
+        self._namespaces: dict[str, Namespace | Illegible] = {}
         self._rules: dict[str, Compiled] = {}
         self._labels: dict[str, Mapping[str, str]] = {}
         self._settle(DEFAULT_ALLOW.metadata.name)
@@ -33,7 +35,7 @@ class Profiles:
             self._stored[name] = profile
         return self._settle(name)
 
-    def store_namespace(self, name: str, namespace: Namespace | None) -> tuple[bool, bool, str | None]:
+    def store_namespace(self, name: str, namespace: Namespace | Illegible | None) -> tuple[bool, bool, str | None]:
         """As `store`, for the profile that the namespace stands for."""
         if namespace is None:
             self._namespaces.pop(name, None)
@@ -64,9 +66,12 @@ class Profiles:
         stored = self._stored.get(name)
         if isinstance(stored, Illegible):
             reason = f"{stored.reason}. Until this is mended it denies"
-            return denying_profile(name, f"illegible profile {name}"), _NO_LABELS, reason
+            left = labels(stored.part("spec").get("labelsToApply"))
+            return denying_profile(name, f"illegible profile {name}"), left, reason
         if stored is None:
             namespace = self._namespaces.get(namespace_of_profile(name) or "")
+            if isinstance(namespace, Illegible):
+                return denying_profile(name, f"illegible namespace {namespace.key.name}"), _salvaged(namespace), None
             stored = namespace_profile(namespace) if namespace is not None else None
         if stored is None and name == DEFAULT_ALLOW.metadata.name:
             stored = DEFAULT_ALLOW
@@ -74,3 +79,9 @@ class Profiles:
             return None, _NO_LABELS, None
         rules, fault = profile_rules(name, stored)
         return rules, stored.spec.labels_to_apply, fault
+
+
+def _salvaged(namespace: Illegible) -> Mapping[str, str]:
+    """What it would hand down, as far as it can be read. Its name is in its key."""
+    meta = Meta(name=namespace.key.name, labels=labels(namespace.part("metadata").get("labels")))
+    return namespace_profile(Namespace(kind="Namespace", metadata=meta)).spec.labels_to_apply

@@ -65,8 +65,9 @@ class Rulebook:
 
     def update_namespace(self, key: ResourceKey, value: Value) -> str | None:
         """As `update_profile`, for the profile that the namespace stands for."""
-        self._faults.note(key, "object", value.absent if isinstance(value, Illegible) else None)
-        namespace = value if isinstance(value, Namespace) else None
+        self._faults.note(key, "object", f"{value.reason}. Until this is mended its profile denies"
+                          if isinstance(value, Illegible) else None)
+        namespace = value if isinstance(value, Namespace | Illegible) else None
         change = self.profiles.store_namespace(key.name, namespace)
         return self._profile_changed(namespace_profile_name(key.name), change)
 

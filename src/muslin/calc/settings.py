@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from muslin.calc.illegible import Illegible
 from muslin.errors import Invalid
 from muslin.intent import Settings
 from muslin.model.felix import FelixConfiguration, FelixConfigurationSpec, ProtoPort
@@ -18,6 +19,7 @@ _CLUSTER_PORTS = (179, 2379, 2380, 5473, 6443, 6666, 6667)
 _INBOUND = ((_TCP, 22, ""), *((_TCP, port, "") for port in _CLUSTER_PORTS), (_UDP, 68, ""))
 _OUTBOUND = ((_UDP, 53, ""), (_UDP, 67, ""), *((_TCP, port, "") for port in _CLUSTER_PORTS))
 _ACTIONS = {"drop": "Drop", "accept": "Accept", "return": "Return"}
+_UNREADABLE = "?"
 
 PortList = tuple[tuple[int, int, str], ...]
 
@@ -31,12 +33,13 @@ def merged(configurations: Mapping[str, FelixConfiguration], host: str) -> list[
 def settings(
     configurations: Mapping[str, FelixConfiguration], host: str, pools: tuple[Cidr, ...], masquerade: tuple[Cidr, ...]
 ) -> Settings:
-    """A value that cannot be read counts as not given; `faults` reports it."""
+    """A value that cannot be read counts as not given, but an action as Drop, whatever a weaker configuration says;
+    `faults` reports it."""
     specs = merged(configurations, host)
-    action = _first(spec.default_endpoint_to_host_action for spec in specs if _is_action(spec)) or "Drop"
+    action = _first(spec.default_endpoint_to_host_action or None for spec in specs) or "Drop"
     return Settings(
         interface_prefix=_prefixes(_first(spec.interface_prefix or None for spec in specs) or ""),
-        endpoint_to_host_action=_ACTIONS[action.lower()],
+        endpoint_to_host_action=_ACTIONS.get(action.lower(), "Drop"),
         drop_invalid=not _first(spec.disable_conntrack_invalid_check for spec in specs),
         failsafe_inbound=_ports(_first(spec.failsafe_inbound_host_ports for spec in specs), _INBOUND),
         failsafe_outbound=_ports(_first(spec.failsafe_outbound_host_ports for spec in specs), _OUTBOUND),
@@ -52,7 +55,7 @@ def faults(configuration: FelixConfiguration) -> str | None:
     found = []
     if spec.default_endpoint_to_host_action and not _is_action(spec):
         found.append(f"spec.defaultEndpointToHostAction: {spec.default_endpoint_to_host_action!r} is none of Drop, "
-                     "Accept, Return; taken as not given")
+                     "Accept, Return; taken as Drop")
     for name, ports in (("failsafeInboundHostPorts", spec.failsafe_inbound_host_ports),
                         ("failsafeOutboundHostPorts", spec.failsafe_outbound_host_ports)):
         for port in ports or ():
@@ -61,6 +64,17 @@ def faults(configuration: FelixConfiguration) -> str | None:
             except ValueError as error:
                 found.append(f"spec.{name}: {error}; left out")
     return "; ".join(found) or None
+
+
+def salvaged(illegible: Illegible) -> FelixConfiguration:
+    """What keeps shut of a configuration that does not decode: the rest counts as not given."""
+    spec = illegible.part("spec")
+    action = spec.get("defaultEndpointToHostAction") if illegible.obj is not None else _UNREADABLE
+    prefix = spec.get("interfacePrefix")
+    return FelixConfiguration(kind="FelixConfiguration", spec=FelixConfigurationSpec(
+        default_endpoint_to_host_action=action if isinstance(action, str | None) else _UNREADABLE,
+        interface_prefix=prefix if isinstance(prefix, str) else "",
+    ))
 
 
 def sorted_pools(cidrs: Iterable[Cidr]) -> tuple[Cidr, ...]:

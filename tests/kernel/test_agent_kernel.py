@@ -25,6 +25,7 @@ from muslin.intent import (
     Group,
     GroupId,
     HostIntent,
+    Match,
     Neighbour,
     Origin,
     Policy,
@@ -399,6 +400,30 @@ def test_the_next_holder_of_an_address_does_not_inherit_its_flows(rig: Rig) -> N
         assert "src=fd00:65::9 dst=fd00:65::2" in left
 
     rig.play(scenario)
+
+
+def test_a_rule_that_changed_while_no_agent_ran_takes_effect(rig: Rig) -> None:
+    """Read back, rules are told apart by comment and ending only: one that matches something else looks the same."""
+    one = rig.guest(1)
+
+    def allowing(port: int) -> HostIntent:
+        intent = intent_of(one)
+        origin = Origin(kind="Profile", name="allow", direction=Direction.INGRESS, rule=0)
+        rule = Rule(action=Action.ALLOW, origin=origin, protocol=6, destination=Match(ports=((port, port),)))
+        intent.policies[ALLOW] = Policy(id=ALLOW, ingress=(rule,), egress=(rule,))
+        return intent
+
+    async def before(kernel: Kernel) -> None:
+        await _take(kernel, allowing(80))
+
+    async def restarted(kernel: Kernel) -> None:
+        await _take(kernel, allowing(443))
+        table = in_ns(rig.name, "nft", "-n", "list", "table", "inet", "muslin")
+        assert "443" in table
+        assert " 80" not in table
+
+    rig.play(before)
+    rig.play(restarted)
 
 
 def test_flows_of_a_workload_whose_link_went_first_are_forgotten_too(rig: Rig) -> None:

@@ -39,8 +39,8 @@ class Firewall:
         """Bring the kernel to `intent`. A failure is kept in `fault`, for `mend` to try again."""
         changes, begun = self._state.update(delta, intent), self._begun
         self._begun = True
-        if not begun and await self._found_as_wanted():
-            return
+        if not begun and await self._looks_as_wanted():
+            changes = Changes(changed_chains=tuple(self._state.table.chains.values()))
         await self._apply(whole(self._state.table) if self._whole_is_due else changes)
 
     async def mend(self) -> None:
@@ -67,18 +67,14 @@ class Firewall:
         self._mended.append(f"nftables: {'; '.join(found[:_TOLD])}{more}")
         await self._apply(whole(self._state.table))
 
-    async def _found_as_wanted(self) -> bool:
-        """Did a predecessor leave just this table? Then it stays: to write it again, even in one transaction, drops
-        packets that are under way in the old one (its sets are empty to them from that moment on)."""
-        generation = self._nft.generation()
+    async def _looks_as_wanted(self) -> bool:
+        """Did a predecessor leave these very sets, chains and elements? Then they stay: to replace the table, even in
+        one transaction, drops packets that are under way in the old one (its sets are empty to them from that moment
+        on). The rules are written anew all the same: reading them back does not tell what they match."""
         try:
-            found = await self._nft.read()
+            return not differences(listing_of(self._state.table), await self._nft.read())
         except (Transient, Broken):
             return False  # what cannot be read is written anew
-        if differences(listing_of(self._state.table), found):
-            return False
-        self._generation = generation
-        return True
 
     async def _apply(self, changes: Changes) -> None:
         try:

@@ -13,7 +13,7 @@ from muslin.lab import screen
 from muslin.lab.lab import Lab
 from muslin.lab.matrix import matrix
 from muslin.lab.record import load, recorded
-from muslin.lab.shop import SERVICES
+from muslin.lab.shop import EXAMPLES, SERVICES
 from muslin.lab.topology import Topology
 
 
@@ -24,8 +24,15 @@ async def up(topology: Topology) -> int:
     lab = await Lab.up(topology)
     await lab.wait_sessions()
     console.print(f"lab {topology.name} is up after {time.monotonic() - began:.1f} s: "
-                  f"{len(topology.hosts)} hosts, {len(topology.routers)} routers")
-    console.print(f"  export MUSLIN_SERVER={lab.daemons.server}", soft_wrap=True)
+                  f"hosts: {len(topology.hosts)}, routers: {len(topology.routers)}")
+    host = topology.hosts[0].name
+    for line in (
+        f"export MUSLIN_SERVER={lab.daemons.server}",
+        f"muslin apply -f {EXAMPLES}",
+        f"ip netns add web; muslin lab exec {topology.name} {host} muslin workload add web --netns web --host {host}",
+        f"muslin lab exec {topology.name} {host} ip route",
+    ):
+        console.print(f"  {line}", soft_wrap=True, highlight=False)
     return 0
 
 

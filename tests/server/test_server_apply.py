@@ -79,6 +79,12 @@ def test_what_is_changed_otherwise_changes_its_owner(api: Api) -> None:
     assert "f:order" not in managers["me"]["f:spec"]
 
 
+def test_who_sends_an_empty_map_owns_nothing(api: Api) -> None:
+    """Old `kubectl diff` sends `annotations: {}`; its dry run would show a new owner of nothing."""
+    before = apply(api, "me", selector="all()").json
+    assert api.patch(ONE, {"metadata": {"annotations": {}, "labels": {}}}, fieldManager="kubectl").json == before
+
+
 def test_fields_of_an_object_that_nobody_applied_are_anybodys(api: Api) -> None:
     api.made(GNPS, gnp("a", order=3))
     found = apply(api, "me", order=4)

@@ -17,7 +17,7 @@ from muslin.server import patch
 from muslin.server.bodies import an_object
 from muslin.server.refusals import Json, Refusal, bad_request, cause, qualified
 from muslin.server.requests import Place
-from muslin.server.stamps import now
+from muslin.server.stamps import lean, now
 
 Steps = tuple[str, ...]
 
@@ -86,6 +86,7 @@ def tracked(old: Json | None, new: Json, manager: str) -> Json:
         return new  # the client moves ownership itself: kubectl does, from client-side to server-side apply
     if not before:
         return {**new, "metadata": {name: part for name, part in metadata.items() if name != "managedFields"}}
+    new = {**new, "metadata": lean(metadata)}
     return _with_owners(new, _reassigned(old, new, manager))
 
 

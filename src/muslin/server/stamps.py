@@ -43,10 +43,14 @@ def restamped(obj: Json, old: Json) -> Json:
     return {**obj, "metadata": metadata}
 
 
+def lean(metadata: Json) -> Json:
+    """Without what says nothing: `annotations: {}` would show in every diff."""
+    return {name: value for name, value in metadata.items() if value != _EMPTY.get(name, ...)}
+
+
 def _of_the_client(obj: Json) -> Json:
-    """Without what is the server's, and without what says nothing: `annotations: {}` would show in every diff."""
-    return {name: value for name, value in obj["metadata"].items()
-            if name not in (*OWNED, "resourceVersion") and value != _EMPTY.get(name, ...)}
+    """Without what is the server's."""
+    return {name: value for name, value in lean(obj["metadata"]).items() if name not in (*OWNED, "resourceVersion")}
 
 
 def _substance(obj: Json) -> Json:

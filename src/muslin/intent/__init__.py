@@ -6,8 +6,8 @@ Never here: chain names, marks, nft words, selectors, resources.
 """
 
 from muslin.intent.bgp import BgpFilter, BgpFilterRule, BgpSession, BgpSpeaker, PrefixCommunities, StaticOrigin
-from muslin.intent.delta import BLANK, Delta, HostIntent, MemberChange, Settings
-from muslin.intent.endpoint import Endpoint, HostInterface
+from muslin.intent.delta import BLANK, Backend, Delta, HostIntent, MemberChange, Settings
+from muslin.intent.endpoint import ALL_INTERFACES, Endpoint, HostInterface, Qos
 from muslin.intent.keys import EndpointKey, GroupId, PolicyId, SetId
 from muslin.intent.policy import (
     Action,
@@ -27,9 +27,11 @@ from muslin.intent.report import EndpointState, HostReport, Problem, Repair, Ses
 from muslin.intent.routing import Neighbour, Route, RouteKind
 
 __all__ = [
+    "ALL_INTERFACES",
     "BLANK",
     "Action",
     "AddressSet",
+    "Backend",
     "BgpFilter",
     "BgpFilterRule",
     "BgpSession",
@@ -55,6 +57,7 @@ __all__ = [
     "PortSet",
     "PrefixCommunities",
     "Problem",
+    "Qos",
     "Repair",
     "Route",
     "RouteKind",

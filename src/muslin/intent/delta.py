@@ -11,6 +11,8 @@ it does not carry is gone.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -20,6 +22,14 @@ from muslin.intent.keys import EndpointKey, GroupId, PolicyId, SetId
 from muslin.intent.policy import AddressSet, Group, Policy, PortMember, PortSet
 from muslin.intent.routing import Neighbour, Route
 from muslin.net import Cidr
+
+
+class Backend(StrEnum):
+    """Which kernel interface enforces policy."""
+
+    NFTABLES = "nftables"
+    IPTABLES_LEGACY = "iptables-legacy"
+    IPTABLES_NFT = "iptables-nft"
 
 
 class MemberChange(msgspec.Struct, frozen=True, kw_only=True, tag="change", omit_defaults=True):
@@ -48,7 +58,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pools: tuple[Cidr, ...] = ()
     ipv6: bool = True
     mtu: int = 0
-    """0: the MTU of the uplink."""
+    """Of workloads' links. 0: the smallest MTU of the host's uplinks."""
+    mtu_interfaces: str = ""
+    """Regular expression of the interfaces that count as uplinks; "": those with a global address that are no
+    workload's."""
+    backend: Backend = Backend.NFTABLES
+    mark_mask: int = 0xFFFF0000
+    """Bits of the packet mark that are ours."""
+    follow_established: bool = True
+    """Flows that a policy denies now are ended within a second, though it allowed them once."""
+    log_rate: tuple[int, str] | None = None
+    """Lines that one Log rule writes at most: (number, "second" | "minute" | "hour" | "day"). None: no limit."""
+    log_burst: int = 5
+    floating_addresses: bool = False
+    """Whether `Endpoint.nat` is in force."""
+    masquerade_exclude: tuple[Cidr, ...] = ()
+    """Further destinations that are not masqueraded, beside `pools`: addresses of hosts."""
+    masquerade_address: str = ""
+    """IPv4 address that masqueraded packets get; "": that of the interface they leave by."""
+    masquerade_ports: tuple[int, int] | None = None
+    masquerade_interfaces: str = ""
+    """Only packets that leave by this interface (`eth+`: those that begin with eth) are masqueraded; "": by any."""
+    filter_allow: str = "Accept"
+    """Accept: other chains of iptables do not see an allowed packet. Return: they have their say."""
+    filter_deny: str = "Drop"
+    """Drop or Reject: what a denied packet meets."""
 
 
 class Delta(msgspec.Struct, kw_only=True, omit_defaults=True):

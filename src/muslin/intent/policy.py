@@ -8,8 +8,9 @@ Evaluation of a group, the law for every reader (calico-compatible):
       Allow or Deny: final. Pass: leave this stage, go to the next. Log: log, go on.
       no rule of any policy in the stage matched: the stage's `default_action` (Deny is final, Pass goes to the next).
   after the last stage: each profile's rules in order; Allow or Deny final, Pass leaves this profile for the next.
-  nothing matched: Deny.
+  nothing matched: the group's `end`.
 Nothing in a Rule refers to a selector or a name any more: protocols are numbers, selectors are set ids.
+A stage whose policies are all staged is as if it were not there. A staged policy is evaluated for report only.
 A set or a policy that a group or rule names but that is not there matches nothing / denies: see calc.host.
 """
 
@@ -115,12 +116,17 @@ class TierStage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The one policy list that many endpoints share, in one direction. `id` is a hash of the rest."""
+    """The one policy list that many endpoints share, in one direction. `id` is a hash of the rest.
+
+    `end`, when nothing has decided: Deny for workloads and a host's own traffic; Allow for what a host forwards; Pass
+    for untracked and pre-DNAT groups: the packet goes on as if the group were not there. (Their stages end with Pass.)
+    """
 
     id: GroupId
     direction: Direction
     stages: tuple[TierStage, ...] = ()
     profiles: tuple[PolicyId, ...] = ()
+    end: Action = Action.DENY
 
 
 PortMember = tuple[Cidr, int, int]
@@ -135,7 +141,7 @@ class AddressSet(msgspec.Struct, frozen=True, kw_only=True, tag="address"):
 
 
 class PortSet(msgspec.Struct, frozen=True, kw_only=True, tag="port"):
-    """Named ports, resolved per endpoint."""
+    """Named ports, resolved per endpoint; or the ports of a service, with the addresses that serve them."""
 
     id: SetId
     members: frozenset[PortMember] = frozenset()

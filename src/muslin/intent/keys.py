@@ -8,7 +8,9 @@ EndpointKey = NewType("EndpointKey", str)
 """`WorkloadEndpoint/<namespace>/<name>` or `HostEndpoint/<name>`: the resource the endpoint comes from."""
 
 PolicyId = NewType("PolicyId", str)
-"""`NetworkPolicy/<namespace>/<name>`, `GlobalNetworkPolicy/<name>` or `Profile/<name>`."""
+"""`NetworkPolicy/<namespace>/<name>`, `GlobalNetworkPolicy/<name>` or `Profile/<name>`; of staged ones
+`StagedNetworkPolicy/<namespace>/<name>`, `StagedGlobalNetworkPolicy/<name>` or
+`StagedKubernetesNetworkPolicy/<namespace>/<name>`."""
 
 GroupId = NewType("GroupId", str)
 """Short hash (16 hex digits) of a group's content, so that equal policy lists get equal ids on every host."""

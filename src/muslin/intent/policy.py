@@ -11,6 +11,10 @@ Evaluation of a group, the law for every reader (calico-compatible):
   nothing matched: the group's `end`.
 Nothing in a Rule refers to a selector or a name any more: protocols are numbers, selectors are set ids.
 A stage whose policies are all staged is as if it were not there. A staged policy is evaluated for report only.
+What staged policies would do, the law for `explain` alone (kernels never look at it): evaluate the group as above, but
+  take every staged policy as enforced, and every policy with `replaced_by` as if it were not there (nor its stage,
+  when nothing else is left in it). A staged policy that only removes another one is in no group: the other one's
+  `replaced_by` is all there is of it.
 A set or a policy that a group or rule names but that is not there matches nothing / denies: see calc.host.
 """
 
@@ -99,12 +103,17 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Rules of one policy or profile. `staged` ones are evaluated for report, never enforced."""
+    """Rules of one policy or profile. `staged` ones are evaluated for report, never enforced.
+
+    `replaced_by`, of an enforced policy: the staged one of the same name. If that took effect this one would be gone;
+    the staged one stands for it (stagedAction Set) or nothing does (Delete). It changes nothing of what is enforced.
+    """
 
     id: PolicyId
     ingress: tuple[Rule, ...] = ()
     egress: tuple[Rule, ...] = ()
     staged: bool = False
+    replaced_by: PolicyId = PolicyId("")
 
 
 class TierStage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -18,8 +18,9 @@ import structlog
 from aiohttp import web
 
 from muslin.agent.report import Reporter
-from muslin.agent.workloads import NotAdded, Request, Workloads
+from muslin.agent.workloads import NotAdded, Workloads
 from muslin.client.refusal import ApiError
+from muslin.client.workload import Request
 from muslin.drivers.plug import NameTaken
 from muslin.errors import Broken, Conflict, Invalid, MuslinError, Transient
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from muslin.agent.upstream import MERGE_PATCH, Upstream
 from muslin.client.refusal import ApiError
+from muslin.client.workload import Request
 from muslin.net import Cidr
 
 _CALICO = "/apis/projectcalico.org/v3"
@@ -52,12 +53,11 @@ async def ensure_namespace(upstream: Upstream, name: str) -> None:
             raise
 
 
-async def assign(
-    upstream: Upstream, node: str, handle: str, namespace: str, addresses: Iterable[str]
-) -> tuple[Cidr, ...]:
-    """These addresses, or one of each family that has a pool."""
-    wanted = {"host": node, "handle": handle, "namespace": namespace, "addresses": list(addresses),
-              "attributes": {"namespace": namespace}}
+async def assign(upstream: Upstream, node: str, handle: str, request: Request) -> tuple[Cidr, ...]:
+    """The addresses that it asks for, or one of each family that has a pool."""
+    wanted = {"host": node, "handle": handle, "namespace": request.namespace, "addresses": list(request.addresses),
+              "v4": request.v4, "v6": request.v6, "pools": list(request.pools),
+              "attributes": {"namespace": request.namespace}}
     answer = await upstream.call("POST", "/muslin/v1/addresses/assign", wanted)
     return tuple(Cidr(address) for address in answer["addresses"])
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-import msgspec
 import structlog
 
 from muslin.agent import resources
@@ -25,6 +24,7 @@ from muslin.agent.journal import Entry, Journal
 from muslin.agent.resources import Object
 from muslin.agent.upstream import Upstream
 from muslin.agent.worker import Worker
+from muslin.client.workload import Request, Workload, endpoint_key
 from muslin.drivers import plug
 from muslin.drivers.links import Link, pack_mac
 from muslin.drivers.netlink import Netlink
@@ -32,17 +32,8 @@ from muslin.drivers.plug import Cable
 from muslin.drivers.uplink import read_uplink
 from muslin.errors import Invalid, MuslinError, Transient
 from muslin.intent import EndpointKey
-from muslin.model.names import (
-    DEFAULT_NAMESPACE,
-    ENDPOINT,
-    INTERFACE_PREFIX,
-    ORCHESTRATOR,
-    address_handle,
-    interface_name,
-    parse_workload_endpoint_name,
-    workload_endpoint_name,
-)
-from muslin.net import Cidr
+from muslin.model.names import INTERFACE_PREFIX, interface_name, parse_workload_endpoint_name
+from muslin.net import Cidr, host_cidr
 
 _READY_WITHIN = 10.0
 _GONE_WITHIN = 5.0
@@ -54,36 +45,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 log = structlog.get_logger()
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """POST /v1/workloads. Exactly one of `netns` (name or path) and `tap` (an interface that is there).
-
-    No `addresses`: one of each family that has a pool. No `profiles`: its namespace's.
-    """
-
-    name: str
-    namespace: str = DEFAULT_NAMESPACE
-    netns: str = ""
-    tap: str = ""
-    interface: str = "eth0"
-    labels: dict[str, str] = {}
-    addresses: tuple[str, ...] = ()
-    profiles: tuple[str, ...] = ()
-    ports: tuple[dict[str, Any], ...] = ()
-    mac: str = ""
-
-
-class Workload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer. `interface` is the host's side."""
-
-    key: EndpointKey
-    name: str
-    namespace: str
-    interface: str
-    addresses: tuple[Cidr, ...]
-    state: str = ""
-    message: str = ""
 
 
 @dataclass(slots=True)
@@ -134,8 +95,10 @@ class Workloads:
             raise Invalid("a workload needs either netns (its namespace) or tap (its interface), not both")
         if request.mac:
             pack_mac(request.mac)
-        name = _endpoint_name(self._node, request.namespace, request.name)
-        key = _key(request.namespace, name)
+        if request.foreign_addresses and not request.addresses:
+            raise Invalid("foreignAddresses without addresses: say which they are")
+        name = _endpoint_name(self._node, request)
+        key = endpoint_key(request.namespace, name)
         async with self._turns.setdefault(key, asyncio.Lock()):
             undone = Undone()
             try:
@@ -151,12 +114,12 @@ class Workloads:
             return workload
 
     async def _add(self, request: Request, name: str, undo: AsyncExitStack, undone: Undone) -> Workload:
-        key, path = _key(request.namespace, name), resources.endpoint_path(request.namespace, name)
+        key, path = endpoint_key(request.namespace, name), resources.endpoint_path(request.namespace, name)
         existing = await resources.find(self._upstream, path)
         cable = await self._cable(request, name)
         if existing is None:
             link = cable.interface if request.netns else ""
-            self._journal.write(Entry(key=key, interface=link, handle=address_handle(request.namespace, name)))
+            self._journal.write(Entry(key=key, interface=link, handle=request.handle(self._node)))
         addresses, link_there, _ = await _together(  # they do not wait for each other
             self._addresses(request, name, existing, undo, undone),
             self._link(request, cable, existing, undo, undone),
@@ -170,18 +133,21 @@ class Workloads:
             await _in_thread(lambda host: plug.connect(host, cable, addresses))
         log.info("workload_added", key=key, interface=cable.interface, addresses=",".join(addresses))
         return Workload(key=key, name=request.name, namespace=request.namespace, interface=cable.interface,
-                        addresses=addresses, state="up")
+                        addresses=addresses, state="up", mac=cable.inner_mac if request.netns else request.mac,
+                        mtu=cable.mtu)
 
     async def _addresses(self, request: Request, name: str, existing: Object | None, undo: AsyncExitStack,
                          undone: Undone) -> tuple[Cidr, ...]:
         """Those it has, unless others are asked for."""
+        if request.foreign_addresses:
+            return tuple(host_cidr(address) for address in request.addresses)
         there, asked = _addresses_of(existing), {_bare(address) for address in request.addresses}
         if there and (not asked or asked == {_bare(address) for address in there}):
             return there
-        handle = address_handle(request.namespace, name)
+        handle = request.handle(self._node)
         if existing is not None:
             await resources.release(self._upstream, handle)
-        found = await resources.assign(self._upstream, self._node, handle, request.namespace, request.addresses)
+        found = await resources.assign(self._upstream, self._node, handle, request)
         undo.push_async_callback(_step_back, undone, "addresses", resources.release, self._upstream, handle)
         return found
 
@@ -200,22 +166,25 @@ class Workloads:
         if not mtu:
             found = await _in_thread(lambda host: read_uplink(host, workload_prefix=INTERFACE_PREFIX))
             mtu = self._uplink_mtu = found.mtu
-        return Cable(owner=_key(request.namespace, name), interface=interface, namespace=request.netns,
-                     inner=request.interface, mac=request.mac, mtu=mtu)
+        return Cable(owner=endpoint_key(request.namespace, name), interface=interface, namespace=request.netns,
+                     inner=request.interface, mac=request.mac, mtu=request.mtu or mtu)
 
     def _endpoint(self, request: Request, name: str, cable: Cable, addresses: tuple[Cidr, ...]) -> Object:
-        spec: Object = {
-            "node": self._node, "orchestrator": ORCHESTRATOR, "workload": request.name, "endpoint": ENDPOINT,
-            "interfaceName": cable.interface, "ipNetworks": list(addresses),
-            "profiles": list(request.profiles) or [f"kns.{request.namespace}"],
-        }
-        mac = cable.inner_mac if request.netns else request.mac
-        spec |= ({"mac": mac} if mac else {}) | ({"ports": list(request.ports)} if request.ports else {})
         place = {NETNS_ANNOTATION: request.netns, INTERFACE_ANNOTATION: request.interface} if request.netns else {}
+        spec: Object = {
+            "node": self._node, "orchestrator": request.orchestrator, "workload": request.name,
+            "endpoint": request.endpoint, "containerID": request.container_id, "pod": request.pod,
+            "serviceAccountName": request.service_account_name, "interfaceName": cable.interface,
+            "ipNetworks": list(addresses), "profiles": list(request.profiles) or [f"kns.{request.namespace}"],
+            "mac": cable.inner_mac if request.netns else request.mac, "ports": list(request.ports),
+            "ipNATs": list(request.nats), "allowSpoofedSourcePrefixes": list(request.spoofable),
+            "qosControls": request.qos_controls,
+        }
         return {
-            "apiVersion": "projectcalico.org/v3", "kind": "WorkloadEndpoint", "spec": spec,
+            "apiVersion": "projectcalico.org/v3", "kind": "WorkloadEndpoint",
+            "spec": {field: value for field, value in spec.items() if value},
             "metadata": {"name": name, "namespace": request.namespace, "labels": dict(request.labels),
-                         "annotations": place},
+                         "annotations": request.annotations | place},
         }
 
     async def _wait_up(self, key: EndpointKey, link: Link, addresses: tuple[Cidr, ...]) -> None:
@@ -240,11 +209,15 @@ class Workloads:
 
     async def remove(self, namespace: str, workload: str) -> None:
         """Gone, also when it was gone already."""
-        name = _endpoint_name(self._node, namespace, workload)
-        key = _key(namespace, name)
+        await self.detach(Request(name=workload, namespace=namespace))
+
+    async def detach(self, request: Request) -> None:
+        """As `remove`, for a workload of any orchestrator: only what names it in the request is looked at."""
+        name = _endpoint_name(self._node, request)
+        key = endpoint_key(request.namespace, name)
         async with self._turns.setdefault(key, asyncio.Lock()):
-            await self._undo_all(Entry(key=key, interface=interface_name(namespace, name),
-                                       handle=address_handle(namespace, name)))
+            await self._undo_all(Entry(key=key, interface=interface_name(request.namespace, name),
+                                       handle=request.handle(self._node)))
         log.info("workload_removed", key=key)
 
     async def _undo_all(self, entry: Entry) -> None:
@@ -255,7 +228,8 @@ class Workloads:
                             " addresses are kept until it is gone; remove it again")
         if entry.interface:
             await _unplug(entry.interface, entry.key)
-        await resources.release(self._upstream, entry.handle)
+        if entry.handle:
+            await resources.release(self._upstream, entry.handle)
 
     async def undo_interrupted(self) -> None:
         """Additions during which our predecessor died: whoever asked for them got no answer."""
@@ -268,16 +242,12 @@ class Workloads:
             log.warning("interrupted_addition_undone", key=entry.key)
 
 
-def _endpoint_name(node: str, namespace: str, workload: str) -> str:
+def _endpoint_name(node: str, request: Request) -> str:
     """Raises Invalid: they become parts of names, keys and paths."""
-    for what, word in (("namespace", namespace), ("name", workload)):
+    for what, word in (("namespace", request.namespace), ("name", request.workload), ("endpoint", request.endpoint)):
         if not _WORD.fullmatch(word):
             raise Invalid(f"{what} {word!r}: write lower-case letters, digits, '-' and '.', such as web-1")
-    return workload_endpoint_name(node, ORCHESTRATOR, workload, ENDPOINT)
-
-
-def _key(namespace: str, name: str) -> EndpointKey:
-    return EndpointKey(f"WorkloadEndpoint/{namespace}/{name}")
+    return request.endpoint_name(node)
 
 
 def _workload_of(key: EndpointKey) -> str:

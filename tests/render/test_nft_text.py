@@ -31,9 +31,9 @@ from muslin.intent import Direction, Endpoint, EndpointKey, Origin, PolicyId, Ru
 from muslin.net import Cidr, contains, parse_cidr
 from muslin.render.nft import Changes, names, render, table_text, text
 from muslin.render.nft.book import Book
-from muslin.render.nft.prefixes import joined, maximal
 from muslin.render.nft.words import Chain, Log, NamedSet, Type
 from muslin.render.nft.words import Rule as Line
+from muslin.render.prefixes import joined, maximal
 
 TCP = 6
 

@@ -32,8 +32,8 @@ from collections.abc import Mapping
 import msgspec
 
 from muslin.intent import Action, Direction, Group, Origin, Policy, PolicyId, Rule, SetId, TierStage
+from muslin.render.matching import Scope, SetShape, missing_sets, rows
 from muslin.render.nft import names
-from muslin.render.nft.matching import SetShape, missing_sets, rows
 from muslin.render.nft.words import (
     ACCEPT,
     DROP,
@@ -178,7 +178,7 @@ def _rule_lines(rule: Rule, place: Place, shapes: Mapping[SetId, SetShape]) -> t
         return (_missing(f"set {missing[0]}, {names.comment(rule.origin)}"),)
     ending = _ending(rule, place)
     comment = names.comment(rule.origin)
-    return tuple(Line((*row, *ending), comment) for row in rows(rule, place.family, shapes))
+    return tuple(Line((*row, *ending), comment) for row in rows(rule, Scope(place.family, shapes, names)))
 
 
 def _ending(rule: Rule, place: Place) -> tuple[Statement, ...]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from muslin.intent import AddressSet, MemberChange, PortSet, SetId
 from muslin.net import Cidr, is_host
+from muslin.render.matching import SetShape
 from muslin.render.nft.book import Book
-from muslin.render.nft.matching import SetShape
 from muslin.render.nft.members import hosts_of, nets_of, ports_of, sets_of, shape_from, shape_of
 
 

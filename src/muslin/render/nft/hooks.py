@@ -31,10 +31,9 @@ import msgspec
 
 from muslin.intent import Settings
 from muslin.net import Cidr, version_of
+from muslin.render.matching import WORDS
 from muslin.render.nft import names
 from muslin.render.nft.chains import EGRESS_ALLOWED, FAMILIES, INVALID_FROM_WORKLOAD, of_a_flow
-from muslin.render.nft.matching import WORDS
-from muslin.render.nft.prefixes import maximal
 from muslin.render.nft.words import (
     ACCEPT,
     DROP,
@@ -57,6 +56,7 @@ from muslin.render.nft.words import (
     Verdict,
     goto,
 )
+from muslin.render.prefixes import maximal
 
 FILTER_PRIORITY = 0
 SOURCE_NAT_PRIORITY = 100

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 
 from muslin.intent import AddressSet, Direction, Endpoint, Group, GroupId, PortMember, PortSet, SetId, Settings
 from muslin.net import Cidr, is_host, version_of
+from muslin.render.matching import SetShape
 from muslin.render.nft import names
 from muslin.render.nft.book import Place
 from muslin.render.nft.chains import FAMILIES
 from muslin.render.nft.hooks import FROM, FROM_NETS, OTHERS, TO
-from muslin.render.nft.matching import SetShape
-from muslin.render.nft.prefixes import maximal
 from muslin.render.nft.words import DROP, Element, NamedSet, Type, Verdict, goto
+from muslin.render.prefixes import maximal
 
 _ADDRESS = {4: Type.ADDRESS4, 6: Type.ADDRESS6}
 

@@ -19,14 +19,14 @@ from collections.abc import Iterable
 import msgspec
 
 from muslin.intent import Delta, Direction, EndpointKey, GroupId, HostIntent, Policy, PolicyId, SetId, Settings
+from muslin.render.matching import named_sets
 from muslin.render.nft import hooks
 from muslin.render.nft.book import Book
 from muslin.render.nft.chains import group_chains, has_own_chain, policy_chains, rules_of
 from muslin.render.nft.contents import Contents
-from muslin.render.nft.matching import named_sets
 from muslin.render.nft.members import endpoint_elements
-from muslin.render.nft.relations import Interfaces, Users
 from muslin.render.nft.table import Changes, Table
+from muslin.render.relations import Interfaces, Users
 
 SETTINGS = "Settings"
 

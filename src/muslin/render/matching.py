@@ -1,9 +1,9 @@
-"""One rule of a policy, for one family, as the rows of matches that nftables can test.
+"""One rule of a policy, for one family, as the rows of matches that a kernel can test.
 
-nftables only knows AND within a rule. A rule of the intent has three places where it says OR: several nft sets for
-one address set (hosts in a hash, prefixes in intervals), port ranges or named ports, and not-forms of a port or an
-ICMP type when the protocol is open (then packets without ports match too). Each becomes a clause with alternatives,
-and a rule becomes one row for every combination, in practice nearly always one.
+nftables and iptables only know AND within a rule. A rule of the intent has three places where it says OR: several sets
+for one address set (nftables: hosts in a hash, prefixes in intervals), port ranges or named ports, and not-forms of a
+port or an ICMP type when the protocol is open (then packets without ports match too). Each becomes a clause with
+alternatives, and a rule becomes one row for every combination, in practice nearly always one.
 
     clause = alternatives, one of which must hold;    rule = all its clauses;    row = one alternative of each
 
@@ -16,16 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain, product
+from typing import Protocol
 
 import msgspec
 
 from muslin.errors import Broken
 from muslin.intent import Action, Icmp, Match, Rule, SetId
 from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, version_of
-from muslin.render.nft import names
-from muslin.render.nft.prefixes import joined, maximal
-from muslin.render.nft.words import Atom, Equal, Field, InSet, NameBegins, OneOf, Span
-from muslin.render.nft.words import Match as Test
+from muslin.render.fields import Atom, Equal, Field, InSet, NameBegins, OneOf, Span
+from muslin.render.fields import Match as Test
+from muslin.render.prefixes import joined, maximal
 
 Row = tuple[Test, ...]
 Clause = tuple[Row, ...]
@@ -42,6 +42,24 @@ class SetShape(msgspec.Struct, frozen=True):
 
     ports: bool = False
     nets: frozenset[int] = frozenset()
+
+
+class Names(Protocol):
+    """What a backend calls the sets that stand for one set of the intent."""
+
+    def host_set(self, set_id: SetId, family: int, /) -> str: ...
+
+    def net_set(self, set_id: SetId, family: int, /) -> str: ...
+
+    def port_set(self, set_id: SetId, family: int, /) -> str: ...
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """For which family a rule is read, which sets there are, and what they are called."""
+
+    family: int
+    shapes: Mapping[SetId, SetShape]
+    names: Names
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -93,21 +111,21 @@ def named_sets(rule: Rule) -> frozenset[SetId]:
     )
 
 
-def rows(rule: Rule, family: int, shapes: Mapping[SetId, SetShape]) -> tuple[Row, ...]:
+def rows(rule: Rule, scope: Scope) -> tuple[Row, ...]:
     """The rows that together match what the rule matches in this family; none when it can match nothing there."""
-    if rule.ip_version not in (None, family) or not _speaks(rule, family):
+    if rule.ip_version not in (None, scope.family) or not _speaks(rule, scope.family):
         return ()
-    words = WORDS[family]
+    words = WORDS[scope.family]
     clauses = (
         _protocol(rule),
         _ports_by_number(rule),
         _icmp(rule.icmp, rule.protocol, words),
         _not_icmp(rule.not_icmp, rule.protocol, words),
-        _not_ports(rule, family, words),
-        _ports(rule.source, words.source, family),
-        _ports(rule.destination, words.destination, family),
-        *_addresses(rule.source, words.source, family, shapes),
-        *_addresses(rule.destination, words.destination, family, shapes),
+        _not_ports(rule, scope, words),
+        _ports(rule.source, words.source, scope),
+        _ports(rule.destination, words.destination, scope),
+        *_addresses(rule.source, words.source, scope),
+        *_addresses(rule.destination, words.destination, scope),
     )
     if rule.action is Action.LOG:
         clauses = tuple(_exclusive(clause) for clause in clauses)
@@ -167,7 +185,7 @@ def _not_icmp(icmp: Icmp | None, protocol: int | None, words: Words) -> Clause:
     return ((is_icmp, test),) if protocol else ((Equal(Field.PROTOCOL, words.icmp, True),), (is_icmp, test))
 
 
-def _not_ports(rule: Rule, family: int, words: Words) -> Clause:
+def _not_ports(rule: Rule, scope: Scope, words: Words) -> Clause:
     """Both sides at once: a packet without ports has none of the forbidden ones."""
     if not any(match.not_ports or match.not_named_ports for match in (rule.source, rule.destination)):
         return ALWAYS
@@ -176,7 +194,7 @@ def _not_ports(rule: Rule, family: int, words: Words) -> Clause:
         if match.not_ports:
             tests.append(_in_ranges(side.port, match.not_ports, negated=True))
         tests += [
-            InSet((side.address, Field.PROTOCOL, side.port), names.port_set(name, family), True)
+            InSet((side.address, Field.PROTOCOL, side.port), scope.names.port_set(name, scope.family), True)
             for name in match.not_named_ports
         ]
     if rule.protocol is not None and rule.protocol not in PROTOCOLS_WITH_PORTS:
@@ -186,23 +204,24 @@ def _not_ports(rule: Rule, family: int, words: Words) -> Clause:
     return ((_ported(negated=True),), (_ported(), *tests))
 
 
-def _addresses(match: Match, side: Side, family: int, shapes: Mapping[SetId, SetShape]) -> tuple[Clause, ...]:
+def _addresses(match: Match, side: Side, scope: Scope) -> tuple[Clause, ...]:
     if not (match.nets or match.not_nets or match.sets or match.not_sets):
         return ()
     return (
-        _nets(side.address, [net for net in match.nets if version_of(net) == family]),
-        _not_nets(side.address, [net for net in match.not_nets if version_of(net) == family]),
-        *(_in_address_set(side.address, name, family, shapes[name]) for name in match.sets),
-        *(_not_in_address_set(side.address, name, family, shapes[name]) for name in match.not_sets),
+        _nets(side.address, [net for net in match.nets if version_of(net) == scope.family]),
+        _not_nets(side.address, [net for net in match.not_nets if version_of(net) == scope.family]),
+        *(_in_address_set(side.address, name, scope) for name in match.sets),
+        *(_not_in_address_set(side.address, name, scope) for name in match.not_sets),
     )
 
 
-def _ports(match: Match, side: Side, family: int) -> Clause:
+def _ports(match: Match, side: Side, scope: Scope) -> Clause:
     if not match.ports and not match.named_ports:
         return ALWAYS
     by_number: Clause = ((_in_ranges(side.port, match.ports),),) if match.ports else ()
     by_name = tuple(
-        (InSet((side.address, Field.PROTOCOL, side.port), names.port_set(name, family)),) for name in match.named_ports
+        (InSet((side.address, Field.PROTOCOL, side.port), scope.names.port_set(name, scope.family)),)
+        for name in match.named_ports
     )
     return by_number + by_name
 
@@ -219,14 +238,17 @@ def _not_nets(field: Field, nets: list[Cidr]) -> Clause:
     return NEVER if not EVERYTHING.isdisjoint(nets) else ((_in_prefixes(field, nets, negated=True),),)
 
 
-def _in_address_set(field: Field, name: SetId, family: int, shape: SetShape) -> Clause:
-    hosts: Row = (InSet((field,), names.host_set(name, family)),)
-    return (hosts, (InSet((field,), names.net_set(name, family)),)) if family in shape.nets else (hosts,)
+def _in_address_set(field: Field, name: SetId, scope: Scope) -> Clause:
+    return tuple((InSet((field,), part),) for part in _parts(name, scope))
 
 
-def _not_in_address_set(field: Field, name: SetId, family: int, shape: SetShape) -> Clause:
-    hosts = InSet((field,), names.host_set(name, family), True)
-    return ((hosts, InSet((field,), names.net_set(name, family), True)) if family in shape.nets else (hosts,),)
+def _not_in_address_set(field: Field, name: SetId, scope: Scope) -> Clause:
+    return (tuple(InSet((field,), part, True) for part in _parts(name, scope)),)
+
+
+def _parts(name: SetId, scope: Scope) -> tuple[str, ...]:
+    hosts = scope.names.host_set(name, scope.family)
+    return (hosts, scope.names.net_set(name, scope.family)) if scope.family in scope.shapes[name].nets else (hosts,)
 
 
 def _ported(*, negated: bool = False) -> Test:

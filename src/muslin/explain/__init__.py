@@ -4,6 +4,7 @@ In: `intent.HostIntent`, a packet. Out: verdict, the deciding rule, the path. Ne
 """
 
 from muslin.explain.decision import Decision, Outcome, Path, Place, Step, named
+from muslin.explain.journey import Flow, Gate, Journey, Passage, journey
 from muslin.explain.matrix import Cell, verdicts
 from muslin.explain.packet import EPHEMERAL, Packet
 from muslin.explain.path import path, to_host
@@ -15,13 +16,18 @@ __all__ = [
     "EPHEMERAL",
     "Cell",
     "Decision",
+    "Flow",
+    "Gate",
+    "Journey",
     "Mismatch",
     "Outcome",
     "Packet",
+    "Passage",
     "Path",
     "Place",
     "Step",
     "endpoint_at",
+    "journey",
     "named",
     "origin_text",
     "path",

@@ -8,9 +8,9 @@ things without which the link does not work (neighbour discovery, DHCP).
 from __future__ import annotations
 
 from muslin.explain.decision import Decision, Outcome, Path, Place, Step
-from muslin.explain.packet import ICMP, Packet, covering
-from muslin.explain.walk import endpoint_at, why
-from muslin.intent import Action, Direction, EndpointKey, HostIntent, Origin
+from muslin.explain.packet import ICMP, Facts, Packet, covering, facts_of
+from muslin.explain.walk import endpoint_at, endpoint_steps, why
+from muslin.intent import Action, Direction, Endpoint, EndpointKey, HostIntent, Origin
 from muslin.net import PROTOCOL_NUMBERS
 
 _NOWHERE = EndpointKey("")
@@ -48,27 +48,42 @@ def path(
 def to_host(intent: HostIntent, packet: Packet, *, source: EndpointKey | None = None) -> Decision:
     """A packet from a workload to its own host."""
     key = source or endpoint_at(intent, packet.source) or _NOWHERE
-    if what := _link_need(intent, key, packet):
-        origin = Origin(kind="Host", name="link", direction=Direction.EGRESS, note=what)
-        step = Step(place=Place.HOST, name=what, outcome=Outcome.ALLOW, origin=origin)
-        return Decision(
-            endpoint=key, direction=Direction.EGRESS, verdict=Action.ALLOW, decided_by=origin, steps=(step,)
-        )
-    decision = why(intent, key, Direction.EGRESS, packet)
-    if decision.verdict is Action.DENY or intent.settings.endpoint_to_host_action != "Drop":
-        return decision
-    origin = Origin(
-        kind="Host", name="endpointToHostAction", direction=Direction.EGRESS, note="Drop: from a workload to its host"
-    )
-    step = Step(place=Place.HOST, name="endpointToHostAction", outcome=Outcome.DENY, origin=origin)
+    facts, endpoint = facts_of(packet), intent.endpoints.get(key)
+    steps = link_steps(endpoint, facts)
+    if not steps and endpoint is None:
+        return why(intent, key, Direction.EGRESS, packet)
+    if not steps and endpoint is not None:
+        steps = to_host_steps(intent, endpoint, facts)
+    last = steps[-1]
     return Decision(
-        endpoint=key, direction=Direction.EGRESS, verdict=Action.DENY, decided_by=origin, steps=(*decision.steps, step)
+        endpoint=key, direction=Direction.EGRESS, steps=tuple(steps), decided_by=last.origin or _host_origin("", ""),
+        verdict=Action.ALLOW if last.outcome is Outcome.ALLOW else Action.DENY,
     )
 
 
-def _link_need(intent: HostIntent, key: EndpointKey, packet: Packet) -> str:
-    endpoint = intent.endpoints.get(key)
-    own = (*endpoint.addresses, *endpoint.spoofable) if endpoint else ()
+def link_steps(endpoint: Endpoint | None, facts: Facts) -> list[Step]:
+    """The few things that pass before all policy, also where nobody has declared the interface yet."""
+    what = _link_need(endpoint, facts.packet)
+    if not what:
+        return []
+    return [Step(place=Place.HOST, name=what, outcome=Outcome.ALLOW, origin=_host_origin("link", what))]
+
+
+def to_host_steps(intent: HostIntent, endpoint: Endpoint, facts: Facts) -> list[Step]:
+    """The workload's policy, then the host's settings. The last one is the decision."""
+    steps = list(endpoint_steps(intent, endpoint, Direction.EGRESS, facts))
+    if steps[-1].outcome is Outcome.ALLOW and intent.settings.endpoint_to_host_action == "Drop":
+        origin = _host_origin("endpointToHostAction", "Drop: from a workload to its host")
+        steps.append(Step(place=Place.HOST, name="endpointToHostAction", outcome=Outcome.DENY, origin=origin))
+    return steps
+
+
+def _host_origin(name: str, note: str) -> Origin:
+    return Origin(kind="Host", name=name, direction=Direction.EGRESS, note=note)
+
+
+def _link_need(endpoint: Endpoint | None, packet: Packet) -> str:
+    own = (*endpoint.addresses, *endpoint.spoofable) if endpoint is not None else ()
     if covering(packet.source).isdisjoint((*_NOBODY_YET[packet.version], *own)):
         return ""
     if packet.version == 6 and packet.protocol == ICMP[6] and packet.icmp_type in _LINK_ICMP6:

@@ -39,7 +39,7 @@ def _line(step: Step) -> str:
         case Place.TIER:
             return f"tier {step.name}"
         case Place.POLICY | Place.PROFILE:
-            return f"{_named(step.name)}{_skipped(step)}{note}"
+            return f"{_named(step.name)}{_skipped(step) or note}"
         case Place.RULE:
             return f"rule {step.name} {step.action}: {_rule_outcome(step)}{note}"
         case Place.END_OF_TIER:
@@ -55,7 +55,12 @@ def _rule_outcome(step: Step) -> str:
 
 
 def _skipped(step: Step) -> str:
-    return " (staged, not enforced)" if step.outcome is Outcome.SKIPPED else ""
+    if step.outcome is not Outcome.SKIPPED:
+        return ""
+    if step.action is None or step.origin is None:
+        return " (staged, not enforced)"
+    which = "" if step.origin.rule is None else f" by its rule {step.origin.rule}"
+    return f" (staged, not enforced: would be {step.action}{which})"
 
 
 def _named(key: str) -> str:

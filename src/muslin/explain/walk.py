@@ -2,10 +2,11 @@
 
     egress:   source address must be the endpoint's  ->  its egress group  ->  no tunnel inside the network
     ingress:  its ingress group
-    group:    stages (tiers) in order, rules in order, end of tier; then profiles; nothing matched: deny
+    group:    stages (tiers) in order, rules in order, end of tier; then profiles; nothing matched: the group's end
 
 The walk writes down every step, because "why not?" is asked more often than "why?". It speaks of a flow's first
-packet: replies and what conntrack relates to a flow are let through without any of this.
+packet: replies and what conntrack relates to a flow are let through without any of this. A staged policy is walked
+through like any other, and what it would do is noted beside it; it decides nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def why(intent: HostIntent, endpoint_key: EndpointKey, direction: Direction, pac
         origin = _endpoint_origin(endpoint_key, direction, "no such endpoint on this host")
         steps = [Step(place=Place.ENDPOINT, name=endpoint_key, outcome=Outcome.DENY, origin=origin)]
     else:
-        steps = list(_steps(intent, endpoint, direction, facts_of(packet)))
+        steps = list(endpoint_steps(intent, endpoint, direction, facts_of(packet)))
     last = steps[-1]
     decided_by = last.origin or _endpoint_origin(endpoint_key, direction, "")
     verdict = Action.ALLOW if last.outcome is Outcome.ALLOW else Action.DENY
@@ -53,16 +54,25 @@ def why(intent: HostIntent, endpoint_key: EndpointKey, direction: Direction, pac
     )
 
 
-def _steps(intent: HostIntent, endpoint: Endpoint, direction: Direction, facts: Facts) -> Iterator[Step]:
+def endpoint_steps(intent: HostIntent, endpoint: Endpoint, direction: Direction, facts: Facts) -> Iterator[Step]:
     """The last one is the decision."""
     if direction is Direction.INGRESS:
         yield from group_steps(intent, endpoint.ingress, direction, facts)
         return
-    if facts.source.within.isdisjoint((*endpoint.addresses, *endpoint.spoofable)):
-        origin = _endpoint_origin(endpoint.key, direction, f"{facts.source.address} is not an address of this endpoint")
-        yield Step(place=Place.SOURCE, name=facts.source.address, outcome=Outcome.DENY, origin=origin)
+    false = false_source(endpoint, facts)
+    if false is not None:
+        yield false
         return
     yield from egress_steps(intent, endpoint.egress, facts)
+
+
+def false_source(endpoint: Endpoint, facts: Facts) -> Step | None:
+    """The denial of what the workload sends from an address that is not its own."""
+    if not facts.source.within.isdisjoint((*endpoint.addresses, *endpoint.spoofable)):
+        return None
+    note = f"{facts.source.address} is not an address of this endpoint"
+    origin = _endpoint_origin(endpoint.key, Direction.EGRESS, note)
+    return Step(place=Place.SOURCE, name=facts.source.address, outcome=Outcome.DENY, origin=origin)
 
 
 def egress_steps(intent: HostIntent, group_id: GroupId, facts: Facts) -> Iterator[Step]:
@@ -105,7 +115,7 @@ def _stage_steps(intent: HostIntent, stage: TierStage, direction: Direction, fac
     enforced = [policy for policy in stage.policies if not _is_staged(intent, policy)]
     for policy in stage.policies:
         if policy not in enforced:
-            yield Step(place=Place.POLICY, name=policy, outcome=Outcome.SKIPPED)
+            yield _staged_step(intent, policy, direction, facts)
             continue
         for step in _policy_steps(intent, Place.POLICY, policy, direction, stage.tier, facts):
             yield step
@@ -126,9 +136,25 @@ def _profile_steps(intent: HostIntent, group: Group, facts: Facts) -> Iterator[S
                 return
             if step.outcome is Outcome.PASS:
                 break
-    note = "no profile allows it" if group.profiles else "no policy selects it and it has no profile"
-    origin = Origin(kind="Profile", name="", direction=group.direction, note=note)
-    yield Step(place=Place.END_OF_PROFILES, name="", outcome=Outcome.DENY, origin=origin)
+    origin = Origin(kind="Profile", name="", direction=group.direction, note=_end_note(group))
+    yield Step(place=Place.END_OF_PROFILES, name="", outcome=_OUTCOMES[group.end], origin=origin)
+
+
+def _end_note(group: Group) -> str:
+    if group.end is Action.DENY:
+        return "no profile allows it" if group.profiles else "no policy selects it and it has no profile"
+    return "no policy decides it"
+
+
+def _staged_step(intent: HostIntent, policy_id: PolicyId, direction: Direction, facts: Facts) -> Step:
+    """What it would do here, if it were asked: `action` and `origin` of its rule; none when no rule matches."""
+    policy = intent.policies[policy_id]
+    for rule in policy.ingress if direction is Direction.INGRESS else policy.egress:
+        step = _rule_step(intent, rule, facts)
+        if step.outcome not in (Outcome.NO_MATCH, Outcome.LOG):
+            return Step(place=Place.POLICY, name=policy_id, outcome=Outcome.SKIPPED, origin=step.origin,
+                        action=Action(step.outcome.value))
+    return Step(place=Place.POLICY, name=policy_id, outcome=Outcome.SKIPPED)
 
 
 def _policy_steps(

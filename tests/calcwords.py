@@ -38,6 +38,14 @@ def wl(name: str, at: str = "h1", *ips: str, ns: str = "shop", profiles: tuple[s
     }, ns=ns, labels=labels)
 
 
+def hep(name: str, at: str = "h1", *ips: str, interface: str = "", profiles: tuple[str, ...] = (),
+        spec: Object | None = None, **labels: str) -> Things:
+    """A host's endpoint."""
+    return thing("HostEndpoint", name, {
+        "node": at, "interfaceName": interface, "expectedIPs": list(ips), "profiles": list(profiles), **(spec or {}),
+    }, labels=labels)
+
+
 def np(name: str, selector: str = "", *, ns: str = "shop", **spec: Any) -> Things:
     return thing("NetworkPolicy", name, {"selector": selector, **spec}, ns=ns)
 

@@ -20,6 +20,7 @@ from calcwords import (
     deny,
     gnp,
     gone,
+    hep,
     illegible,
     namespace,
     netset,
@@ -62,9 +63,13 @@ VARIANTS: tuple[tuple[Things, ...], ...] = (
     (netset("s", "192.0.2.0/24", "10.65.0.1/32", ns="shop", role="db"), netset("s", "192.0.2.0/24", ns="shop"),
      illegible(netset("s", ns="shop"), obj={"metadata": {"labels": {"role": "db"}}, "spec": {"nets": ["10.65.0.2"]}})),
     (netset("g", "10.65.0.2/32", "2001:db8::/32", role="db"), netset("g", "10.65.0.9/32", "x", zone="cold")),
-    (thing("HostEndpoint", "he", {"node": "h1", "expectedIPs": ["10.65.0.1"], "ports": SQL["ports"]},
-           labels={"role": "db"}),
-     thing("HostEndpoint", "he", {"node": "h2", "expectedIPs": ["10.65.0.7"]}, labels={"role": "web"})),
+    (hep("he", "h1", "10.65.0.1", role="db", spec=SQL), hep("he", "h2", "10.65.0.7", role="web"),
+     hep("he", "h1", "10.65.0.1", interface="eth0", role="web", profiles=("open",)), hep("he", "h1"),
+     illegible(hep("he"), obj={"metadata": {"labels": {"role": "db"}},
+                               "spec": {"node": "h1", "interfaceName": "eth0", "profiles": ["open", 5]}})),
+    (hep("hf", "h1", "172.16.0.1", interface="*", role="db", profiles=("open", "zoned")),
+     hep("hf", "h1", "10.65.0.1", interface="eth1", role="db"), hep("hf", "h2", interface="*", role="web"),
+     hep("hf", "h1", "172.16.0.1", interface="eth0", role="db", profiles=("lost",))),
     (profile("open", ingress=[allow()], egress=[allow()]), profile("open", ingress=[allow("role == 'db'")]),
      illegible(profile("open")), profile("open", ingress=[{"action": "?"}], labels={"role": "odd", "zone": "cold"})),
     (profile("zoned", labels={"zone": "cold"}), profile("zoned", labels={"zone": "warm"}, egress=[passing()])),
@@ -81,13 +86,19 @@ VARIANTS: tuple[tuple[Things, ...], ...] = (
      np("o", ns="other", order=1, egress=[deny({"namespaceSelector": "all()"})])),
     (gnp("q", "role == 'db'", order=5, ingress=[allow({"ports": ["sql"], "selector": "role == 'db'"}, protocol="TCP")]),
      gnp("q", "zone == 'cold'", order=5, ingress=[allow(to={"ports": ["sql", 80]}, protocol="TCP")]),
-     gnp("q", "", order=5, doNotTrack=True, applyOnForward=True), illegible(gnp("q")),
+     gnp("q", "", order=5, doNotTrack=True, applyOnForward=True, ingress=[allow("role == 'db'")]), illegible(gnp("q")),
      gnp("q", "role == 'db'", order=7, types=["Egress"]),
      gnp("q", "role == 'db'", ingress=[allow({"ports": ["sql"], "selector": "role == 'db'"}, protocol="TCP")])),
     (gnp("first.r", "!has(zone)", tier="first", ingress=[allow({"notSelector": "role == 'db'"}), passing()]),
      gnp("first.r", namespaceSelector="team == 'red'", tier="first", egress=[allow(to="role == 'db'")]),
      gnp("first.r", "all()", ingress=[allow("role == 'db'"), deny(protocol="TCP", frm={
          "notPorts": ["sql"], "ports": ["sql"], "selector": "all()"})])),
+    (gnp("u", "has(role)", doNotTrack=True, applyOnForward=True, egress=[deny(to="role == 'db'")]),
+     gnp("u", "role == 'db'", doNotTrack=True, applyOnForward=True, ingress=[allow()], egress=[allow()]),
+     gnp("u", "role == 'db'", applyOnForward=True, ingress=[allow("role == 'web'")])),
+    (gnp("first.n", "has(role)", tier="first", preDNAT=True, applyOnForward=True, ingress=[deny("role == 'web'")]),
+     gnp("first.n", "has(role)", tier="first", applyOnForward=True, egress=[allow()]),
+     gnp("first.n", "global()", tier="first", ingress=[passing()])),
     (thing("FelixConfiguration", "default", {"ipv6Support": False}),
      thing("FelixConfiguration", "default", {"defaultEndpointToHostAction": "?"})),
     (thing("FelixConfiguration", "node.h1", {"defaultEndpointToHostAction": "Accept"}),),
@@ -150,16 +161,17 @@ class Told:
         self._hear_sets(delta)
         state = self.state
         for table, changes in ((state.policies, delta.policies), (state.groups, delta.groups),
-                               (state.endpoints, delta.endpoints), (state.routes, delta.routes),
-                               (state.neighbours, delta.neighbours)):
+                               (state.endpoints, delta.endpoints), (state.host_interfaces, delta.host_interfaces),
+                               (state.routes, delta.routes), (state.neighbours, delta.neighbours)):
             for key, found in changes.items():
                 if found is not None:
                     assert table.get(key) != found, f"{key} is told again"  # type: ignore[call-overload]
                     table[key] = found  # type: ignore[index, assignment]
             self.check()
         for table, changes in ((state.neighbours, delta.neighbours), (state.routes, delta.routes),
-                               (state.endpoints, delta.endpoints), (state.groups, delta.groups),
-                               (state.policies, delta.policies), (state.sets, delta.sets)):
+                               (state.host_interfaces, delta.host_interfaces), (state.endpoints, delta.endpoints),
+                               (state.groups, delta.groups), (state.policies, delta.policies),
+                               (state.sets, delta.sets)):
             for key, found in changes.items():
                 if found is None:
                     assert key in table, f"{key} goes, and was not there"
@@ -203,6 +215,11 @@ class Told:
             assert named <= state.policies.keys(), f"group {group.id} names a policy that is not there"
         for endpoint in state.endpoints.values():
             assert {endpoint.ingress, endpoint.egress} <= state.groups.keys()
+        for interface in state.host_interfaces.values():
+            assert {interface.ingress, interface.egress} <= state.groups.keys()
+            assert {group for group in (
+                interface.forward_ingress, interface.forward_egress, interface.untracked_ingress,
+                interface.untracked_egress, interface.pre_dnat) if group} <= state.groups.keys()
 
 
 def named_sets(policy: Policy) -> set[str]:

@@ -228,7 +228,7 @@ def test_nobody_who_listens_means_no_work_for_hosts(history: list[Choices]) -> N
 def lossy(delta: Delta, drop: object) -> Delta:
     """The delta, but some of what it says is lost."""
     kept = Delta(snapshot=delta.snapshot, bgp=delta.bgp, settings=delta.settings)
-    for name in ("sets", "policies", "groups", "endpoints"):
+    for name in ("sets", "policies", "groups", "endpoints", "host_interfaces"):
         table = getattr(delta, name)
         setattr(kept, name, {key: found for key, found in table.items() if not drop.draw(st.booleans())})  # type: ignore[attr-defined]
     return kept
@@ -277,7 +277,7 @@ def denies(policy: Policy) -> bool:
 
 def add_up(arrived: Delta, heard: Delta) -> None:
     """All that arrived, as one snapshot. A change of a set that never arrived adds nothing."""
-    for name in ("policies", "groups", "endpoints"):
+    for name in ("policies", "groups", "endpoints", "host_interfaces"):
         table = getattr(arrived, name)
         for key, found in getattr(heard, name).items():
             if found is None:

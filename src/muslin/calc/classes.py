@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from muslin.calc.members import ClassKey, LabelClass
+from muslin.calc.members import ClassKey, LabelClass, Sort
 from muslin.calc.selectors import Entry, SelectorIndex
 from muslin.model.labels import effective_labels
 
@@ -24,9 +24,9 @@ class Classes:
         self._classes: dict[ClassKey, LabelClass] = {}
         self._by_profile: dict[str, set[LabelClass]] = {}
 
-    def get(self, workload: bool, own: dict[str, str], profiles: tuple[str, ...]) -> LabelClass:
+    def get(self, sort: Sort, own: dict[str, str], profiles: tuple[str, ...]) -> LabelClass:
         """The class, made if it is new."""
-        key: ClassKey = (workload, profiles, tuple(sorted(own.items())))
+        key: ClassKey = (sort, profiles, tuple(sorted(own.items())))
         found = self._classes.get(key)
         if found is None:
             found = self._classes[key] = LabelClass(key, own)

@@ -24,12 +24,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from muslin.calc.faults import Faults
+from muslin.calc.groups import Groups
 from muslin.calc.identity import endpoint_key, resource_key
 from muslin.calc.illegible import Illegible
-from muslin.calc.members import LabelClass, Member
+from muslin.calc.members import LabelClass, Member, Sort
 from muslin.calc.network import Network
 from muslin.calc.policies import Compiled
 from muslin.calc.population import Population, Value
@@ -37,7 +38,17 @@ from muslin.calc.rulebook import Rulebook
 from muslin.calc.selectors import SelectorIndex
 from muslin.calc.sets import ActiveSet, SetDefinition, Sets
 from muslin.calc.views import View
-from muslin.intent import BgpSpeaker, Delta, Endpoint, EndpointKey, Group, PolicyId, SetId, Settings
+from muslin.intent import (
+    ALL_INTERFACES,
+    BgpSpeaker,
+    Delta,
+    Endpoint,
+    EndpointKey,
+    HostInterface,
+    PolicyId,
+    SetId,
+    Settings,
+)
 from muslin.model.meta import ResourceKey
 from muslin.net import Cidr, host_cidr
 
@@ -79,6 +90,7 @@ class Graph:
         self._views: dict[str, View] = {}
         self._dirty_classes: set[LabelClass] = set()
         self._dirty_hosts: set[str] = set()
+        self._dirty_host_endpoints: set[EndpointKey] = set()
 
     # --- resources in ---------------------------------------------------------------------------------------------
 
@@ -106,14 +118,19 @@ class Graph:
 
     def _soil(self, member: Member) -> None:
         """Its host may have to hear of it."""
+        sort = member.label_class.sort
+        if sort is Sort.NETWORK_SET:
+            return
+        if sort is Sort.HOST:
+            self._dirty_host_endpoints.add(member.key)
         view = self._views.get(member.host)
-        if view is not None and member.label_class.workload:
+        if view is not None:
             view.dirty.add(member.key)
             self._dirty_hosts.add(member.host)
 
     def _soil_class(self, label_class: LabelClass) -> None:
         """Its policy list may have changed."""
-        if label_class.workload:
+        if label_class.sort is not Sort.NETWORK_SET:
             label_class.groups = None
             self._dirty_classes.add(label_class)
 
@@ -124,6 +141,8 @@ class Graph:
         for label_class in self._dirty_classes:
             for member in label_class.members.values():
                 self._soil(member)
+        for key in self._dirty_host_endpoints:
+            self._faults.note(resource_key(key), "policy", self._unsupported(key))
         members = self._sets.settle(self._population.places)
         self._network.settle()
         hosts = {}
@@ -133,9 +152,21 @@ class Graph:
                 hosts[host] = delta
         self._dirty_classes.clear()
         self._dirty_hosts.clear()
+        self._dirty_host_endpoints.clear()
         self._rulebook.changed.clear()
         self._network.clear()
         return ClusterDelta(hosts=hosts, faults=self._faults.flush())
+
+    def _unsupported(self, key: EndpointKey) -> str | None:
+        """What policies want of a host endpoint that it cannot give."""
+        member = self._population.get(key)
+        if member is None or member.interface != ALL_INTERFACES:
+            return None
+        names = self._rulebook.untracked(member.label_class)
+        if not names:
+            return None
+        return (f"doNotTrack does not apply to interface *, so that {', '.join(names)} is not enforced here; give the "
+                "host endpoint the name of an interface, or let the policy select others")
 
     def _concerned(self, members: Mapping[SetId, object]) -> set[str]:
         if self._network.settings_changed or self._network.bgp_changed:
@@ -205,17 +236,22 @@ class Graph:
     # --- what views read (calc.views.Source) ------------------------------------------------------------------------
 
     def local_keys(self, host: str) -> AbstractSet[EndpointKey]:
-        return set(map(_key, self._population.places.at(host)))
+        return set(map(_key, self._population.at(host)))
 
-    def local_endpoint(self, host: str, key: EndpointKey) -> tuple[Endpoint, tuple[Group, Group]] | None:
+    def local_endpoint(self, host: str, key: EndpointKey) -> tuple[Endpoint | HostInterface, Groups] | None:
         member = self._population.local(key, host)
         if member is None:
             return None
-        ingress, egress = found = self._rulebook.groups(member.label_class)
+        groups = self._rulebook.groups(member.label_class)
+        if member.label_class.sort is Sort.HOST:
+            if member.interface == ALL_INTERFACES:
+                groups = replace(groups, untracked_ingress=None, untracked_egress=None)
+            return HostInterface(
+                key=key, interface=member.interface, addresses=member.held, **groups.ids()), groups
         return Endpoint(
-            key=key, interface=member.interface, ingress=ingress.id, egress=egress.id, mac=member.mac,
+            key=key, interface=member.interface, ingress=groups.ingress.id, egress=groups.egress.id, mac=member.mac,
             addresses=member.held, spoofable=member.spoofable, nat=member.nat,
-        ), found
+        ), groups
 
     def compiled(self, policy: PolicyId) -> Compiled:
         return self._rulebook.compiled(policy)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from sys import intern
 
-from muslin.calc.illegible import Illegible, labels, texts
-from muslin.calc.members import NamedPort
+from muslin.calc.illegible import Illegible, labels, texts, word
+from muslin.calc.members import NamedPort, Sort
 from muslin.errors import Invalid
+from muslin.intent import ALL_INTERFACES
 from muslin.model.endpoint import EndpointPort, HostEndpoint, WorkloadEndpoint
 from muslin.model.labels import NAMESPACE, namespace_profile_name, own_labels, profiles_of
 from muslin.model.names import parse_workload_endpoint_name
@@ -28,6 +29,8 @@ _INTERFACE = re.compile(r"[A-Za-z0-9_.:@+-]{1,15}")
 _OCTET = "(?:[1-9]?[0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])"
 _CANONICAL = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}/32")
 """Most addresses are written so, and need no parsing (7 us each in a cold start, measured)."""
+_NO_PROFILE = "(illegible)"
+"""No profile can have this name, so that it denies."""
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -37,7 +40,7 @@ class Description:
 
     own: dict[str, str]
     profiles: tuple[str, ...]
-    workload: bool = False
+    sort: Sort = Sort.NETWORK_SET
     claims: tuple[Cidr, ...] = ()
     host: str = ""
     interface: str = ""
@@ -61,8 +64,7 @@ def describe(resource: Selectable) -> Description:
         case WorkloadEndpoint():
             _describe_workload(found, resource)
         case HostEndpoint(spec=spec):
-            found.claims = _addresses(found, "spec.expectedIPs", spec.expected_ips)
-            found.host = intern(spec.node)
+            _describe_host(found, spec.node, spec.interface_name, spec.expected_ips)
             _describe_ports(found, spec.ports)
         case _:
             found.claims = _prefixes(found, "spec.nets", resource.spec.nets)
@@ -86,16 +88,36 @@ def salvaged(illegible: Illegible) -> Description | None:
 
 
 def _salvaged_host(illegible: Illegible) -> Description:
-    spec = illegible.part("spec")
-    found = Description(own=labels(illegible.part("metadata").get("labels")), profiles=texts(spec.get("profiles")),
-                        faults=[illegible.reason])
-    found.claims = _addresses(found, "spec.expectedIPs", texts(spec.get("expectedIPs")))
+    """Where its labels or profiles cannot be read, policies that shut it may be lost: then its profiles deny."""
+    spec, metadata = illegible.part("spec"), illegible.part("metadata")
+    own, profiles = labels(metadata.get("labels")), texts(spec.get("profiles"))
+    if own != (metadata.get("labels") or {}) or [*profiles] != (spec.get("profiles") or []):
+        profiles = (_NO_PROFILE, *profiles)
+    found = Description(own=own, profiles=profiles, faults=[illegible.reason])
+    _describe_host(found, word(spec.get("node")), word(spec.get("interfaceName")), texts(spec.get("expectedIPs")))
     return found
+
+
+def _describe_host(found: Description, node: str, interface: str, addresses: Iterable[str]) -> None:
+    """A host endpoint that says nothing usable of its interface still lends its labels to its addresses."""
+    found.sort = Sort.HOST
+    found.host = intern(node)
+    found.claims = _addresses(found, "spec.expectedIPs", addresses)
+    found.interface = interface
+    if interface not in ("", ALL_INTERFACES) and not _is_interface(interface):
+        found.faults.append(f"spec.interfaceName: {interface!r} cannot be an interface; write 1 to 15 letters, digits "
+                            "and _ . - characters, or *. Until then its addresses tell which it is")
+        found.interface = ""
+    if not node:
+        found.faults.append("spec.node: it is on no host; name the node. Until then it guards nothing")
+    elif not found.interface and not found.claims:
+        found.faults.append("neither spec.interfaceName nor spec.expectedIPs says which interface it is; "
+                            "write one of them. Until then it guards nothing")
 
 
 def _describe_workload(found: Description, resource: WorkloadEndpoint) -> None:
     spec = resource.spec
-    found.workload = True
+    found.sort = Sort.WORKLOAD
     found.host = intern(spec.node or _node_of(resource.metadata.name))
     found.interface = spec.interface_name
     found.claims = _addresses(found, "spec.ipNetworks", spec.ip_networks)
@@ -116,10 +138,14 @@ def _describe_workload(found: Description, resource: WorkloadEndpoint) -> None:
     if not found.host:
         found.faults.append("spec.node: it is on no host; name the node")
         found.present = False
-    if not _INTERFACE.fullmatch(found.interface) or found.interface in (".", ".."):
+    if not _is_interface(found.interface):
         found.faults.append(f"spec.interfaceName: {found.interface!r} cannot be an interface; write 1 to 15 "
                             "letters, digits and _ . - characters")
         found.present = False
+
+
+def _is_interface(name: str) -> bool:
+    return bool(_INTERFACE.fullmatch(name)) and name not in (".", "..")
 
 
 def _node_of(name: str) -> str:

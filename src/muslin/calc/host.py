@@ -3,7 +3,7 @@
 The server sends complete deltas, but the kernel must stay safe whatever arrives. So nothing leaves here that names
 something that is not there. What is missing is replaced so that it denies, and the stand-in says what it stands for:
 
-    an endpoint's group is missing        a group that denies
+    an endpoint's group is missing        a group that denies, of whatever sort it is
     a group's policy is missing           a policy that denies
     a set is missing that a rule allows   an empty set: the rule matches nothing
     a set is missing that a rule forbids, the whole policy denies: with an empty set the rule would match everything,
@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from msgspec import UNSET
 
+from muslin.calc.binding import Interfaces, bind
 from muslin.calc.identity import resource_key
 from muslin.calc.policies import denying
 from muslin.calc.references import References
@@ -35,9 +36,11 @@ from muslin.intent import (
     Direction,
     Endpoint,
     EndpointKey,
+    EndpointState,
     Group,
     GroupId,
     HostIntent,
+    HostInterface,
     MemberChange,
     Neighbour,
     Policy,
@@ -64,6 +67,9 @@ class Graph:
         """Without the sets: those are in `_sets`."""
         self._sets: dict[SetId, WorkingSet] = {}
         self._done = HostIntent()
+        self._interfaces: Interfaces = {}
+        self.troubles: dict[EndpointKey, EndpointState] = {}
+        """Of host endpoints, as of the last flush: those that guard nothing, or not yet, or not all they mean."""
         self._stale: set[SetId] = set()
         """Sets whose frozen value in `_done` is older than the last flush."""
         self._set_users: References[SetId, PolicyId] = References()
@@ -101,11 +107,18 @@ class Graph:
         for key, endpoint in delta.endpoints.items():
             self._take_endpoint(key, endpoint)
         for key, interface in delta.host_interfaces.items():
-            _put(given.host_interfaces, key, interface)
+            self._take_host_interface(key, interface)
         if delta.settings is not UNSET:
             self._take_settings(delta.settings)
         if delta.bgp is not UNSET:
             given.bgp = delta.bgp
+
+    def update_interfaces(self, interfaces: Interfaces) -> bool:
+        """Take in which interfaces there are, each with its addresses without length. Returns whether that is news."""
+        if interfaces == self._interfaces:
+            return False
+        self._interfaces = dict(interfaces)
+        return True
 
     def _forget_others(self, delta: Delta) -> None:
         given = self._given
@@ -118,7 +131,7 @@ class Graph:
         for set_id in self._sets.keys() - delta.sets.keys():
             self._take_set(set_id, None)
         for key in given.host_interfaces.keys() - delta.host_interfaces.keys():
-            del given.host_interfaces[key]
+            self._take_host_interface(key, None)
         self._take_settings(Settings())
         given.bgp = None
 
@@ -167,6 +180,12 @@ class Graph:
         _put(self._given.endpoints, key, endpoint)
         self._dirty_endpoints.add(key)
 
+    def _take_host_interface(self, key: EndpointKey, interface: HostInterface | None) -> None:
+        old, new = set(_groups(self._given.host_interfaces.get(key))), set(_groups(interface))
+        self._group_users.replace(key, old, new)
+        self._dirty_groups |= old | new
+        _put(self._given.host_interfaces, key, interface)
+
     # --- out --------------------------------------------------------------------------------------------------------
 
     def flush(self) -> Delta:
@@ -181,8 +200,8 @@ class Graph:
             _settle(done.groups, delta.groups, group_id, self._group(group_id))
         for key in sorted(self._dirty_endpoints):
             _settle(done.endpoints, delta.endpoints, key, given.endpoints.get(key))
-        for key in sorted(given.host_interfaces.keys() | done.host_interfaces.keys()):
-            _settle(done.host_interfaces, delta.host_interfaces, key, given.host_interfaces.get(key))
+        if given.host_interfaces or done.host_interfaces or self.troubles:
+            self._bind(delta)
         for address in sorted(self._dirty_addresses):
             self._flush_address(address, delta)
         if given.settings != done.settings:
@@ -194,6 +213,16 @@ class Graph:
                       self._dirty_addresses):
             dirty.clear()
         return delta
+
+    def _bind(self, delta: Delta) -> None:
+        prefixes = tuple(self._given.settings.interface_prefix.split(","))
+        workloads = {endpoint.interface for endpoint in self._given.endpoints.values()}
+        binding = bind(self._given.host_interfaces, self._interfaces,
+                       lambda name: name in workloads or name.startswith(prefixes))
+        self.troubles = binding.troubles
+        done = self._done.host_interfaces
+        for key in sorted(binding.bound.keys() | done.keys()):
+            _settle(done, delta.host_interfaces, key, binding.bound.get(key))
 
     def _flush_set(self, set_id: SetId, delta: Delta) -> None:
         shown, working = self._done.sets.get(set_id), self._sets.get(set_id)
@@ -268,8 +297,11 @@ class Graph:
         users = self._group_users.users(group_id)
         if found is not None or not users:
             return found
-        inwards = any(self._given.endpoints[key].ingress == group_id for key in users)
+        inwards = any(group_id in _inward_groups(self._endpoint(key)) for key in users)
         return Group(id=group_id, direction=Direction.INGRESS if inwards else Direction.EGRESS)
+
+    def _endpoint(self, key: EndpointKey) -> Endpoint | HostInterface:
+        return self._given.endpoints.get(key) or self._given.host_interfaces[key]
 
 
 def _put(table: dict[K, V], key: K, value: V | None) -> None:
@@ -318,8 +350,19 @@ def _policies(group: Group | None) -> Iterable[PolicyId]:
     return [*(policy for stage in group.stages for policy in stage.policies), *group.profiles]
 
 
-def _groups(endpoint: Endpoint | None) -> Iterable[GroupId]:
-    return () if endpoint is None else (endpoint.ingress, endpoint.egress)
+def _groups(endpoint: Endpoint | HostInterface | None) -> Iterable[GroupId]:
+    if endpoint is None:
+        return ()
+    outward = [endpoint.egress]
+    if isinstance(endpoint, HostInterface):
+        outward += [endpoint.forward_egress, endpoint.untracked_egress]
+    return filter(None, (*_inward_groups(endpoint), *outward))
+
+
+def _inward_groups(endpoint: Endpoint | HostInterface) -> Iterable[GroupId]:
+    if isinstance(endpoint, HostInterface):
+        return endpoint.ingress, endpoint.forward_ingress, endpoint.untracked_ingress, endpoint.pre_dnat
+    return (endpoint.ingress,)
 
 
 def _neighbour_key(route: Route) -> str:

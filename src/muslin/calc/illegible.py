@@ -36,6 +36,11 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list | tuple) else ()
 
 
+def word(value: object) -> str:
+    """"" for what is no string."""
+    return value if isinstance(value, str) else ""
+
+
 def labels(value: object) -> dict[str, str]:
     """The entries of a mapping that are labels."""
     if not isinstance(value, Mapping):

@@ -8,7 +8,8 @@ A policy that cannot be used is the dangerous one. Leaving it out would open wha
     its order cannot be read      it stands first in its tier; an unreadable tier is the default tier
     nothing of it can be read     it is absent, because nobody can say whom it touches
 
-and in each case it is reported. A policy that is not for workloads (doNotTrack, preDNAT) touches none of them.
+and in each case it is reported. Only global policies meet host endpoints; those of the sorts doNotTrack and preDNAT
+meet nothing else.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from muslin.calc.identity import policy_id
-from muslin.calc.illegible import Illegible, texts
+from muslin.calc.illegible import Illegible, texts, word
+from muslin.calc.members import LabelClass, Sort
 from muslin.calc.rules import compiled, in_namespace, of_service_accounts, selector
 from muslin.calc.selectors import Entry
 from muslin.calc.sets import SetDefinition
@@ -41,9 +44,18 @@ class Compiled:
     sets: tuple[SetDefinition, ...] = ()
 
 
+class Passage(Enum):
+    """Where on a packet's way through a host a policy is asked."""
+
+    NORMAL = auto()
+    UNTRACKED = auto()
+    PRE_DNAT = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Everything of a policy but its rules."""
+    """Everything of a policy but its rules. `hosts`: it meets host endpoints, too. `forward`: there it meets what the
+    host forwards, beside the host's own traffic."""
 
     tier: str
     order: float
@@ -51,28 +63,46 @@ class Head:
     selector: str = ""
     namespace_selector: str = ""
     service_account_selector: str = ""
-    workload: bool = True
+    passage: Passage = Passage.NORMAL
+    hosts: bool = False
+    forward: bool = False
 
 
 class PolicyState:
     """A policy that is there. `rank` is its place in its tier."""
 
-    __slots__ = ("compiled", "directions", "entry", "id", "rank", "scope", "tier", "workload")
+    __slots__ = ("compiled", "directions", "entry", "forward", "hosts", "id", "name", "passage", "rank", "scope",
+                 "tier")
 
     def __init__(self, key: ResourceKey, head: Head, scope: Selector, compiled: Compiled) -> None:
         self.id: PolicyId = policy_id(key)
+        self.name = key.name
         self.tier = head.tier
         self.rank = (head.order, f"{key.name}/{key.namespace}/{key.kind}")
         self.directions = head.directions
-        self.workload = head.workload
+        self.passage = head.passage
+        self.hosts = head.hosts
+        self.forward = head.forward
         self.scope = scope
         self.compiled = compiled
         self.entry: Entry | None = None
 
     def stands_like(self, other: PolicyState) -> bool:
         """Does it meet the same endpoints in the same place?"""
-        return (self.tier, self.rank, self.directions, self.workload, self.scope) == (
-            other.tier, other.rank, other.directions, other.workload, other.scope)
+        return self._standing() == other._standing()
+
+    def meets(self, label_class: LabelClass) -> bool:
+        """Is it for members of this sort at all?"""
+        match label_class.sort:
+            case Sort.WORKLOAD:
+                return self.passage is Passage.NORMAL
+            case Sort.HOST:
+                return self.hosts
+            case Sort.NETWORK_SET:
+                return False
+
+    def _standing(self) -> tuple[object, ...]:
+        return self.tier, self.rank, self.directions, self.passage, self.hosts, self.forward, self.scope
 
 
 def policy_state(
@@ -88,10 +118,10 @@ def policy_state(
         return _denying(key, head, scope, faults), _report(faults)
     spec = resource.spec
     faults = []
-    namespace_selector, workload = "", True
+    namespace_selector, passage, forward = "", Passage.NORMAL, False
     if isinstance(resource, GlobalNetworkPolicy):
-        namespace_selector = resource.spec.namespace_selector
-        workload = not (resource.spec.do_not_track or resource.spec.pre_dnat)
+        namespace_selector, forward = resource.spec.namespace_selector, resource.spec.apply_on_forward
+        passage = _passage(untracked=resource.spec.do_not_track, pre_dnat=resource.spec.pre_dnat)
     try:
         directions = _directions(spec.types, bool(spec.ingress), bool(spec.egress))
     except Invalid as error:
@@ -104,7 +134,9 @@ def policy_state(
         selector=spec.selector,
         namespace_selector=namespace_selector,
         service_account_selector=spec.service_account_selector,
-        workload=workload,
+        passage=passage,
+        hosts=isinstance(resource, GlobalNetworkPolicy),
+        forward=forward,
     )
     scope, fault = _scope(key, head)
     if fault:
@@ -202,25 +234,26 @@ def _scope(key: ResourceKey, head: Head) -> tuple[Selector, str | None]:
 
 
 def _salvaged(illegible: Illegible) -> Head | None:
-    """The head of a policy that does not decode, as far as it can be read; None when it has no spec at all."""
+    """The head of a policy that does not decode, as far as it can be read; None when it has no spec at all.
+    A selector that is no text is as good as none, the scope stands for it."""
     if illegible.obj is None:
         return None
     spec = illegible.part("spec")
     return Head(
-        tier=_text(spec, "tier") or DEFAULT_TIER,
+        tier=word(spec.get("tier")) or DEFAULT_TIER,
         order=_order(spec),
         directions=_legible_directions(spec),
-        selector=_text(spec, "selector"),
-        namespace_selector=_text(spec, "namespaceSelector") if not illegible.key.namespace else "",
-        service_account_selector=_text(spec, "serviceAccountSelector"),
-        workload=spec.get("doNotTrack") is not True and spec.get("preDNAT") is not True,
+        selector=word(spec.get("selector")),
+        namespace_selector=word(spec.get("namespaceSelector")) if not illegible.key.namespace else "",
+        service_account_selector=word(spec.get("serviceAccountSelector")),
+        passage=_passage(untracked=spec.get("doNotTrack") is True, pre_dnat=spec.get("preDNAT") is True),
+        hosts=illegible.key.kind == "GlobalNetworkPolicy",
+        forward=spec.get("applyOnForward", False) is not False,
     )
 
 
-def _text(spec: Mapping[str, object], name: str) -> str:
-    """"" where there is no text: a selector that is no text is as good as none, the scope stands for it."""
-    found = spec.get(name)
-    return found if isinstance(found, str) else ""
+def _passage(*, untracked: bool, pre_dnat: bool) -> Passage:
+    return Passage.UNTRACKED if untracked else Passage.PRE_DNAT if pre_dnat else Passage.NORMAL
 
 
 def _order(spec: Mapping[str, object]) -> float:

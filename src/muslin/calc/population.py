@@ -7,14 +7,14 @@ it happens; whoever must tell the member's host hears of it after.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from muslin.calc.classes import Classes, Inherited
 from muslin.calc.endpoints import Description, describe, salvaged
 from muslin.calc.faults import Faults
 from muslin.calc.identity import endpoint_key, resource_key
 from muslin.calc.illegible import Illegible
-from muslin.calc.members import LabelClass, Member
+from muslin.calc.members import LabelClass, Member, Sort
 from muslin.calc.places import Places
 from muslin.calc.selectors import SelectorIndex
 from muslin.calc.sets import Sets
@@ -37,6 +37,8 @@ class Population:
         self._soil = soil
         self._classes = Classes(index, inherited)
         self._members: dict[EndpointKey, Member] = {}
+        self._host_endpoints: dict[str, dict[EndpointKey, Member]] = {}
+        """Of each host."""
         self.places = Places(self._before, self._rights_changed)
 
     def update(self, key: ResourceKey, value: Value) -> None:
@@ -49,7 +51,7 @@ class Population:
                 self._remove(old)
                 self._classes.release(old.label_class)
             return
-        label_class = self._classes.get(found.workload, found.own, found.profiles)
+        label_class = self._classes.get(found.sort, found.own, found.profiles)
         if old is None:
             self._add(_member(name, label_class, found))
         elif (old.claims, old.host, old.interface) == (found.claims, found.host, found.interface):
@@ -76,24 +78,38 @@ class Population:
         return self._members.get(key)
 
     def local(self, key: EndpointKey, host: str) -> Member | None:
-        """The workload, if its interface is its own, on this host."""
+        """The workload, if its interface is its own, or the host endpoint that guards something, on this host."""
         member = self._members.get(key)
-        return member if member is not None and member.host == host and self.places.is_local(member) else None
+        if member is None or member.host != host:
+            return None
+        own = _guards(member) if member.label_class.sort is Sort.HOST else self.places.is_local(member)
+        return member if own else None
+
+    def at(self, host: str) -> Iterable[Member]:
+        """Workloads that have an interface of this host, and its host endpoints."""
+        return (*self.places.at(host), *self._host_endpoints.get(host, {}).values())
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self._members.values())
 
     def statistics(self) -> dict[str, int]:
-        return {"members": len(self._members), "classes": len(self._classes), **self.places.statistics()}
+        return {"members": len(self._members), "classes": len(self._classes),
+                "hosts with endpoints": len(self._host_endpoints), **self.places.statistics()}
 
     def _add(self, member: Member) -> None:
         self._members[member.key] = member
         member.label_class.members[member.key] = member
+        if _guards(member):
+            self._host_endpoints.setdefault(member.host, {})[member.key] = member
         self.places.add(member)
         self._soil(member)
 
     def _remove(self, member: Member) -> None:
         self._soil(member)
+        if _guards(member):
+            del self._host_endpoints[member.host][member.key]
+            if not self._host_endpoints[member.host]:
+                del self._host_endpoints[member.host]
         del self._members[member.key]
         self.places.remove(member)
         del member.label_class.members[member.key]
@@ -129,6 +145,11 @@ class Population:
             faults += [f"{address} on {member.host} belongs to {resource_key(addresses[address].key)}; "
                        "give it another address. Until then it is without it" for address in sorted(addresses)]
         self._faults.note(resource_key(member.key), "place", "; ".join(faults) or None)
+
+
+def _guards(member: Member) -> bool:
+    """Is it a host endpoint, and can its host know which interface it is?"""
+    return member.label_class.sort is Sort.HOST and bool(member.host and (member.interface or member.claims))
 
 
 def _read(value: Value) -> tuple[Description | None, str | None]:

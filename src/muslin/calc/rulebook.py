@@ -6,19 +6,19 @@ that: then only the hosts that use it need the new rules. A change of a tier mov
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from muslin.calc.faults import Faults
-from muslin.calc.groups import TierState, groups, tier_state
+from muslin.calc.groups import Groups, TierState, groups, tier_state
 from muslin.calc.identity import policy_id, profile_id
 from muslin.calc.illegible import Illegible
 from muslin.calc.members import LabelClass
-from muslin.calc.policies import Compiled, PolicyState, policy_state
+from muslin.calc.policies import Compiled, Passage, PolicyState, policy_state
 from muslin.calc.population import Value
 from muslin.calc.profiles import Profiles
 from muslin.calc.selectors import SelectorIndex
 from muslin.errors import Broken
-from muslin.intent import Group, PolicyId
+from muslin.intent import PolicyId
 from muslin.model.labels import namespace_profile_name
 from muslin.model.meta import ResourceKey
 from muslin.model.network import Namespace
@@ -85,12 +85,16 @@ class Rulebook:
             if policy.tier == key.name:
                 self._soil_classes(policy)
 
-    def groups(self, label_class: LabelClass) -> tuple[Group, Group]:
-        """(ingress, egress) of a class. Worked out when somebody asks, and kept."""
+    def groups(self, label_class: LabelClass) -> Groups:
+        """Of a class. Worked out when somebody asks, and kept."""
         if label_class.groups is None:
-            policies = (policy for entry in label_class.entries for policy in entry.policies)
-            label_class.groups = groups(policies, self._tiers, label_class.profiles)
+            policies = self._that_meet(label_class)
+            label_class.groups = groups(policies, self._tiers, label_class.profiles, label_class.sort)
         return label_class.groups
+
+    def untracked(self, label_class: LabelClass) -> list[str]:
+        """Names of the policies that ask it before connections are tracked."""
+        return sorted(policy.name for policy in self._that_meet(label_class) if policy.passage is Passage.UNTRACKED)
 
     def compiled(self, policy: PolicyId) -> Compiled:
         """The rules of a policy that is there, or of a profile, there or not."""
@@ -104,11 +108,17 @@ class Rulebook:
     def statistics(self) -> dict[str, int]:
         return {"policies": len(self._policies), "tiers": len(self._tiers)}
 
+    @staticmethod
+    def _that_meet(label_class: LabelClass) -> Iterator[PolicyState]:
+        for entry in label_class.entries:
+            for policy in entry.policies:
+                if policy.meets(label_class):
+                    yield policy
+
     def _enter(self, policy: PolicyState) -> None:
-        if policy.workload:
-            policy.entry = self._index.entry(policy.scope)
-            policy.entry.policies.add(policy)
-            self._soil_classes(policy)
+        policy.entry = self._index.entry(policy.scope)
+        policy.entry.policies.add(policy)
+        self._soil_classes(policy)
 
     def _leave(self, policy: PolicyState) -> None:
         if policy.entry is not None:
@@ -126,4 +136,5 @@ class Rulebook:
     def _soil_classes(self, policy: PolicyState) -> None:
         if policy.entry is not None:
             for label_class in policy.entry.classes:
-                self._soil(label_class)
+                if policy.meets(label_class):
+                    self._soil(label_class)

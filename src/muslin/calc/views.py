@@ -15,6 +15,7 @@ from typing import Protocol
 
 from msgspec import UNSET
 
+from muslin.calc.groups import Groups
 from muslin.calc.policies import Compiled
 from muslin.calc.sets import ActiveSet, AnySet, SetDefinition, difference
 from muslin.calc.tally import Tally
@@ -25,6 +26,7 @@ from muslin.intent import (
     EndpointKey,
     Group,
     GroupId,
+    HostInterface,
     MemberChange,
     PolicyId,
     SetId,
@@ -35,7 +37,7 @@ from muslin.intent import (
 class Source(Protocol):
     """Where a view reads the present state."""
 
-    def local_endpoint(self, host: str, key: EndpointKey) -> tuple[Endpoint, tuple[Group, Group]] | None: ...
+    def local_endpoint(self, host: str, key: EndpointKey) -> tuple[Endpoint | HostInterface, Groups] | None: ...
 
     def local_keys(self, host: str) -> AbstractSet[EndpointKey]: ...
 
@@ -56,7 +58,8 @@ class View:
     def __init__(self, host: str) -> None:
         self.host = host
         self.dirty: set[EndpointKey] = set()
-        self._endpoints: dict[EndpointKey, Endpoint] = {}
+        self._endpoints: dict[EndpointKey, tuple[Endpoint | HostInterface, tuple[GroupId, ...]]] = {}
+        """With the groups that were counted for it."""
         self._groups: dict[GroupId, Group] = {}
         self._compiled: dict[PolicyId, Compiled] = {}
         self._definitions: dict[SetId, SetDefinition] = {}
@@ -115,18 +118,20 @@ class View:
             if found is None:
                 if old is not None:
                     del self._endpoints[key]
-                    delta.endpoints[key] = None
-                    self._group_tally.drop((old.ingress, old.egress))
+                    _tell(delta, key, old[0], gone=True)
+                    self._group_tally.drop(old[1])
                 continue
             new, groups = found
-            if new == old:
+            if old is not None and new == old[0]:
                 continue
-            self._endpoints[key] = delta.endpoints[key] = new
-            for group in groups:
+            for _, group in groups.items():
                 self._groups.setdefault(group.id, group)
-            self._group_tally.add((new.ingress, new.egress))
+            ids = tuple(groups.ids().values())
+            self._endpoints[key] = new, ids
+            _tell(delta, key, new)
+            self._group_tally.add(ids)
             if old is not None:
-                self._group_tally.drop((old.ingress, old.egress))
+                self._group_tally.drop(old[1])
         self.dirty.clear()
 
     def _flush_groups(self, delta: Delta) -> None:
@@ -179,6 +184,13 @@ class View:
             self._settings = delta.settings = found
         if speaker and (speaks := source.speaker(self.host)) != self._speaker:
             self._speaker = delta.bgp = speaks
+
+
+def _tell(delta: Delta, key: EndpointKey, endpoint: Endpoint | HostInterface, *, gone: bool = False) -> None:
+    if isinstance(endpoint, Endpoint):
+        delta.endpoints[key] = None if gone else endpoint
+    else:
+        delta.host_interfaces[key] = None if gone else endpoint
 
 
 def _policies(group: Group) -> list[PolicyId]:

@@ -25,6 +25,11 @@ def agent_socket(node: str) -> Path:
     return run_dir() / "agents" / f"{node}.sock"
 
 
+def cni_pending(node: str) -> Path:
+    """Removals of containers that were asked for while no agent ran, or no server answered."""
+    return state_dir() / "cni-pending" / node
+
+
 def server_address() -> str:
     """How clients find the server: $MUSLIN_SERVER, or the unix socket. `unix:PATH`, `http://H:P` or `https://H:P`."""
     return os.environ.get("MUSLIN_SERVER", f"unix:{server_socket()}")

@@ -15,11 +15,13 @@ import fcntl
 import signal
 import socket
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import structlog
+from aiohttp import web
 
 from muslin.agent import api, feed, node, snapshot
 from muslin.agent.journal import Journal
@@ -44,10 +46,27 @@ _AGAIN = 1.0
 log = structlog.get_logger()
 
 
-async def run(options: AgentOptions, stop: asyncio.Event | None = None) -> None:
+class Service(Protocol):
+    """An orchestrator's door to this host's workloads: its paths of the agent's API, and what it does all the time."""
+
+    def routes(self) -> list[web.RouteDef]: ...
+
+    async def run(self) -> None: ...
+
+
+Services = Callable[[Workloads, AgentOptions], Sequence[Service]]
+
+
+def no_services(_: Workloads, __: AgentOptions) -> Sequence[Service]:
+    return ()
+
+
+async def run(
+    options: AgentOptions, stop: asyncio.Event | None = None, services: Services = no_services
+) -> None:
     """Until `stop` is set; without one, until SIGTERM or SIGINT. The kernel stays as it is."""
     with only_one(options.state_path, options.node):
-        await _run(options, stop)
+        await _run(options, stop, services)
 
 
 @contextmanager
@@ -69,14 +88,18 @@ def only_one(directory: Path, node: str) -> Iterator[None]:
         yield
 
 
-async def _run(options: AgentOptions, stop: asyncio.Event | None) -> None:
+async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Services) -> None:
     kernel, monitor = Kernel(), Monitor()
     speaker = Speaker(Bird(options.node)) if options.bgp else None
     worker = Worker(Graph(), kernel, monitor, speaker)
     feeding, calling = (Upstream(options.servers, options.identity) for _ in range(2))
     reporter = Reporter(options.node, worker, speaker)
     workloads = Workloads(options.node, worker, calling, Journal(options.state_path))
-    runner = await api.listen(api.application(workloads, reporter), options.socket_path)
+    serving = services(workloads, options)
+    app = api.application(workloads, reporter)
+    for service in serving:
+        app.router.add_routes(service.routes())
+    runner = await api.listen(app, options.socket_path)
     log.info("started", node=options.node, servers=",".join(options.servers), socket=str(options.socket_path))
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -88,6 +111,7 @@ async def _run(options: AgentOptions, stop: asyncio.Event | None) -> None:
                 tasks.create_task(reporter.run(calling)),
                 tasks.create_task(node.register(options, calling, reporter)),
                 tasks.create_task(_undo_interrupted(workloads, worker)),
+                *(tasks.create_task(service.run()) for service in serving),
             ]
             if speaker is not None:
                 running.append(tasks.create_task(speaker.run()))

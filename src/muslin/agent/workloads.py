@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ from muslin.drivers.uplink import read_uplink
 from muslin.errors import Invalid, MuslinError, Transient
 from muslin.intent import EndpointKey
 from muslin.model.names import INTERFACE_PREFIX, interface_name, parse_workload_endpoint_name
-from muslin.net import Cidr, host_cidr
+from muslin.net import Cidr, host_cidr, version_of
 
 _READY_WITHIN = 10.0
 _GONE_WITHIN = 5.0
@@ -177,14 +177,14 @@ class Workloads:
             "serviceAccountName": request.service_account_name, "interfaceName": cable.interface,
             "ipNetworks": list(addresses), "profiles": list(request.profiles) or [f"kns.{request.namespace}"],
             "mac": cable.inner_mac if request.netns else request.mac, "ports": list(request.ports),
-            "ipNATs": list(request.nats), "allowSpoofedSourcePrefixes": list(request.spoofable),
+            "ipNATs": _nats(request.floating, addresses), "allowSpoofedSourcePrefixes": list(request.spoofable),
             "qosControls": request.qos_controls,
         }
         return {
             "apiVersion": "projectcalico.org/v3", "kind": "WorkloadEndpoint",
             "spec": {field: value for field, value in spec.items() if value},
             "metadata": {"name": name, "namespace": request.namespace, "labels": dict(request.labels),
-                         "annotations": request.annotations | place},
+                         "annotations": place | request.annotations},
         }
 
     async def _wait_up(self, key: EndpointKey, link: Link, addresses: tuple[Cidr, ...]) -> None:
@@ -219,6 +219,41 @@ class Workloads:
             await self._undo_all(Entry(key=key, interface=interface_name(request.namespace, name),
                                        handle=request.handle(self._node)))
         log.info("workload_removed", key=key)
+
+    async def find(self, request: Request) -> Object | None:
+        """Its WorkloadEndpoint, by what names it in the request."""
+        name = _endpoint_name(self._node, request)
+        return await resources.find(self._upstream, resources.endpoint_path(request.namespace, name))
+
+    async def read(self, key: EndpointKey) -> Object | None:
+        """A WorkloadEndpoint by its key."""
+        _, namespace, name = key.split("/")
+        return await resources.find(self._upstream, resources.endpoint_path(namespace, name))
+
+    async def check(self, request: Request) -> tuple[str, ...]:
+        """What is not as `add` left it, in words; nothing is changed."""
+        name = _endpoint_name(self._node, request)
+        existing = await self.find(request)
+        key = endpoint_key(request.namespace, name)
+        if existing is None:
+            return (f"{key} is not there",)
+        state = self._worker.states.get(key)
+        if state is None or state.state != "up":
+            return (f"{key} is not up: {state.message if state else 'this host does not know it'}",)
+        cable, addresses = await self._cable(request, name), _addresses_of(existing)
+        return await _in_thread(lambda host: plug.check(host, cable, addresses))
+
+    @property
+    def attached(self) -> tuple[EndpointKey, ...]:
+        """The endpoints that this host's kernel has."""
+        return tuple(self._worker.intent.endpoints)
+
+    @property
+    def why_not_ready(self) -> str:
+        """Why nothing can be added now, "" when it can."""
+        if self._worker.in_sync and not self._worker.fault:
+            return ""
+        return self._worker.fault or self._worker.why_disconnected or "the kernel is being brought up to date"
 
     async def _undo_all(self, entry: Entry) -> None:
         _, namespace, name = entry.key.split("/")
@@ -260,6 +295,18 @@ def _workload_of(key: EndpointKey) -> str:
 
 def _addresses_of(endpoint: Object | None) -> tuple[Cidr, ...]:
     return tuple(Cidr(address) for address in (endpoint or {}).get("spec", {}).get("ipNetworks") or ())
+
+
+def _nats(floating: Iterable[str], addresses: Iterable[Cidr]) -> list[dict[str, str]]:
+    """Each floating address leads to the first of its family."""
+    inner = {version_of(address): _bare(address) for address in reversed(list(addresses))}
+    found = []
+    for text in floating:
+        address = _bare(host_cidr(text))
+        if version_of(address) not in inner:
+            raise Invalid(f"floating address {text}: the workload has no address of its family")
+        found.append({"externalIP": address, "internalIP": inner[version_of(address)]})
+    return found
 
 
 def _bare(address: str) -> str:

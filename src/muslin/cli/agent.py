@@ -81,6 +81,7 @@ def run(arguments: list[str]) -> int:
     wanted = chosen(words, address(words).split(","))
     logs.configure(debug=words.debug)
     from muslin.agent.run import run as run_agent
+    from muslin.cli.services import services
 
-    asyncio.run(run_agent(wanted))
+    asyncio.run(run_agent(wanted, services=services))
     return 0

@@ -55,6 +55,7 @@ def _prefix(text: str) -> str:
 
 async def _up(wanted: ServerOptions, here: AgentOptions, socket: str, pools: Sequence[str]) -> None:
     from muslin.agent.run import run as run_agent
+    from muslin.cli.services import services
 
     told, serving = stop_on_signals(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
@@ -65,7 +66,7 @@ async def _up(wanted: ServerOptions, here: AgentOptions, socket: str, pools: Seq
         if server_task.done():
             return
         await asyncio.to_thread(_make_pools, socket, pools)
-        await run_agent(here, told)
+        await run_agent(here, told, services)
 
 
 def _make_pools(socket: str, pools: Sequence[str]) -> None:

@@ -31,8 +31,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `name`: the workload; `interface`: its side of the link. No `addresses`: one of each family that has a pool, or
     `v4` and `v6` of each family, from `pools` (names or prefixes) if given. With `foreign_addresses` they come from
     somebody else's address management, and none is assigned or released. No `profiles`: its namespace's.
-    `endpoint`, `container_id`, `pod`, `service_account_name`, `ports`, `nats`, `spoofable`, `qos_controls`,
-    `annotations` go into the WorkloadEndpoint as they are.
+    `floating`: addresses that lead to its own of the same family. The fields that are not
+    spoken of here go into the WorkloadEndpoint as they are.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     v6: int | None = None
     pools: tuple[str, ...] = ()
     foreign_addresses: bool = False
-    nats: tuple[dict[str, str], ...] = ()
+    floating: tuple[str, ...] = ()
     spoofable: tuple[str, ...] = ()
     qos_controls: dict[str, Any] = {}
     annotations: dict[str, str] = {}

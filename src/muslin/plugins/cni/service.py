@@ -1,0 +1,235 @@
+"""The agent's side of CNI: one call after another, each idempotent, each answered in the caller's words.
+
+ADD answers when policy and routes are in the kernel. DEL always succeeds: what cannot be removed now (no server
+answers) is put aside and removed later, as is what the executable put aside while no agent ran. A pod's endpoint
+belongs to the container that was added last: the late DEL of an older one of the same name leaves it alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from muslin.client.workload import Request, Workload
+from muslin.errors import Invalid, MuslinError
+from muslin.intent import EndpointKey
+from muslin.model.names import parse_workload_endpoint_name
+from muslin.plugins.cni import pods, words
+from muslin.plugins.cni.call import Call, Config, arguments, check, config_of, version_of
+from muslin.plugins.cni.faults import Code, Fault, fault_of
+
+Object = dict[str, Any]
+ORCHESTRATORS = ("cni", "k8s")
+AGAIN_EVERY = 2.0
+
+log = structlog.get_logger()
+
+
+class Door(Protocol):
+    """What the agent's workloads offer."""
+
+    async def add(self, request: Request) -> Workload: ...
+
+    async def detach(self, request: Request) -> None: ...
+
+    async def find(self, request: Request) -> Object | None: ...
+
+    async def read(self, key: EndpointKey) -> Object | None: ...
+
+    async def check(self, request: Request) -> tuple[str, ...]: ...
+
+    @property
+    def attached(self) -> tuple[EndpointKey, ...]: ...
+
+    @property
+    def why_not_ready(self) -> str: ...
+
+
+class Service:
+    """`pending`: the directory where removals lie that could not be done yet."""
+
+    def __init__(self, door: Door, pending: Path) -> None:
+        self._door = door
+        self._pending = pending
+        self._commands: dict[str, Callable[[Call, Config], Awaitable[Object | None]]] = {
+            "ADD": self._add, "DEL": self._delete, "CHECK": self._check, "GC": self._collect, "STATUS": self._status,
+        }
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/v1/cni", self._answer)]
+
+    async def run(self) -> None:
+        """Removals that were put aside, for ever."""
+        while True:
+            for path in sorted(self._pending.glob("*.json")) if self._pending.is_dir() else ():
+                await self._remove_pending(path)
+            await asyncio.sleep(AGAIN_EVERY)
+
+    # ---- calls
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        call = Call(command="")
+        try:
+            call = _decoded(await request.read())
+            answer = await self.call(call)
+        except Fault as fault:
+            log.warning("cni", command=call.command, container=call.container_id, why=str(fault))
+            body = {"cniVersion": version_of(call), "code": int(fault.code), "msg": str(fault),
+                    "details": fault.details}
+            return web.json_response(body, status=400)
+        return web.json_response(answer) if answer is not None else web.Response()
+
+    async def call(self, call: Call) -> Object | None:
+        """Raises Fault."""
+        config = config_of(call)
+        check(call, config)
+        try:
+            return await self._commands[call.command](call, config)
+        except MuslinError as error:
+            raise fault_of(error) from error
+
+    async def _add(self, call: Call, config: Config) -> Object:
+        given = arguments(call)
+        identity = words.identity(call, config, given)
+        self._forget_pending(identity)
+        pod = pods.NOBODY
+        if identity.orchestrator == "k8s" and config.kubernetes and (
+                config.kubernetes.kubeconfig or config.kubernetes.k8s_api_root):
+            pod = await pods.read(config.kubernetes, identity.namespace, identity.pod)
+        workload = await self._door.add(words.request(call, config, given, pod))
+        return words.result(workload, call, config)
+
+    async def _delete(self, call: Call, config: Config) -> None:
+        try:
+            await self._remove(call, config)
+        except MuslinError as error:
+            log.warning("cni_removal_put_aside", container=call.container_id, why=str(error))
+            self._put_aside(call)
+
+    async def _remove(self, call: Call, config: Config) -> None:
+        """Gone, or not ours to remove."""
+        identity = words.identity(call, config, arguments(call))
+        existing = await self._door.find(identity)
+        if existing is None and identity.orchestrator == "cni":
+            return await self._remove_nameless(call)
+        if existing is not None and _container_of(existing) not in ("", call.container_id):
+            return None  # the pod has a newer container
+        return await self._door.detach(identity)
+
+    async def _remove_nameless(self, call: Call) -> None:
+        """A pod's container whose DEL does not name the pod, or one that is gone already."""
+        for key, found in await self._endpoints(("k8s",)):
+            if _container_of(found) == call.container_id and found["spec"].get("endpoint") == words.segment(
+                    call.interface):
+                await self._door.detach(_identity_of(key, found))
+
+    async def _check(self, call: Call, config: Config) -> None:
+        identity = words.identity(call, config, arguments(call))
+        existing = await self._door.find(identity)
+        if existing is None or _container_of(existing) not in ("", call.container_id):
+            raise Fault(Code.UNKNOWN_CONTAINER, f"container {call.container_id} has no {call.interface} here")
+        request = words.request(call, config, arguments(call), pods.NOBODY)
+        faults = list(await self._door.check(request))
+        faults += _differences(existing, config)
+        if faults:
+            raise Fault(Code.DIFFERENT, "; ".join(faults))
+
+    async def _collect(self, _: Call, config: Config) -> None:
+        """GC: whatever this network attached and the runtime does not list is removed."""
+        if config.valid_attachments is None:
+            raise Fault(Code.CONFIGURATION, "GC without cni.dev/valid-attachments: nobody would know what to keep")
+        valid = {(one.container_id, words.segment(one.interface)) for one in config.valid_attachments}
+        faults: list[str] = []
+        for key, found in await self._endpoints(ORCHESTRATORS):
+            notes = found["metadata"].get("annotations") or {}
+            attachment = _container_of(found), found["spec"].get("endpoint", "")
+            if notes.get(words.NETWORK) == config.name and attachment not in valid:
+                try:
+                    await self._door.detach(_identity_of(key, found))
+                except MuslinError as error:
+                    faults.append(f"{key}: {error}")
+        if faults:
+            raise Fault(Code.TRY_AGAIN, "; ".join(faults))
+
+    async def _status(self, _: Call, __: Config) -> None:
+        if why := self._door.why_not_ready:
+            raise Fault(Code.NOT_AVAILABLE, f"no container can be connected now: {why}")
+
+    async def _endpoints(self, orchestrators: tuple[str, ...]) -> list[tuple[EndpointKey, Object]]:
+        """Those of this host that CNI made."""
+        found = []
+        for key in self._door.attached:
+            try:
+                orchestrator = parse_workload_endpoint_name(key.rpartition("/")[2])[1]
+            except Invalid:
+                continue  # not made by anything that names endpoints as Calico does
+            if orchestrator in orchestrators and (read := await self._door.read(key)) is not None:
+                found.append((key, read))
+        return found
+
+    # ---- removals for later
+
+    def _put_aside(self, call: Call) -> None:
+        self._pending.mkdir(parents=True, exist_ok=True)
+        path = self._pending / f"{uuid.uuid4().hex}.json"
+        beside = path.with_suffix(".new")
+        beside.write_bytes(msgspec.json.encode(call))
+        beside.replace(path)
+
+    async def _remove_pending(self, path: Path) -> None:
+        try:
+            call = _decoded(path.read_bytes())
+            await self._remove(call, config_of(call))
+        except FileNotFoundError:
+            return  # its container was added again meanwhile
+        except Fault as fault:
+            log.error("cni_removal_unreadable", file=str(path), why=str(fault))  # tried again, it would say the same
+        except MuslinError as error:
+            log.info("cni_removal_waits", file=str(path), why=str(error))
+            return
+        path.unlink(missing_ok=True)
+
+    def _forget_pending(self, identity: Request) -> None:
+        """The container is back: what was to be removed is wanted again."""
+        for path in self._pending.glob("*.json") if self._pending.is_dir() else ():
+            try:
+                call = _decoded(path.read_bytes())
+                other = words.identity(call, config_of(call), arguments(call))
+            except (Fault, FileNotFoundError):
+                continue
+            same = (other.orchestrator, other.namespace, other.name, other.container_id, other.endpoint)
+            if same == (identity.orchestrator, identity.namespace, identity.name, identity.container_id,
+                        identity.endpoint):
+                path.unlink(missing_ok=True)
+
+
+def _decoded(text: bytes) -> Call:
+    try:
+        return msgspec.json.decode(text, type=Call)
+    except msgspec.DecodeError as error:
+        raise Fault(Code.UNREADABLE, f"the call cannot be read: {error}") from None
+
+
+def _container_of(endpoint: Object) -> str:
+    return str((endpoint["metadata"].get("annotations") or {}).get(words.CONTAINER, ""))
+
+
+def _identity_of(key: EndpointKey, endpoint: Object) -> Request:
+    spec = endpoint["spec"]
+    return Request(name=spec.get("workload") or spec.get("pod") or spec.get("containerID"), namespace=key.split("/")[1],
+                   orchestrator=spec["orchestrator"], pod=spec.get("pod", ""),
+                   container_id=spec.get("containerID", ""), endpoint=spec["endpoint"])
+
+
+def _differences(endpoint: Object, config: Config) -> list[str]:
+    """Addresses that ADD answered and that it does not have any more."""
+    answered = {str(ip.get("address")) for ip in (config.prev_result or {}).get("ips") or () if isinstance(ip, dict)}
+    has = set(endpoint["spec"].get("ipNetworks") or ())
+    return [f"address {address} is not its own any more" for address in sorted(answered - has)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from muslin.cli.faults import Misused, Refused
 from muslin.cli.parsing import Parser
@@ -14,14 +15,17 @@ from muslin.model.documents import Located
 from muslin.model.fault import Fault
 
 SUFFIXES = (".yaml", ".yml", ".json")
+EXPECTATIONS = (".muslin-test.yaml", ".muslin-test.yml")
+"""Files of expectations, which lie beside policies: `muslin test` reads them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """`objects` are those without a fault."""
+    """`objects` are those without a fault, `foreign` those that the caller asked to be left as they are."""
 
     objects: tuple[Located, ...]
     faults: tuple[Fault, ...]
+    foreign: tuple[Located, ...] = ()
 
 
 def options(parser: Parser) -> None:
@@ -31,22 +35,26 @@ def options(parser: Parser) -> None:
     parser.add_argument("-R", "--recursive", action="store_true", help="-f DIR: with all directories inside")
 
 
-def read(names: Sequence[str], *, recursive: bool = False) -> Contents:
+def read(names: Sequence[str], *, recursive: bool = False,
+         foreign: Callable[[Any], bool] = documents.expects) -> Contents:
     """Raises Misused when no file is named, Refused when one is not there or holds no object at all."""
     if not names:
         raise Misused("say which files: -f FILE, -f DIR or -f -")
     objects: list[Located] = []
     faults: list[Fault] = []
-    for name, text in _texts(names, recursive=recursive):
-        reading = documents.read(text, name)
+    others: list[Located] = []
+    for name, text in texts(names, recursive=recursive):
+        reading = documents.read(text, name, foreign)
         objects += reading.objects
         faults += reading.faults
-    if not objects and not faults:
+        others += reading.foreign
+    if not objects and not faults and not others:
         raise Refused(f"{', '.join('standard input' if name == '-' else name for name in names)}: no object in there")
-    return Contents(tuple(objects), tuple(faults))
+    return Contents(tuple(objects), tuple(faults), tuple(others))
 
 
-def _texts(names: Sequence[str], *, recursive: bool) -> list[tuple[str, str]]:
+def texts(names: Sequence[str], *, recursive: bool) -> list[tuple[str, str]]:
+    """(name, text) of each file. Files of expectations are passed over in directories, and so are hidden ones."""
     found: list[tuple[str, str]] = []
     for name in names:
         if name == "-":
@@ -54,7 +62,8 @@ def _texts(names: Sequence[str], *, recursive: bool) -> list[tuple[str, str]]:
             continue
         path = Path(name)
         if path.is_dir():
-            inside = sorted(each for each in path.glob("**/*" if recursive else "*") if each.suffix in SUFFIXES)
+            inside = sorted(each for each in path.glob("**/*" if recursive else "*") if each.suffix in SUFFIXES
+                            and not each.name.endswith(EXPECTATIONS) and not _hidden(each, path))
             if not inside:
                 deeper = "" if recursive else ", or -R to look into its directories"
                 raise Refused(f"{name}: no {', '.join(SUFFIXES)} file in this directory{deeper}")
@@ -62,6 +71,11 @@ def _texts(names: Sequence[str], *, recursive: bool) -> list[tuple[str, str]]:
         else:
             found.append((name, _text(name)))
     return found
+
+
+def _hidden(each: Path, below: Path) -> bool:
+    """`.git` and its kin."""
+    return any(part.startswith(".") for part in each.relative_to(below).parts)
 
 
 def _text(name: str) -> str:

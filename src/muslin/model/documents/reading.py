@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 from muslin.model import kubernetes
 from muslin.model.documents import groups
 from muslin.model.documents.compose import Document, documents
+from muslin.model.documents.expected import expects
 from muslin.model.documents.located import Located
 from muslin.model.documents.tree import Node
 from muslin.model.documents.words import with_text
@@ -17,35 +19,46 @@ from muslin.model.fault import Fault, Path, Reason
 from muslin.model.validation import faults as faults_of
 from muslin.model.validation.findings import quoted, shown
 
+Foreign = Callable[[Any], bool]
+"""Is this document somebody else's, and not to be judged as a resource of ours?"""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`objects` are those without a fault; `faults` those of all the others, in the order of their lines."""
+    """`objects` are those without a fault; `faults` those of all the others, in the order of their lines. `foreign`:
+    documents that the caller said are not ours, as they stand in the file; YAML itself is judged in them too."""
 
     objects: tuple[Located, ...]
     faults: tuple[Fault, ...]
+    foreign: tuple[Located, ...] = ()
 
 
-def read(text: str, file: str) -> Reading:
+def read(text: str, file: str, foreign: Foreign = expects) -> Reading:
     """All objects of a file. Never raises, whatever the text is."""
     good: list[Located] = []
+    others: list[Located] = []
     faults: list[Fault] = []
     for document in documents(text):
-        objects, wrong = _judged(document, file)
+        objects, strange, wrong = _judged(document, file, foreign)
         good += objects
+        others += strange
         faults += wrong
     faults.sort(key=lambda fault: (fault.line, fault.column))
-    return Reading(tuple(good), tuple(msgspec.structs.replace(fault, file=file) for fault in faults))
+    return Reading(tuple(good), tuple(msgspec.structs.replace(fault, file=file) for fault in faults), tuple(others))
 
 
-def _judged(document: Document, file: str) -> tuple[list[Located], list[Fault]]:
+def _judged(document: Document, file: str, foreign: Foreign) -> tuple[list[Located], list[Located], list[Fault]]:
     root = document.root
     if root is None or (root.value is None and not document.faults):
-        return [], document.faults
+        return [], [], document.faults
     good: list[tuple[Path, Any]] = []
+    others: list[Located] = []
     unfolding: list[Fault] = []
     wrong = list(document.faults)
     for base, value in groups.objects(root.value, (), unfolding):
+        if foreign(value):
+            others.append(Located(value, file, *root.find(base)[0].place, root, base))
+            continue
         found: list[Fault] = []
         obj = groups.as_v3(with_text(value, root.find(base)[0]), found)
         found += faults_of(obj)
@@ -54,9 +67,12 @@ def _judged(document: Document, file: str) -> tuple[list[Located], list[Fault]]:
             good.append((base, obj))
     wrong += [_placed(fault, root, ()) for fault in unfolding]
     judged = {(fault.line, fault.column) for fault in wrong}
-    wrong += [doubt for doubt in document.doubts if (doubt.line, doubt.column) not in judged]
+    strange = [one.base for one in others]
+    wrong += [doubt for doubt in document.doubts if (doubt.line, doubt.column) not in judged
+              and not any(doubt.path[: len(base)] == base for base in strange)]
     touched = {fault.path[:end] for fault in wrong for end in range(len(fault.path) + 1)}
-    return [_located(obj, file, root, base) for base, obj in good if base not in touched], wrong
+    untouched = [one for one in others if one.base not in touched]
+    return [_located(obj, file, root, base) for base, obj in good if base not in touched], untouched, wrong
 
 
 def _located(obj: dict[str, Any], file: str, root: Node, base: Path) -> Located:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
+import msgspec
+
 from muslin.model.fault import Path
-from muslin.model.meta import Resource
 from muslin.model.outline import Outline, Sort, outline
 from muslin.model.validation.findings import listed, near, shown
 from muslin.model.validation.wrong import Wrong
@@ -60,7 +61,7 @@ _KNOWN_SLIPS: dict[tuple[str, str], tuple[str, str]] = {
 }
 
 
-def unknown_field(kind: type[Resource], struct: Outline, path: Path) -> Wrong:
+def unknown_field(kind: type[msgspec.Struct], struct: Outline, path: Path) -> Wrong:
     """The answer to the field `path[-1]`, which `struct` does not have."""
     key = str(path[-1])
     what = f"there is no field {shown(key)} here"
@@ -85,7 +86,7 @@ def _family(title: str) -> str:
     return "NetworkPolicySpec" if title == "GlobalNetworkPolicySpec" else title
 
 
-def _nearest(kind: type[Resource], path: Path) -> list[str]:
+def _nearest(kind: type[msgspec.Struct], path: Path) -> list[str]:
     """Where in the kind a field of this name stands: the places that share most of the way, the shortest of those."""
     here = tuple("*" if isinstance(step, int) else step for step in path[:-1])
     candidates = [place for place in _places(kind) if place[-1] == path[-1]]
@@ -109,7 +110,7 @@ def _spelled(place: _Place) -> str:
 
 
 @cache
-def _places(kind: type[Resource]) -> tuple[_Place, ...]:
+def _places(kind: type[msgspec.Struct]) -> tuple[_Place, ...]:
     return tuple(_walk(outline(kind), ()))
 
 

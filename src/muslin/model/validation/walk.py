@@ -13,9 +13,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import msgspec
+
 from muslin.errors import Broken
 from muslin.model.fault import Path, Reason
-from muslin.model.meta import Resource
 from muslin.model.outline import Outline, Sort, outline
 from muslin.model.validation import forms, hints, samples
 from muslin.model.validation.findings import Findings, listed, near, quoted, shown
@@ -30,19 +31,19 @@ DEEPEST = 100
 """How many mappings and lists may stand inside each other."""
 
 
-def walk(kind: type[Resource], value: Any, findings: Findings) -> dict[str, Any]:
+def walk(kind: type[msgspec.Struct], value: Any, findings: Findings) -> dict[str, Any]:
     """What of the object is well-typed."""
     found = _checker(kind)(value, (), findings)
     return {} if found is _ILL else found
 
 
 @cache
-def _checker(kind: type[Resource]) -> Check:
+def _checker(kind: type[msgspec.Struct]) -> Check:
     """The outline of a kind as closures, made once."""
     return _check(outline(kind), kind)
 
 
-def _check(of: Outline, kind: type[Resource]) -> Check:
+def _check(of: Outline, kind: type[msgspec.Struct]) -> Check:
     match of.sort:
         case Sort.STRUCT:
             return _struct(of, kind)
@@ -64,7 +65,7 @@ def _check(of: Outline, kind: type[Resource]) -> Check:
             return _anything
 
 
-def _struct(of: Outline, kind: type[Resource]) -> Check:
+def _struct(of: Outline, kind: type[msgspec.Struct]) -> Check:
     checks = {name: _check(field, kind) for name, field in of.fields.items()}
     required = {name: field for name, field in of.fields.items() if field.required}
 
@@ -90,7 +91,7 @@ def _struct(of: Outline, kind: type[Resource]) -> Check:
     return check
 
 
-def _list(of: Outline, kind: type[Resource]) -> Check:
+def _list(of: Outline, kind: type[msgspec.Struct]) -> Check:
     if of.item is None:
         raise Broken("a list without an item")
     item = _check(of.item, kind)
@@ -131,7 +132,7 @@ def _no_twins(values: list[Any], path: Path, findings: Findings) -> None:
         seen.add(value)
 
 
-def _map(of: Outline, kind: type[Resource]) -> Check:
+def _map(of: Outline, kind: type[msgspec.Struct]) -> Check:
     if of.item is None:
         raise Broken("a mapping without an item")
     item, whole = _check(of.item, kind), MAP_FORMS.get(of.form)

@@ -1,0 +1,56 @@
+"""`--offline -f DIR`: a cluster out of files, for commands that would otherwise ask the server.
+
+A directory is read with all below it: a world from which a subdirectory is missing would answer wrongly, and in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from muslin.cli import files, screen
+from muslin.cli.faults import Misused, Refused
+from muslin.cli.parsing import Parser, Words
+
+if TYPE_CHECKING:
+    from muslin.offline import World
+
+
+def options(parser: Parser) -> None:
+    """--offline and -f."""
+    parser.add_argument("--offline", action="store_true", help="ask files instead of the server: no network needed")
+    parser.add_argument("-f", "--filename", action="append", default=[], metavar="FILE",
+                        help="with --offline: files, directories (with all below), or - for standard input")
+    parser.add_argument("-R", "--recursive", action="store_true", help="as it is anyway")
+    parser.add_argument("--quiet", action="store_true", help="with --offline: no line on what was read")
+
+
+def is_offline(words: Words) -> bool:
+    """Raises Misused when -f stands without --offline."""
+    if words.offline and not words.filename:
+        raise Misused("--offline needs files: -f FILE, -f DIR or -f -")
+    if words.filename and not words.offline:
+        raise Misused("-f says which files to ask: write --offline too, or leave -f out to ask the server")
+    return bool(words.offline)
+
+
+def world(names: Sequence[str], *, quiet: bool = False, what: str = "nothing was computed") -> World:
+    """Raises Refused, having shown every fault of every file."""
+    from muslin.offline import assemble, is_foreign
+
+    contents = files.read(names, recursive=True, foreign=is_foreign)
+    assembly = assemble(contents.objects, contents.foreign)
+    faults = sorted((*contents.faults, *assembly.faults), key=lambda fault: (fault.file, fault.line, fault.column))
+    for fault in faults:
+        screen.note(str(fault))
+    if faults:
+        raise Refused(f"{len(faults)} fault{'s' * (len(faults) != 1)}: {what}")
+    made = assembly.world
+    if not quiet:
+        for note in made.notes:
+            screen.note(f"offline: {note}")
+    for key, fault in made.faults.items():
+        line = made.lines.get(key)
+        where = f"{line.file}:{line.line}: " if line else ""
+        screen.note(f"warning: {where}{key}: {fault}")
+    return made

@@ -7,11 +7,11 @@ import msgspec
 from muslin.calc.cluster import Graph
 from muslin.calc.host import Graph as Host
 from muslin.explain import Packet, text, why
+from muslin.explain.question import in_words
 from muslin.intent import Direction, EndpointKey
 from muslin.model.endpoint import WorkloadEndpoint
 from muslin.model.meta import ResourceKey
 from muslin.model.policy import NetworkPolicy, Tier
-from muslin.server.sources import in_words
 
 POLICY = {
     "kind": "NetworkPolicy", "metadata": {"name": "default.db", "namespace": "shop"},

@@ -1,6 +1,6 @@
 """`--offline -f DIR`: a cluster out of files, for commands that would otherwise ask the server.
 
-A directory is read with all below it: a world from which a subdirectory is missing would answer wrongly, and in silence.
+A directory is read with all below it: a world that lacks a subdirectory would answer wrongly, and in silence.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def world(names: Sequence[str], *, quiet: bool = False, what: str = "nothing was
     if not quiet:
         for note in made.notes:
             screen.note(f"offline: {note}")
-    for key, fault in made.faults.items():
+    for key, wrong in made.faults.items():
         line = made.lines.get(key)
         where = f"{line.file}:{line.line}: " if line else ""
-        screen.note(f"warning: {where}{key}: {fault}")
+        screen.note(f"warning: {where}{key}: {wrong}")
     return made

@@ -6,16 +6,14 @@ rules. Whoever asks why is shown that line; for objects that came another way th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from muslin.calc.cluster import Graph
-from muslin.explain import Decision, Outcome, Place, named, origin_text, text
-from muslin.intent import Origin, PolicyId, SetId
+from muslin.intent import Origin
 from muslin.model.kinds import BY_NAME
 from muslin.model.meta import ResourceKey
-from muslin.server.refusals import Json
 from muslin.server.views import read
 from muslin.store import Store, layout
 
@@ -23,28 +21,9 @@ SOURCE = "muslin.dev/source"
 LINES = "muslin.dev/source-lines"
 
 
-async def told(store: Store, decision: Decision) -> Json:
-    """A decision as JSON, with the file and line of what decided, and as lines of text."""
-    shown: Json = msgspec.to_builtins(decision)
-    origin = decision.decided_by
-    file, line = await position(store, origin)
-    decided_by = {
-        "kind": origin.kind, "name": origin.name, "namespace": origin.namespace, "tier": origin.tier,
-        "direction": str(origin.direction), "rule": origin.rule, "note": origin.note, "file": file, "line": line,
-        "text": origin_text(origin),
-    }
-    return {**shown, "decided_by": decided_by, "text": text(decision)}
-
-
-def in_words(decision: Decision, graph: Graph) -> Decision:
-    """Sets have numbers in the intent; people know them by the selectors that they wrote."""
-    names: dict[SetId, str] = {}
-    for step in decision.steps:
-        if step.place in (Place.POLICY, Place.PROFILE) and step.outcome is Outcome.ENTERED:
-            for definition in graph.compiled(PolicyId(step.name)).sets:
-                port = f"{definition.port} of " if definition.port else ""
-                names[definition.id] = f"{port}{definition.selector}"
-    return named(decision, names)
+async def positions(store: Store, origins: Iterable[Origin]) -> dict[Origin, tuple[str, int]]:
+    """`position` of each."""
+    return {origin: await position(store, origin) for origin in origins}
 
 
 async def position(store: Store, origin: Origin) -> tuple[str, int]:

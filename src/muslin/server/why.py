@@ -8,25 +8,42 @@ shares nothing with the code that writes kernel rules.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from aiohttp import web
 
+from muslin.calc.cluster import Graph
 from muslin.errors import Invalid
-from muslin.explain import Decision, Packet, Path, path, to_host
-from muslin.explain.packet import EPHEMERAL
-from muslin.intent import Action
+from muslin.explain import question
+from muslin.explain.packet import Packet
+from muslin.explain.question import Question
+from muslin.intent import HostIntent
 from muslin.model.ipam import Block
 from muslin.model.network import Node
-from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, contains, host_cidr, protocol_number, version_of
+from muslin.net import Cidr, contains, host_cidr, version_of
 from muslin.server import ends
 from muslin.server.decoding import decoded
 from muslin.server.ends import End, Hosts
 from muslin.server.hub import Hub
-from muslin.server.refusals import Json, bad_request
+from muslin.server.refusals import bad_request
 from muslin.server.requests import answer, number
-from muslin.server.sources import in_words, told
+from muslin.server.sources import positions
 from muslin.store import Store, layout
 
-ICMP = {4: 1, 6: 58}
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What the server knows, for `explain.question`."""
+
+    hub: Hub
+    hosts: Hosts
+
+    @property
+    def graph(self) -> Graph:
+        return self.hub.graph
+
+    def intent(self, host: str) -> HostIntent:
+        return self.hub.intent(host)
 
 
 class Why:
@@ -39,32 +56,17 @@ class Why:
 
     async def why(self, request: web.Request) -> web.Response:
         await self._hub.wait_revision(await self._store.revision())
-        hosts = await self._hosts()
-        source = ends.resolve(request.query.get("source", ""), self._hub.graph, hosts)
-        destination = ends.resolve(request.query.get("destination", ""), self._hub.graph, hosts)
+        cluster = Cluster(self._hub, await self._hosts())
+        source = ends.resolve(request.query.get("source", ""), cluster.graph, cluster.hosts)
+        destination = ends.resolve(request.query.get("destination", ""), cluster.graph, cluster.hosts)
         packet = _packet(request, source, destination)
-        found = self._path(source, destination, packet)
-        egress, ingress = (self._in_words(decision) for decision in (found.egress, found.ingress))
-        return answer({
-            "verdict": str(found.verdict), "packet": str(packet),
-            "source": source.shown(packet.source), "destination": destination.shown(packet.destination),
-            "egress": await told(self._store, egress) if egress else None,
-            "ingress": await told(self._store, ingress) if ingress else None,
-            "route": await self._route(source, destination, packet),
-        })
-
-    def _path(self, source: End, destination: End, packet: Packet) -> Path:
-        source_intent = self._hub.intent(source.host) if source.key else None
-        if source_intent is not None and destination.sort == ends.HOST and destination.host == source.host:
-            decision = to_host(source_intent, packet, source=source.key)
-            return Path(verdict=decision.verdict, egress=decision)
-        if source.sort == ends.HOST and source.host == destination.host:
-            return Path(verdict=Action.ALLOW)  # a host always reaches its own workloads
-        destination_intent = self._hub.intent(destination.host) if destination.key else None
-        return path(source_intent, destination_intent, packet, source=source.key, destination=destination.key)
-
-    def _in_words(self, decision: Decision | None) -> Decision | None:
-        return None if decision is None else in_words(decision, self._hub.graph)
+        found = question.decided(cluster, source, destination, packet)
+        deciding = [one.decided_by for one in (found.egress, found.ingress) if one is not None]
+        lines = await positions(self._store, deciding)
+        between = source.host and source.host != destination.host and destination.sort == ends.WORKLOAD
+        block = await self._block(packet.destination) if between else None
+        return answer(question.answer(cluster, source, destination, packet, found, where=lines.__getitem__,
+                                      block=block))
 
     async def _hosts(self) -> Hosts:
         found = {}
@@ -75,34 +77,6 @@ class Why:
             node = decoded(key, entry.value)
             found[key.name] = _addresses(node) if isinstance(node, Node) else ()
         return found
-
-    async def _route(self, source: End, destination: End, packet: Packet) -> list[Json]:
-        """The hops, in words. Only what this server knows: the fabric between the hosts is BGP's."""
-        hops: list[Json] = []
-        if source.sort == ends.WORKLOAD:
-            hops.append({"at": source.name, "what": f"{packet.source}, by its gateway to {source.host}"})
-        if destination.sort == ends.WORKLOAD:
-            local = f"{packet.destination} is behind {destination.interface}"
-            if source.host and source.host != destination.host:
-                hops.append({"at": source.host, "what": await self._towards(destination, packet.destination)})
-            hops.append({"at": destination.host, "what": local})
-            hops.append({"at": destination.name, "what": packet.destination})
-        elif destination.sort == ends.HOST:
-            if source.host and source.host != destination.host:
-                hops.append({"at": source.host, "what": f"by the fabric to {destination.host}"})
-            hops.append({"at": destination.host, "what": f"{packet.destination} is its own address"})
-        elif source.host:
-            hops.append({"at": source.host, "what": f"{packet.destination} is outside: by the host's own routes"})
-        return hops
-
-    async def _towards(self, destination: End, address: str) -> str:
-        block = await self._block(address)
-        if block is None:
-            return f"by BGP to {destination.host}, which announces {address}"
-        if block.host == destination.host:
-            return f"by BGP to {destination.host}, which announces its block {block.cidr}"
-        owner = block.host or "nobody"
-        return f"by BGP to {destination.host}, which announces {address} alone: {block.cidr} is {owner}'s"
 
     async def _block(self, address: str) -> Block | None:
         wanted = host_cidr(address)
@@ -116,47 +90,11 @@ class Why:
 
 def _packet(request: web.Request, source: End, destination: End) -> Packet:
     """Raises Refusal (400)."""
-    version = _version(request, source, destination)
-    protocol = _protocol(request.query.get("protocol", "") or "tcp", version)
-    port = number(request, "port")
-    if protocol in PROTOCOLS_WITH_PORTS and not 1 <= port <= 65535:
-        raise bad_request("say to which port, 1 to 65535, such as tcp/80")
-    source_port = number(request, "source_port")
-    if source_port > 65535:
-        raise bad_request("a source port is 1 to 65535")
-    with_ports = protocol in PROTOCOLS_WITH_PORTS
+    asked = Question(protocol=request.query.get("protocol", ""), port=number(request, "port"),
+                     source_port=number(request, "source_port"), family=number(request, "family"))
     try:
-        return Packet(source.address(version), destination.address(version), protocol,
-                      destination_port=port if with_ports else 0, source_port=source_port or EPHEMERAL)
-    except Invalid as error:
-        raise bad_request(str(error)) from None
-
-
-def _version(request: web.Request, source: End, destination: End) -> int:
-    """The family of the question: the one asked for, else IPv4 if both ends have it, else IPv6."""
-    wanted = number(request, "family")
-    if wanted not in (0, 4, 6):
-        raise bad_request("family is 4 or 6")
-    if request.query.get("protocol", "").lower() == "icmpv6":
-        wanted = wanted or 6
-    for version in (wanted,) if wanted else (4, 6):
-        if source.address(version) and destination.address(version):
-            return version
-    for end in (source, destination):
-        if not end.addresses:
-            raise bad_request(f"{end.sort} {end.name} has no address")
-    raise bad_request(
-        f"no packet goes from {source.name} ({', '.join(source.addresses)}) to {destination.name} "
-        f"({', '.join(destination.addresses)}): they have no family in common"
-    )
-
-
-def _protocol(text: str, version: int) -> int:
-    if text.lower() in ("icmp", "ping", "icmpv6"):
-        return ICMP[version]
-    try:
-        return protocol_number(text)
-    except ValueError as error:
+        return question.packet_of(asked, source, destination)
+    except (Invalid, ValueError) as error:
         raise bad_request(str(error)) from None
 
 

@@ -1,0 +1,171 @@
+"""A question as people ask it, the packet that it means, and the answer as data: one text for server and files.
+
+    web db tcp/5432   ->   two ends, one packet   ->   verdict, what decided (file and line), steps, route
+
+Whoever asks brings what he knows as an `Informant`: the server its graph and store, a `muslin why --offline` its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from muslin.calc.cluster import Graph
+from muslin.errors import Invalid
+from muslin.explain import ends
+from muslin.explain.decision import Decision, Outcome, Path, Place, named
+from muslin.explain.ends import End, Hosts
+from muslin.explain.packet import EPHEMERAL, ICMP, Packet
+from muslin.explain.path import path, to_host
+from muslin.explain.text import origin_text, text
+from muslin.intent import Action, HostIntent, Origin, PolicyId, SetId
+from muslin.model.ipam import Block
+from muslin.net import PROTOCOLS_WITH_PORTS, protocol_number
+
+Json = dict[str, Any]
+Where = Callable[[Origin], tuple[str, int]]
+"""File and line of what decided, ("", 0) when nobody knows."""
+
+
+class Informant(Protocol):
+    """Who knows the cluster."""
+
+    @property
+    def graph(self) -> Graph: ...
+
+    @property
+    def hosts(self) -> Hosts: ...
+
+    def intent(self, host: str) -> HostIntent: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What of a packet people say. `protocol` by name or number, `family` 0: the one that both ends have."""
+
+    protocol: str = "tcp"
+    port: int = 0
+    source_port: int = 0
+    family: int = 0
+
+
+def packet_of(question: Question, source: End, destination: End) -> Packet:
+    """Raises Invalid, with what to write."""
+    version = _version(question, source, destination)
+    protocol = _protocol(question.protocol or "tcp", version)
+    if protocol in PROTOCOLS_WITH_PORTS and not 1 <= question.port <= 65535:
+        raise Invalid("say to which port, 1 to 65535, such as tcp/80")
+    if question.source_port > 65535:
+        raise Invalid("a source port is 1 to 65535")
+    with_ports = protocol in PROTOCOLS_WITH_PORTS
+    return Packet(source.address(version), destination.address(version), protocol,
+                  destination_port=question.port if with_ports else 0,
+                  source_port=question.source_port or EPHEMERAL)
+
+
+def decided(informant: Informant, source: End, destination: End, packet: Packet) -> Path:
+    """What the policies at both ends say."""
+    source_intent = informant.intent(source.host) if source.key else None
+    if source_intent is not None and destination.sort == ends.HOST and destination.host == source.host:
+        decision = to_host(source_intent, packet, source=source.key)
+        return Path(verdict=decision.verdict, egress=decision)
+    if source.sort == ends.HOST and source.host == destination.host:
+        return Path(verdict=Action.ALLOW)  # a host always reaches its own workloads
+    destination_intent = informant.intent(destination.host) if destination.key else None
+    return path(source_intent, destination_intent, packet, source=source.key, destination=destination.key)
+
+
+def answer(informant: Informant, source: End, destination: End, packet: Packet, found: Path, *, where: Where,
+           block: Block | None = None) -> Json:
+    """All of it, as `muslin why -o json` prints it."""
+    egress, ingress = (told(in_words(one, informant.graph), where) if one else None
+                       for one in (found.egress, found.ingress))
+    return {
+        "verdict": str(found.verdict), "packet": str(packet),
+        "source": source.shown(packet.source), "destination": destination.shown(packet.destination),
+        "egress": egress, "ingress": ingress, "route": route(source, destination, packet, block),
+    }
+
+
+def told(decision: Decision, where: Where) -> Json:
+    """A decision as JSON, with the file and line of what decided, and as lines of text."""
+    shown: Json = msgspec.to_builtins(decision)
+    return {**shown, "decided_by": origin_told(decision.decided_by, where), "text": text(decision)}
+
+
+def origin_told(origin: Origin, where: Where) -> Json:
+    file, line = where(origin)
+    return {
+        "kind": origin.kind, "name": origin.name, "namespace": origin.namespace, "tier": origin.tier,
+        "direction": str(origin.direction), "rule": origin.rule, "note": origin.note, "file": file, "line": line,
+        "text": origin_text(origin),
+    }
+
+
+def in_words(decision: Decision, graph: Graph) -> Decision:
+    """Sets have numbers in the intent; people know them by the selectors that they wrote."""
+    names: dict[SetId, str] = {}
+    for step in decision.steps:
+        if step.place in (Place.POLICY, Place.PROFILE) and step.outcome is Outcome.ENTERED:
+            for definition in graph.compiled(PolicyId(step.name)).sets:
+                port = f"{definition.port} of " if definition.port else ""
+                names[definition.id] = f"{port}{definition.selector}"
+    return named(decision, names)
+
+
+def route(source: End, destination: End, packet: Packet, block: Block | None) -> list[Json]:
+    """The hops, in words. Only what is known here: the fabric between the hosts is BGP's. `block`: the destination's,
+    where that is known."""
+    hops: list[Json] = []
+    if source.sort == ends.WORKLOAD:
+        hops.append({"at": source.name, "what": f"{packet.source}, by its gateway to {source.host}"})
+    if destination.sort == ends.WORKLOAD:
+        local = f"{packet.destination} is behind {destination.interface}"
+        if source.host and source.host != destination.host:
+            hops.append({"at": source.host, "what": _towards(destination, packet.destination, block)})
+        hops.append({"at": destination.host, "what": local})
+        hops.append({"at": destination.name, "what": packet.destination})
+    elif destination.sort == ends.HOST:
+        if source.host and source.host != destination.host:
+            hops.append({"at": source.host, "what": f"by the fabric to {destination.host}"})
+        hops.append({"at": destination.host, "what": f"{packet.destination} is its own address"})
+    elif source.host:
+        hops.append({"at": source.host, "what": f"{packet.destination} is outside: by the host's own routes"})
+    return hops
+
+
+def _towards(destination: End, address: str, block: Block | None) -> str:
+    if block is None:
+        return f"by BGP to {destination.host}, which announces {address}"
+    if block.host == destination.host:
+        return f"by BGP to {destination.host}, which announces its block {block.cidr}"
+    owner = block.host or "nobody"
+    return f"by BGP to {destination.host}, which announces {address} alone: {block.cidr} is {owner}'s"
+
+
+def _version(question: Question, source: End, destination: End) -> int:
+    """The family of the question: the one asked for, else IPv4 if both ends have it, else IPv6."""
+    wanted = question.family
+    if wanted not in (0, 4, 6):
+        raise Invalid("family is 4 or 6")
+    if question.protocol.lower() == "icmpv6":
+        wanted = wanted or 6
+    for version in (wanted,) if wanted else (4, 6):
+        if source.address(version) and destination.address(version):
+            return version
+    for end in (source, destination):
+        if not end.addresses:
+            raise Invalid(f"{end.sort} {end.name} has no address")
+    raise Invalid(
+        f"no packet goes from {source.name} ({', '.join(source.addresses)}) to {destination.name} "
+        f"({', '.join(destination.addresses)}): they have no family in common"
+    )
+
+
+def _protocol(text: str, version: int) -> int:
+    if text.lower() in ("icmp", "ping", "icmpv6"):
+        return ICMP[version]
+    return protocol_number(text)

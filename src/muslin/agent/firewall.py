@@ -9,10 +9,15 @@ makes us read the table and compare it; other programs' tables raise it too, so 
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 from muslin.drivers.nft import Drifted, Nft
 from muslin.errors import Broken, Transient
 from muslin.intent import Delta, HostIntent
-from muslin.render.nft import Changes, NftState, whole
+from muslin.render.nft import Changes, Flow, NftState, whole
 from muslin.render.nft.listing import differences, listing_of
 
 _TOLD = 3
@@ -28,6 +33,8 @@ class Firewall:
         self._whole_is_due = False
         self._generation: int | None = None
         self._mended: list[str] = []
+        self._cut: dict[Flow, float] = {}
+        """Until when."""
         self.fault = ""
 
     @property
@@ -47,6 +54,24 @@ class Firewall:
         """Try again what failed."""
         if self.fault:
             await self._apply(whole(self._state.table))
+
+    async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
+        """No packet of these flows, from either end, opens one of them again for so long, whatever happens to the
+        table meanwhile. Raises Transient, and has then kept it for the next whole table."""
+        ended, now = tuple(flows), time.monotonic()
+        self._cut = {flow: until for flow, until in self._cut.items() if until > now}
+        self._cut.update(dict.fromkeys(ended, now + seconds))
+        with self._counted(fresh=False):
+            await self._nft.cut(ended, seconds)
+
+    async def uncut(self, flows: Iterable[Flow]) -> None:
+        """They may go on: policy allows them again. Raises Transient."""
+        allowed = tuple(flows)
+        for flow in allowed:
+            self._cut.pop(flow, None)
+            self._cut.pop(flow.reverse, None)
+        with self._counted(fresh=False):
+            await self._nft.uncut(allowed)
 
     def mended(self) -> tuple[str, ...]:
         """What somebody else had changed, and was mended since the last call."""
@@ -87,13 +112,25 @@ class Firewall:
     async def _write(self, changes: Changes) -> None:
         if not changes:
             return
-        before, fresh = self._nft.generation(), changes.fresh
         try:
-            await self._nft.apply(changes)
+            with self._counted(fresh=changes.fresh):
+                await self._nft.apply(changes, self._still_cut(changes))
         except Drifted as drift:
-            fresh = True
             self._mended.append(f"nftables: our table was not there as we left it ({drift})")
-            await self._nft.apply(whole(self._state.table))
-        # Ours is one step. More than one, or a start that we had not seen: somebody else wrote too, look at the table.
+            anew = whole(self._state.table)
+            with self._counted(fresh=True):
+                await self._nft.apply(anew, self._still_cut(anew))
+
+    def _still_cut(self, changes: Changes) -> dict[Flow, int]:
+        """What a table that is made anew must be told again."""
+        now = time.monotonic()
+        return {flow: math.ceil(until - now) for flow, until in self._cut.items() if changes.fresh and until > now}
+
+    @contextmanager
+    def _counted(self, *, fresh: bool) -> Iterator[None]:
+        """Ours is one step. More than one, or a start that we had not seen: somebody else wrote too, look at the
+        table. Only a table that was made anew is known whatever it was before."""
+        before = self._nft.generation()
+        yield
         alone = self._nft.generation() == before + 1 and (fresh or before == self._generation)
         self._generation = before + 1 if alone else None

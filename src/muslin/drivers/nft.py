@@ -15,11 +15,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from muslin.drivers.netlink import Netlink, Refusal, attributes
 from muslin.drivers.netns import inside, opened
 from muslin.errors import Broken, Transient
-from muslin.render.nft import FAMILY, TABLE, Changes, text
+from muslin.render.nft import FAMILY, TABLE, Changes, Flow, cut_text, text, uncut_text
 from muslin.render.nft.listing import Listing, parse
 
 _NETFILTER = 12
@@ -37,6 +39,9 @@ _SHORTAGES = (
 _PLACE = re.compile(r"^[^:\n]*:(\d+):\d+-\d+: Error: (.*)$", re.MULTILINE)
 
 
+NOTHING_CUT: Mapping[Flow, int] = MappingProxyType({})
+
+
 class Drifted(Transient):
     """The kernel's table is not the one that the change was made for: apply the whole table."""
 
@@ -49,14 +54,27 @@ class Nft:
         self._netns = netns
         self._asking: Netlink | None = None
 
-    async def apply(self, changes: Changes) -> None:
-        """All of it or nothing. Raises Drifted, Transient (nothing changed) or Broken (nft does not take our words)."""
-        if not changes:
-            return
-        script = text(changes)
-        code, _, errors = await self._run("-f", "-", given=script)
+    async def apply(self, changes: Changes, cut: Mapping[Flow, int] = NOTHING_CUT) -> None:
+        """All of it or nothing. Raises Drifted, Transient (nothing changed) or Broken (nft does not take our words).
+
+        `cut`: flows with seconds, see below; a table that is made anew knows none.
+        """
+        if changes:
+            await self._apply(text(changes) + _cut_anew(cut), fresh=changes.fresh)
+
+    async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
+        """Packets of these flows are dropped that conntrack does not know any more, whichever end sends them, for so
+        many seconds from now; see `render.nft.cutting`. Raises Drifted (there is no such table) or Transient."""
+        await self._apply(cut_text(flows, seconds), fresh=False)
+
+    async def uncut(self, flows: Iterable[Flow]) -> None:
+        """They may go on. Those that were not cut are fine."""
+        await self._apply(uncut_text(flows), fresh=False)
+
+    async def _apply(self, script: str, *, fresh: bool) -> None:
+        code, _, errors = await self._run("-f", "-", given=script) if script else (0, b"", "")
         if code:
-            raise _refusal(script, errors, fresh=changes.fresh)
+            raise _refusal(script, errors, fresh=fresh)
 
     async def read(self) -> Listing | None:
         """The table as the kernel has it, or None where there is none. Costs up to a second on a large host."""
@@ -96,6 +114,13 @@ class Nft:
             raise Transient(f"{error.filename} is not installed: apt install nftables iproute2") from None
         output, errors = await process.communicate(given.encode() if given is not None else None)
         return process.returncode or 0, output, errors.decode(errors="replace")
+
+
+def _cut_anew(cut: Mapping[Flow, int]) -> str:
+    by_seconds: dict[int, list[Flow]] = {}
+    for flow, seconds in cut.items():
+        by_seconds.setdefault(seconds, []).append(flow)
+    return "".join(cut_text(flows, seconds) for seconds, flows in by_seconds.items())
 
 
 def _environment() -> dict[str, str]:

@@ -4,20 +4,24 @@ In: `intent`. Out: `Table` and `Changes` made of typed words, in a safe order; `
 Never here: running nft, reading the kernel.
 """
 
+from muslin.render.nft.cutting import Flow
 from muslin.render.nft.state import NftState, render
 from muslin.render.nft.table import FAMILY, TABLE, Changes, ElementChange, Table, commands, whole
-from muslin.render.nft.text import table_text, text
+from muslin.render.nft.text import cut_text, table_text, text, uncut_text
 
 __all__ = [
     "FAMILY",
     "TABLE",
     "Changes",
     "ElementChange",
+    "Flow",
     "NftState",
     "Table",
     "commands",
+    "cut_text",
     "render",
     "table_text",
     "text",
+    "uncut_text",
     "whole",
 ]

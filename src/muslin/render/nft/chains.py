@@ -10,7 +10,8 @@ and we spend no packet marks:
           group, in a chain for that tier, where Pass is `return`. In a profile Pass means "the next profile", and
           `return` from its own chain is just that.
 
-An egress group begins with conntrack; at ingress the forward chain or the sender's group has asked it already.
+An egress group begins with conntrack, and with the flows that policy has ended (see `cutting`); at ingress the forward
+chain or the sender's group has asked both already.
 
     ingress4/group/G:   jump ingress4/NetworkPolicy/a/p       <- tier without Pass, default Deny
                         drop
@@ -33,7 +34,7 @@ import msgspec
 
 from muslin.intent import Action, Direction, Group, Origin, Policy, PolicyId, Rule, SetId, TierStage
 from muslin.render.matching import Scope, SetShape, missing_sets, rows
-from muslin.render.nft import names
+from muslin.render.nft import cutting, names
 from muslin.render.nft.words import (
     ACCEPT,
     DROP,
@@ -106,7 +107,8 @@ def group_chains(
 def _one_family(
     group: Group, place: Place, policies: Mapping[PolicyId, Policy], shapes: Mapping[SetId, SetShape]
 ) -> tuple[Chain, ...]:
-    lines = [of_a_flow(INVALID_FROM_WORKLOAD)] if place.direction is Direction.EGRESS else []
+    flow = (of_a_flow(INVALID_FROM_WORKLOAD), cutting.rule(place.family))
+    lines = [*flow] if place.direction is Direction.EGRESS else []
     tiers: list[Chain] = []
     for number, stage in enumerate(group.stages):
         enforced = [name for name in stage.policies if name not in policies or not policies[name].staged]

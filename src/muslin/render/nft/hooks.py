@@ -4,6 +4,7 @@
                     conntrack: anti-spoof and dispatch in one lookup
                     other packets from an interface of ours: other-source
                     conntrack: a packet of a flow that policy has let through goes on
+                    cut4, cut6: a packet of a flow that policy has ended is dropped
                     the rest comes from outside: to4, to6 as below
     other-source    a prefix that the workload may send from: its egress group
                     else dropped, be it a false source or an interface that nobody declared
@@ -32,7 +33,7 @@ import msgspec
 from muslin.intent import Settings
 from muslin.net import Cidr, version_of
 from muslin.render.matching import WORDS
-from muslin.render.nft import names
+from muslin.render.nft import cutting, names
 from muslin.render.nft.chains import EGRESS_ALLOWED, FAMILIES, INVALID_FROM_WORKLOAD, of_a_flow
 from muslin.render.nft.words import (
     ACCEPT,
@@ -91,7 +92,7 @@ def sets() -> tuple[NamedSet, ...]:
             NamedSet(MASQUERADED[family], (address,), interval=True),
             NamedSet(POOLS[family], (address,), interval=True),
         ]
-    return tuple(found)
+    return (*found, *cutting.sets())
 
 
 def elements(settings: Settings) -> dict[tuple[str, Element], Verdict | None]:
@@ -112,6 +113,7 @@ def chains(settings: Settings, *, others: bool) -> tuple[Chain, ...]:
         _other_source(),
         *(_egress_allowed(family, ours) for family in FAMILIES),
         *_invalid(settings, ours),
+        cutting.chain(),
         _input(ours),
         _workload_input(),
         _to_host(settings),
@@ -142,6 +144,7 @@ def _forward(ours: _Ours) -> Chain:
         *_by_source(FROM),
         *ours.rules(Field.IN_INTERFACE, goto(OTHER_SOURCE)),
         of_a_flow(INVALID),
+        *(cutting.rule(family) for family in FAMILIES),
         *(Rule((_family(family), ByMap((Field.OUT_INTERFACE,), TO[family]))) for family in FAMILIES),
         *ours.undeclared(),
     )
@@ -191,7 +194,9 @@ def _input(ours: _Ours) -> Chain:
 
 
 def _workload_input() -> Chain:
-    """The link's own needs come before policy, and have sources that no endpoint has."""
+    """The link's own needs come before policy, and have sources that no endpoint has. Flows that policy has ended are
+    looked for before conntrack is asked: what the host still sends in such a flow meets no rule, opens it again, and
+    makes what the workload sends an answer."""
     discovery: tuple[Match, ...] = (_family(6), Equal(Field.PROTOCOL, ICMP6), OneOf((Field.ICMP6_TYPE,), LINK_ICMP6))
     dhcp4: tuple[Match, ...] = (_family(4), *_udp(68, 67))
     dhcp6: tuple[Match, ...] = (_family(6), *_udp(546, 547))
@@ -205,6 +210,7 @@ def _workload_input() -> Chain:
             Rule((*dhcp4, Equal(Field.SOURCE4, Cidr("0.0.0.0/32")), ACCEPT), "DHCP"),
             Rule((*dhcp4, own, ACCEPT), "DHCP"),
             Rule((*dhcp6, link_local, ACCEPT), "DHCP"),
+            *(cutting.rule(family) for family in FAMILIES),
             *_by_source(FROM),
             Rule((goto(OTHER_SOURCE),)),
         ),

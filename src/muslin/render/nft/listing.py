@@ -8,7 +8,7 @@ element, chains by name and hook. Names in `differences` are those that `nft lis
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -58,7 +58,7 @@ def listing_of(table: Table) -> Listing:
 
 
 def parse(output: bytes) -> Listing:
-    """From `nft -n -j list table`."""
+    """From `nft -n -j list table`. Elements that have a lifetime are no part of the table: they are left out."""
     chains: dict[str, ListedChain] = {}
     lines: dict[str, list[Line]] = {}
     elements: dict[str, dict[str, str]] = {}
@@ -69,7 +69,8 @@ def parse(output: bytes) -> Listing:
             elif kind == "rule":
                 lines.setdefault(body["chain"], []).append((body.get("comment", ""), _listed_ending(body["expr"])))
             elif kind in ("set", "map"):
-                elements[body["name"]] = dict(_listed_elements(body.get("elem", [])))
+                there = () if "timeout" in body.get("flags", ()) else body.get("elem", [])
+                elements[body["name"]] = dict(_listed_elements(there))
     with_lines = {
         name: msgspec.structs.replace(chain, lines=tuple(lines.get(name, ()))) for name, chain in chains.items()
     }
@@ -164,7 +165,7 @@ def _listed_verdict(body: dict[str, Any]) -> str:
     return ""
 
 
-def _listed_elements(elements: list[Any]) -> Iterator[tuple[str, str]]:
+def _listed_elements(elements: Iterable[Any]) -> Iterator[tuple[str, str]]:
     for element in elements:
         if isinstance(element, list):
             key, verdict = element

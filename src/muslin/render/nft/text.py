@@ -6,10 +6,12 @@ comments and log prefixes were made printable. What still would not fit in quote
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from muslin.errors import Broken
 from muslin.net import Cidr, is_host
+from muslin.render.nft import cutting
+from muslin.render.nft.cutting import Flow
 from muslin.render.nft.table import (
     FAMILY,
     TABLE,
@@ -43,6 +45,7 @@ from muslin.render.nft.words import (
     NameBegins,
     NamedSet,
     OneOf,
+    OpensTcp,
     Rule,
     Ruling,
     Span,
@@ -58,6 +61,27 @@ BATCH = 1000
 def text(changes: Changes) -> str:
     """The transaction, ready for `nft -f -`."""
     return "".join(f"{line}\n" for command in commands(changes) for line in _lines(command))
+
+
+def cut_text(flows: Iterable[Flow], seconds: int) -> str:
+    """These flows are not picked up again for so long, counted from now also where they were cut before."""
+    lifetime = f" timeout {seconds}s"
+    return _cut_lines(flows, ("add", ""), ("delete", ""), ("add", lifetime))
+
+
+def uncut_text(flows: Iterable[Flow]) -> str:
+    """They may go on; also those that were never cut."""
+    return _cut_lines(flows, ("add", ""), ("delete", ""))
+
+
+def _cut_lines(flows: Iterable[Flow], *steps: tuple[str, str]) -> str:
+    """nft has no "replace" and no "delete if there": what is added first can be deleted in any case."""
+    lines: list[str] = []
+    for declared, elements in cutting.elements(flows).items():
+        keys = [_element(element, declared.key) for element in dict.fromkeys(elements)]
+        for verb, lifetime in steps:
+            lines += _element_lines(verb, declared.name, [key + lifetime for key in keys])
+    return "".join(f"{line}\n" for line in lines)
 
 
 def table_text(table: Table) -> str:
@@ -101,7 +125,7 @@ def rule_text(rule: Rule) -> str:
 def _set(declared: NamedSet) -> str:
     word = "map" if declared.verdicts else "set"
     key = " . ".join(part.word for part in declared.key) + (" : verdict" if declared.verdicts else "")
-    flags = " flags interval;" if declared.interval else ""
+    flags = " flags interval;" if declared.interval else " flags timeout;" if declared.timeout else ""
     return f"add {word} {FAMILY} {TABLE} {declared.name} {{ type {key};{flags} }}"
 
 
@@ -127,6 +151,8 @@ def _statement(statement: Statement) -> str:
         case Choose(field=field, choices=choices):
             listed = ", ".join(f"{_atom(value, field.type)} : {_verdict(verdict)}" for value, verdict in choices)
             return f"{field.word} vmap {{ {listed} }}"
+        case OpensTcp():
+            return "tcp flags & (syn | ack) == syn"
         case Counter():
             return "counter"
         case Log(prefix=prefix):

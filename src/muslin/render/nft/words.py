@@ -40,6 +40,7 @@ __all__ = [
     "NameBegins",
     "NamedSet",
     "OneOf",
+    "OpensTcp",
     "Rule",
     "Ruling",
     "Span",
@@ -98,6 +99,10 @@ class Counter(msgspec.Struct, frozen=True, gc=False):
     """Counts the packets that come this far in the rule."""
 
 
+class OpensTcp(msgspec.Struct, frozen=True, gc=False):
+    """A TCP packet that asks for a connection: SYN without ACK."""
+
+
 class Log(msgspec.Struct, frozen=True, gc=False):
     """One line in the kernel's log; the packet goes on."""
 
@@ -108,7 +113,7 @@ class Masquerade(msgspec.Struct, frozen=True, gc=False):
     """The source becomes the address of the interface that the packet leaves by."""
 
 
-Statement = Match | ByMap | Choose | Counter | Log | Masquerade | Verdict
+Statement = Match | OpensTcp | ByMap | Choose | Counter | Log | Masquerade | Verdict
 
 
 class Rule(msgspec.Struct, frozen=True, gc=False):
@@ -135,9 +140,11 @@ class Chain(msgspec.Struct, frozen=True, gc=False):
 
 
 class NamedSet(msgspec.Struct, frozen=True, gc=False):
-    """A set, or with `verdicts` a map from key to verdict. `interval`: elements may be prefixes; they are disjoint."""
+    """A set, or with `verdicts` a map from key to verdict. `interval`: elements may be prefixes; they are disjoint.
+    `timeout`: elements have lifetimes; they come and go while the table stands, and are no part of it."""
 
     name: str
     key: tuple[Type, ...]
     interval: bool = False
     verdicts: bool = False
+    timeout: bool = False

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import yaml
 
 from muslin.plugins.cni.call import Kubernetes
@@ -43,14 +44,18 @@ async def read(source: Kubernetes, namespace: str, name: str) -> Pod:
     try:
         async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=access.headers) as session, \
                 session.get(url, ssl=access.tls) as answer:
-            if answer.status == HTTPStatus.NOT_FOUND:
-                raise Fault(Code.UNKNOWN_CONTAINER, f"pod {namespace}/{name} is not in {access.server}")
-            if answer.status != HTTPStatus.OK:
-                raise Fault(Code.TRY_AGAIN, f"{url} answered {answer.status}", (await answer.text())[:300])
-            return pod_of(await answer.json())
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            status, body = answer.status, await answer.read()
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Fault(Code.TRY_AGAIN, f"{url}: {error or type(error).__name__}",
                     "kubernetes.kubeconfig of the network configuration says whom to ask") from None
+    if status == HTTPStatus.NOT_FOUND:
+        raise Fault(Code.UNKNOWN_CONTAINER, f"pod {namespace}/{name} is not in {access.server}")
+    try:
+        if status == HTTPStatus.OK:
+            return pod_of(msgspec.json.decode(body, type=dict[str, Any]))
+    except msgspec.DecodeError as error:
+        raise Fault(Code.TRY_AGAIN, f"{url} answered what is no pod: {error}") from None
+    raise Fault(Code.TRY_AGAIN, f"{url} answered {status}", body[:300].decode(errors="replace"))
 
 
 def pod_of(document: dict[str, Any]) -> Pod:

@@ -1,0 +1,114 @@
+"""CNI in company: other address plugins, plugins that are chained after us, pods of a Kubernetes API."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentrig import V3, Site, deny_to, ping, site
+from cnirig import Failed, Runtime
+from netrig import in_ns, ip_json, namespace
+from podsapi import api_in
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+PLUGINS = "/usr/lib/cni"
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Site]:
+    with site() as made:
+        made.start_agent("h1")
+        yield made
+
+
+@pytest.fixture
+def runtime(place: Site) -> Runtime:
+    return Runtime(place.run / "agents" / "h1.sock", place.state)
+
+
+def path(space: str) -> str:
+    return f"/run/netns/{space}"
+
+
+def endpoints(place: Site) -> list[dict[str, Any]]:
+    return place.api.get(f"{V3}/workloadendpoints")["items"]
+
+
+def test_addresses_of_another_plugin(place: Site, runtime: Runtime, tmp_path: Path) -> None:
+    ipam = {"type": "host-local", "dataDir": str(tmp_path), "ranges": [[{"subnet": "10.77.0.0/24"}]]}
+    with namespace("a") as one, namespace("b") as two:
+        first, second = (
+            runtime.call("ADD", name, path(space), ipam=ipam, cni_path=PLUGINS)
+            for name, space in (("own1", one), ("own2", two))
+        )
+        assert first["ips"][0]["address"].startswith("10.77.0.")
+        assert ping(one, second["ips"][0]["address"])
+        reserved = {file.name for file in (tmp_path / "net").iterdir() if file.name.startswith("10.")}
+        assert len(reserved) == 2
+        for name, space in (("own1", one), ("own2", two)):
+            runtime.call("DEL", name, path(space), ipam=ipam, cni_path=PLUGINS)
+        assert not [file for file in (tmp_path / "net").iterdir() if file.name.startswith("10.")]
+
+
+def test_another_plugins_address_goes_back_when_we_refuse(runtime: Runtime, tmp_path: Path) -> None:
+    ipam = {"type": "host-local", "dataDir": str(tmp_path), "ranges": [[{"subnet": "10.77.0.0/24"}]]}
+    with namespace("a") as space, pytest.raises(Failed):
+        runtime.call("ADD", "c", path(space), ipam=ipam, cni_path=PLUGINS, mtu="wide")
+    assert not [file for file in (tmp_path / "net").iterdir() if file.name.startswith("10.")]
+
+
+def test_chained_tuning_finds_our_interface(runtime: Runtime) -> None:
+    with namespace("t") as space:
+        before = runtime.call("ADD", "tuned", path(space))
+        chained = {"cniVersion": "1.0.0", "name": "net", "type": "tuning", "prevResult": before, "mtu": 1400,
+                   "sysctl": {"net.ipv4.conf.eth0.arp_announce": "2"}}
+        environment = {**os.environ, "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "tuned", "CNI_NETNS": path(space),
+                       "CNI_IFNAME": "eth0", "CNI_PATH": PLUGINS}
+        done = subprocess.run([f"{PLUGINS}/tuning"], input=json.dumps(chained), capture_output=True, text=True,
+                              check=False, env=environment)
+        assert done.returncode == 0, done.stdout
+        assert json.loads(done.stdout)["ips"] == before["ips"]
+        assert ip_json(space, "link", "show", "eth0")[0]["mtu"] == 1400
+        assert in_ns(space, "sysctl", "-n", "net.ipv4.conf.eth0.arp_announce").strip() == "2"
+        runtime.call("DEL", "tuned", path(space))
+
+
+POD = {
+    "metadata": {"labels": {"app": "web"}, "annotations": {
+        "cni.projectcalico.org/ipAddrs": '["10.65.9.9"]', "kubernetes.io/ingress-bandwidth": "10M"}},
+    "spec": {"serviceAccountName": "runner",
+             "containers": [{"ports": [{"name": "http", "containerPort": 8080}, {"containerPort": 9}]}]},
+}
+
+
+def test_a_pods_labels_and_annotations_count_before_its_first_packet(
+    place: Site, runtime: Runtime, tmp_path: Path
+) -> None:
+    with (api_in(place.space("h1"), tmp_path, {"shop/web-0": POD}) as kubeconfig, namespace("w") as web,
+          namespace("p") as peer):
+        place.declare(deny_to("no-web", "app == 'web'"))
+        args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={}"
+        answer = runtime.call("ADD", "s1", path(web), args=args.format("web-0"), kubernetes={"kubeconfig": kubeconfig})
+        assert answer["ips"][0]["address"] == "10.65.9.9/32"
+        [endpoint] = endpoints(place)
+        spec, labels = endpoint["spec"], endpoint["metadata"]["labels"]
+        assert labels["app"] == "web"
+        assert spec["serviceAccountName"] == "runner"
+        assert [(port["name"], port["port"]) for port in spec["ports"]] == [("http", 8080)]
+        assert spec["qosControls"]["ingressBandwidth"] == 10_000_000
+        runtime.call("ADD", "s2", path(peer))
+        assert not ping(peer, "10.65.9.9")
+        with pytest.raises(Failed) as absent:
+            runtime.call("ADD", "s3", path(web), "eth1", args=args.format("nobody"),
+                         kubernetes={"kubeconfig": kubeconfig})
+        assert absent.value.code == 3
+        runtime.call("DEL", "s1", path(web), args=args.format("web-0"))
+        runtime.call("DEL", "s2", path(peer))
+        place.api.delete(f"{V3}/globalnetworkpolicies/no-web")

@@ -5,19 +5,22 @@ covers. A packet meets them in this order; every reader (nftables, iptables, `ex
 
     arrives by i
       1 untracked    i is covered, its `untracked_ingress` is set: failsafe inbound passes (on to 2, tracked); else
-                     the group. Allow: never tracked, and accepted for this host's input (2 and 3 are not asked)
+                     the group. Allow: never tracked, and accepted for i: 2, 3 and `forward_ingress` are not asked
       2 pre-DNAT     i is covered, its `pre_dnat` is set: established and failsafe inbound pass; else the group, with
-                     the addresses before any translation. Allow: accepted for this host's input (3 is not asked)
+                     the addresses before any translation. Allow: accepted for i: 3 and `forward_ingress` are not asked
     to the host itself
       3 input        from a workload: the workload's egress group, then `Settings.endpoint_to_host_action`.
                      i is covered: established passes, invalid is dropped, failsafe inbound passes; else `ingress`
     from the host itself, leaves by o
-      4 output       to a workload: passes. o is covered: `untracked_egress` as in 1, then established, invalid,
-                     failsafe outbound, else `egress`
+      4 output       to a workload: passes. o is covered: `untracked_egress` as in 1 (Allow: `egress` is not asked), then
+                     established, invalid, failsafe outbound, else `egress`
     through the host, from i to o
       5 forward      established passes. Then all that apply must allow, in this order: `forward_ingress` of i, the
                      sender's egress group, the receiver's ingress group, `forward_egress` of o. No failsafes here
 
+`*` covers every interface that no other covers, apart from the loopback. For 1, 2 and 5 that includes workloads'
+interfaces: what a workload sends or gets meets the forward policy of `*` as well as its own (so it is with Calico). For 3
+and 4 it does not: a workload's packets to its host and the host's to it are dealt with before.
 An interface that nothing covers, and that is no workload's, is none of our business: every packet passes there.
 A failsafe (protocol, port, prefix) means, inbound: a packet to that port, from that prefix; outbound: a packet to that
 port, to that prefix. In the untracked groups, which know no flows, their answers (from that port) pass as well.
@@ -82,8 +85,8 @@ class HostInterface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """A host endpoint: an interface of the host itself, or `*`. Empty GroupId: no policy of that sort selects it.
 
     From the server `interface` may be "": then it is the interface that has one of `addresses`, which only the host
-    knows. What `calc.host` hands on names an interface that is there, or `*`, at most one HostInterface for each.
-    `*` covers every interface that no other covers, apart from workloads' interfaces and the loopback.
+    knows. What `calc.host` hands on names an interface that is there, or `*`, at most one HostInterface for each; of
+    several that claim one, by name or by address, the one with the smallest key has it.
     `ingress` and `egress` are never empty: a host endpoint without policy and profiles lets only failsafes through.
     """
 

@@ -140,7 +140,8 @@ class Site:
         return [repair["what"] for repair in self.report(host).get("repairs", ())]
 
 
-PLURALS = {"GlobalNetworkPolicy": "globalnetworkpolicies", "NetworkPolicy": "networkpolicies", "IPPool": "ippools",
+PLURALS = {"GlobalNetworkPolicy": "globalnetworkpolicies", "HostEndpoint": "hostendpoints",
+           "NetworkPolicy": "networkpolicies", "IPPool": "ippools",
            "WorkloadEndpoint": "workloadendpoints"}
 
 POOLS = (

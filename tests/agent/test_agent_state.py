@@ -35,7 +35,7 @@ def test_a_saved_snapshot_gives_the_same_intent_again(tmp_path: Path) -> None:
     graph = Graph()
     graph.update(snapshot_of(endpoint("a", "mus1", "10.65.0.1/32", mac="02:00:00:00:00:01")))
     graph.flush()
-    snapshot.save(tmp_path / "deep" / "down", snapshot.encode(graph.intent))
+    snapshot.save(tmp_path / "deep" / "down", snapshot.encode(graph.intent, graph.given_host_interfaces))
     read = snapshot.load(tmp_path / "deep" / "down")
     again = Graph()
     assert read is not None
@@ -53,7 +53,7 @@ def test_no_snapshot_or_a_foreign_one_is_none_at_all(tmp_path: Path) -> None:
 
 def test_a_snapshot_is_for_root_alone(tmp_path: Path) -> None:
     """It may hold BGP passwords."""
-    snapshot.save(tmp_path, snapshot.encode(HostIntent()))
+    snapshot.save(tmp_path, snapshot.encode(HostIntent(), {}))
     assert (tmp_path / "snapshot.json").stat().st_mode & 0o777 == 0o600
 
 

@@ -186,6 +186,14 @@ class Kernel:
 
     # ---- reading
 
+    def interfaces(self) -> dict[str, frozenset[str]]:
+        """Everything that is there, by name, with its addresses without length. Raises Transient."""
+        names = {link.index: name for name, link in links.read_links(self._netlink).items()}
+        found: dict[str, set[str]] = {name: set() for name in names.values()}
+        for item in rtnetlink.read_addresses(self._netlink, names, ours=False):
+            found.setdefault(item.interface, set()).add(item.address.partition("/")[0])
+        return {name: frozenset(addresses) for name, addresses in found.items()}
+
     def _have_changed(self, names: Iterable[str]) -> bool:
         """Did an interface of an endpoint come, go, go down or become another? All that stood on it may be gone."""
         changed = False
@@ -254,7 +262,8 @@ class Kernel:
     def states(self, intent: HostIntent) -> dict[EndpointKey, EndpointState]:
         """Of every endpoint: up, or pending and why."""
         troubles = self._troubles()
-        return {key: self._state(endpoint, troubles) for key, endpoint in intent.endpoints.items()}
+        states = {key: self._state(endpoint, troubles) for key, endpoint in intent.endpoints.items()}
+        return states | {key: self._policy_state() for key in intent.host_interfaces}
 
     def is_open(self, link: Link) -> bool:
         """This very link, not one of the same name that was there before it."""
@@ -268,12 +277,15 @@ class Kernel:
                 troubles.setdefault(str(interface), one)
         return troubles
 
-    def _state(self, endpoint: Endpoint, troubles: dict[str, Unsettled]) -> EndpointState:
+    def _policy_state(self) -> EndpointState:
         if not self._firewall.in_force:
             return EndpointState(state="error", message=self._firewall.fault or "policy is not in the kernel yet")
+        return EndpointState(state="up")
+
+    def _state(self, endpoint: Endpoint, troubles: dict[str, Unsettled]) -> EndpointState:
         trouble = troubles.get(endpoint.interface)
-        if trouble is None:
-            return EndpointState(state="up")
+        if trouble is None or not self._firewall.in_force:
+            return self._policy_state()
         return EndpointState(state="error" if trouble.refused else "pending", message=trouble.why)
 
     def problems(self) -> tuple[Problem, ...]:

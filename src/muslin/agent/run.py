@@ -165,7 +165,7 @@ async def _keep(directory: Path, worker: Worker) -> None:
     while True:
         if worker.taken != kept:
             kept = worker.taken
-            encoded = snapshot.encode(worker.intent)
+            encoded = snapshot.encode(worker.intent, worker.host_interfaces)
             try:
                 await asyncio.to_thread(snapshot.save, directory, encoded)
             except OSError as error:

@@ -7,17 +7,18 @@ used only until a server's first word, which replaces all of it.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from muslin.intent import Delta, HostIntent
+from muslin.intent import Delta, EndpointKey, HostIntent, HostInterface
 
 _NAME = "snapshot.json"
 
 
-def as_delta(intent: HostIntent) -> Delta:
-    """The whole as a change from nothing."""
+def as_delta(intent: HostIntent, host_interfaces: Mapping[EndpointKey, HostInterface]) -> Delta:
+    """The whole as a change from nothing. `host_interfaces` as the server gave them, not as they are bound now."""
     return Delta(
         revision=intent.revision,
         snapshot=True,
@@ -25,7 +26,7 @@ def as_delta(intent: HostIntent) -> Delta:
         policies=dict(intent.policies),
         groups=dict(intent.groups),
         endpoints=dict(intent.endpoints),
-        host_interfaces=dict(intent.host_interfaces),
+        host_interfaces=dict(host_interfaces),
         routes=dict(intent.routes),
         neighbours=dict(intent.neighbours),
         bgp=intent.bgp,
@@ -33,8 +34,8 @@ def as_delta(intent: HostIntent) -> Delta:
     )
 
 
-def encode(intent: HostIntent) -> bytes:
-    return msgspec.json.encode(as_delta(intent))
+def encode(intent: HostIntent, host_interfaces: Mapping[EndpointKey, HostInterface]) -> bytes:
+    return msgspec.json.encode(as_delta(intent, host_interfaces))
 
 
 def save(directory: Path, encoded: bytes) -> None:

@@ -23,7 +23,7 @@ from muslin.calc.host import Graph
 from muslin.drivers.links import Link
 from muslin.drivers.monitor import Monitor, Noticed
 from muslin.errors import Transient
-from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, Problem, Repair
+from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, HostInterface, Problem, Repair
 
 SCAN_EVERY = 4.0
 """Drift that the kernel does not announce is mended within 10 s."""
@@ -46,6 +46,8 @@ class Worker:
         self._turned = asyncio.Condition()
         self._revision: int | None = None
         self._received = False
+        self._interfaces_read = self._rebound = False
+        """Other interfaces are there than when host endpoints were bound to them."""
         self._whole_is_due = True
         self._scan_at = 0.0
         self._turning = False
@@ -108,6 +110,11 @@ class Worker:
         async with self._turned:
             await self._turned.wait_for(lambda: self.changes != since)
 
+    @property
+    def host_interfaces(self) -> dict[EndpointKey, HostInterface]:
+        """As the server gave them: those without a name are bound anew after a restart."""
+        return self._graph.given_host_interfaces
+
     # ---- turns
 
     async def run(self) -> None:
@@ -148,6 +155,7 @@ class Worker:
         began = time.monotonic()
         noticed, self._noticed = self._noticed, Noticed()
         try:
+            self._look_at_interfaces(noticed, began)
             mended = await self._take_news(began)
             if began >= self._scan_at:
                 self._scan_at = began + SCAN_EVERY
@@ -170,10 +178,21 @@ class Worker:
         async with self._turned:
             self._turned.notify_all()
 
+    def _look_at_interfaces(self, noticed: Noticed, began: float) -> None:
+        """Which of them is which host endpoint may have changed."""
+        if not self._graph.guards_host:
+            self._interfaces_read = False
+            return
+        hosts_own = noticed.strangers or any(not self._graph.is_workload(name) for name in noticed.links)
+        due = not self._interfaces_read or hosts_own or noticed.lost or began >= self._scan_at
+        if due and self._graph.update_interfaces(self._kernel.interfaces()):
+            self._rebound = True
+        self._interfaces_read = True
+
     async def _take_news(self, began: float) -> tuple[str, ...]:
-        if not self._received or self._revision is None:
+        if self._revision is None or not (self._received or self._rebound):
             return ()
-        self._received = False
+        self._received = self._rebound = False
         revision = self._revision
         delta = self._graph.flush()
         delta.snapshot |= self._whole_is_due
@@ -205,6 +224,8 @@ class Worker:
             self.repairs.append(Repair(what=what, at=at))
         del self.repairs[:-_REPAIRS_KEPT]
         states = self._kernel.states(self.intent)
+        states |= {key: trouble for key, trouble in self._graph.troubles.items()
+                   if key not in states or states[key].state == "up"}
         for key, state in states.items():
             if self.states.get(key) != state:
                 self.changes += 1

@@ -90,6 +90,22 @@ class Graph:
         self._stale.clear()
         return self._done
 
+    @property
+    def given_host_interfaces(self) -> dict[EndpointKey, HostInterface]:
+        """As the server gave them, the ones without a name too. Treat as read-only."""
+        return self._given.host_interfaces
+
+    @property
+    def guards_host(self) -> bool:
+        """Does it matter which interfaces there are?"""
+        return bool(self._given.host_interfaces)
+
+    def is_workload(self, interface: str) -> bool:
+        """Is an interface of this name a workload's?"""
+        prefixes = tuple(self._given.settings.interface_prefix.split(","))
+        return interface.startswith(prefixes) or any(
+            endpoint.interface == interface for endpoint in self._given.endpoints.values())
+
     # --- in ---------------------------------------------------------------------------------------------------------
 
     def update(self, delta: Delta) -> None:
@@ -215,10 +231,7 @@ class Graph:
         return delta
 
     def _bind(self, delta: Delta) -> None:
-        prefixes = tuple(self._given.settings.interface_prefix.split(","))
-        workloads = {endpoint.interface for endpoint in self._given.endpoints.values()}
-        binding = bind(self._given.host_interfaces, self._interfaces,
-                       lambda name: name in workloads or name.startswith(prefixes))
+        binding = bind(self._given.host_interfaces, self._interfaces, self.is_workload)
         self.troubles = binding.troubles
         done = self._done.host_interfaces
         for key in sorted(binding.bound.keys() | done.keys()):

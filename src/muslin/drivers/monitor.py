@@ -22,10 +22,12 @@ _BIRD = 12
 
 @dataclass(slots=True)
 class Noticed:
-    """What must be read again. `lost`: events were lost, so everything."""
+    """What must be read again. `addresses`: ours. `strangers`: the host's own addresses. `lost`: events were lost, so
+    everything."""
 
     links: set[str] = field(default_factory=set)
     addresses: bool = False
+    strangers: bool = False
     neighbours: bool = False
     routes: bool = False
     lost: bool = False
@@ -33,12 +35,13 @@ class Noticed:
     def add(self, more: Noticed) -> None:
         self.links |= more.links
         self.addresses |= more.addresses
+        self.strangers |= more.strangers
         self.neighbours |= more.neighbours
         self.routes |= more.routes
         self.lost |= more.lost
 
     def __bool__(self) -> bool:
-        return bool(self.links) or self.addresses or self.neighbours or self.routes or self.lost
+        return bool(self.links) or any((self.addresses, self.strangers, self.neighbours, self.routes, self.lost))
 
 
 class Monitor:
@@ -82,5 +85,7 @@ def _note(noticed: Noticed, kind: int, flags: int, body: bytes) -> None:
             noticed.neighbours |= attributes(body, 12).get(12, b"\0")[0] == PROTOCOL
         case 16 | 17:  # RTM_NEWLINK, RTM_DELLINK: IFLA_IFNAME
             noticed.links.add(attributes(body, 16).get(3, b"").rstrip(b"\0").decode("utf-8", "replace"))
-        case 21:  # RTM_DELADDR: IFA_PROTO. New ones are told late, after our own were made
-            noticed.addresses |= attributes(body, 8).get(11, b"\0")[0] == PROTOCOL
+        case 20 | 21:  # RTM_NEWADDR, RTM_DELADDR: IFA_PROTO. New ones of ours are told late, after they were made
+            ours = attributes(body, 8).get(11, b"\0")[0] == PROTOCOL
+            noticed.addresses |= ours and kind == 21
+            noticed.strangers |= not ours

@@ -12,15 +12,15 @@ covers. A packet meets them in this order; every reader (nftables, iptables, `ex
       3 input        from a workload: the workload's egress group, then `Settings.endpoint_to_host_action`.
                      i is covered: established passes, invalid is dropped, failsafe inbound passes; else `ingress`
     from the host itself, leaves by o
-      4 output       to a workload: passes. o is covered: `untracked_egress` as in 1 (Allow: `egress` is not asked), then
-                     established, invalid, failsafe outbound, else `egress`
+      4 output       to a workload: passes. o is covered: `untracked_egress` as in 1 (Allow: `egress` is not asked),
+                     then established, invalid, failsafe outbound, else `egress`
     through the host, from i to o
       5 forward      established passes. Then all that apply must allow, in this order: `forward_ingress` of i, the
                      sender's egress group, the receiver's ingress group, `forward_egress` of o. No failsafes here
 
 `*` covers every interface that no other covers, apart from the loopback. For 1, 2 and 5 that includes workloads'
-interfaces: what a workload sends or gets meets the forward policy of `*` as well as its own (so it is with Calico). For 3
-and 4 it does not: a workload's packets to its host and the host's to it are dealt with before.
+interfaces: what a workload sends or gets meets the forward policy of `*` as well as its own (so it is with Calico).
+For 3 and 4 it does not: a workload's packets to its host and the host's to it are dealt with before.
 An interface that nothing covers, and that is no workload's, is none of our business: every packet passes there.
 A failsafe (protocol, port, prefix) means, inbound: a packet to that port, from that prefix; outbound: a packet to that
 port, to that prefix. In the untracked groups, which know no flows, their answers (from that port) pass as well.

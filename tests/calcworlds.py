@@ -99,6 +99,17 @@ VARIANTS: tuple[tuple[Things, ...], ...] = (
     (gnp("first.n", "has(role)", tier="first", preDNAT=True, applyOnForward=True, ingress=[deny("role == 'web'")]),
      gnp("first.n", "has(role)", tier="first", applyOnForward=True, egress=[allow()]),
      gnp("first.n", "global()", tier="first", ingress=[passing()])),
+    (thing("StagedNetworkPolicy", "p", {"selector": "role == 'db'", "ingress": [allow("role == 'web'")]}, ns="shop"),
+     thing("StagedNetworkPolicy", "p", {"stagedAction": "Delete"}, ns="shop"),
+     thing("StagedNetworkPolicy", "p", {"stagedAction": "Learn", "selector": "role == 'db'"}, ns="shop"),
+     thing("StagedNetworkPolicy", "p", {"selector": "role =", "egress": [deny()]}, ns="shop"),
+     illegible(thing("StagedNetworkPolicy", "p", ns="shop"), obj={"spec": {"stagedAction": "Delete"}})),
+    (thing("StagedGlobalNetworkPolicy", "q", {"tier": "first", "order": 5, "ingress": [allow("zone == 'cold'")]}),
+     thing("StagedGlobalNetworkPolicy", "q", {"stagedAction": "Delete"}),
+     illegible(thing("StagedGlobalNetworkPolicy", "q"))),
+    (thing("StagedKubernetesNetworkPolicy", "k", {"podSelector": {}, "ingress": [{"ports": [{"port": "sql"}]}]},
+           ns="other"),
+     thing("StagedKubernetesNetworkPolicy", "k", {"ingress": [{"from": [{"ipBlock": {"cidr": "x"}}]}]}, ns="other")),
     (thing("FelixConfiguration", "default", {"ipv6Support": False}),
      thing("FelixConfiguration", "default", {"defaultEndpointToHostAction": "?"})),
     (thing("FelixConfiguration", "node.h1", {"defaultEndpointToHostAction": "Accept"}),),
@@ -227,6 +238,26 @@ def named_sets(policy: Policy) -> set[str]:
         name
         for rule in policy.ingress + policy.egress for match in (rule.source, rule.destination)
         for name in (*match.sets, *match.not_sets, *match.named_ports, *match.not_named_ports)
+    }
+
+
+def enforced(intent: HostIntent) -> dict[str, object]:
+    """What kernels enforce of it: nothing that is staged, no mark, and every endpoint with the rules it meets."""
+    policies = {name: msgspec.structs.replace(found, replaced_by="") for name, found in intent.policies.items()
+                if not found.staged}
+
+    def rules(group_id: str) -> object:
+        group = intent.groups[group_id]  # type: ignore[index]
+        stages = [(stage.tier, [name for name in stage.policies if name in policies], stage.default_action)
+                  for stage in group.stages]
+        return [stage for stage in stages if stage[1]], group.profiles, group.end
+
+    used = {name for policy in policies.values() for name in named_sets(policy)}
+    return {
+        "policies": policies, "sets": {name: found for name, found in intent.sets.items() if name in used},
+        "endpoints": {key: (msgspec.structs.replace(found, ingress="", egress=""), rules(found.ingress),
+                            rules(found.egress)) for key, found in intent.endpoints.items()},
+        "settings": intent.settings, "bgp": intent.bgp,
     }
 
 

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from calcwords import Things
-from calcworlds import BATCHES, CHOICES, HISTORIES, HOSTS, VARIANTS, WORLDS, Told, same, together, value
+from calcworlds import (
+    BATCHES,
+    CHOICES,
+    HISTORIES,
+    HOSTS,
+    VARIANTS,
+    WORLDS,
+    Told,
+    enforced,
+    same,
+    together,
+    value,
+)
 from muslin.calc import host
 from muslin.calc.cluster import ClusterDelta, Graph, Illegible
 from muslin.intent import AddressSet, Delta, HostIntent, Policy, PortSet
@@ -222,6 +234,20 @@ def test_nobody_who_listens_means_no_work_for_hosts(history: list[Choices]) -> N
     assert graph.statistics()["sets"] == 0
 
 
+@given(HISTORIES)
+@settings(max_examples=200)
+def test_what_is_staged_changes_nothing_of_what_is_enforced(history: list[Choices]) -> None:
+    """The same history without staged policies leads to the same rules at the same endpoints.
+
+    Kills: policies: `staged` is not set in what compiles; policies: it is not set in a stand-in.
+    """
+    with_staged, without = fresh(*history), Graph()
+    without.update({key: found for key, found in together([which for batch in history for which in batch]).items()
+                    if not key.kind.startswith("Staged")})
+    for name in HOSTS:
+        assert enforced(snapshot(with_staged, name)) == enforced(snapshot(without, name))
+
+
 # --- the host's graph -------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +290,7 @@ def test_whatever_is_lost_on_the_way_nothing_dangles_on_the_host(history: list[C
         same(told.state, graph.intent)
         for policy_id, policy in told.state.policies.items():
             assert policy == arrived.policies.get(policy_id) or denies(policy)
+            assert policy.staged == policy_id.startswith("Staged")
         anew = host.Graph()
         anew.update(arrived)
         anew.flush()

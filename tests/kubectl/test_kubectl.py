@@ -314,7 +314,7 @@ def test_may_i(k: Kubectl) -> None:
 
 def test_a_kind_that_is_not_served_is_said_to_be_none(every: Kubectl) -> None:
     """Newer versions first look whether somebody has defined it; a refusal there would hide the reason."""
-    for version, kind in (("projectcalico.org/v3", "StagedNetworkPolicy"), ("v1", "Pod"), ("apps/v1", "Deployment")):
+    for version, kind in (("projectcalico.org/v3", "CalicoNodeStatus"), ("v1", "Pod"), ("apps/v1", "Deployment")):
         body = {"apiVersion": version, "kind": kind, "metadata": {"name": "a"}, "spec": {}}
         assert f'no matches for kind "{kind}"' in every("apply", "-f", "-", given=body, code=1).err
 

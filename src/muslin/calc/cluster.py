@@ -102,6 +102,8 @@ class Graph:
                     self._population.update(key, value)
                 case "NetworkPolicy" | "GlobalNetworkPolicy":
                     self._rulebook.update_policy(key, value)
+                case "StagedNetworkPolicy" | "StagedGlobalNetworkPolicy" | "StagedKubernetesNetworkPolicy":
+                    self._rulebook.update_staged(key, value)
                 case "Profile":
                     self._relabel(self._rulebook.update_profile(key, value))
                 case "Namespace":

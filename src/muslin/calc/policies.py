@@ -9,7 +9,7 @@ A policy that cannot be used is the dangerous one. Leaving it out would open wha
     nothing of it can be read     it is absent, because nobody can say whom it touches
 
 and in each case it is reported. Only global policies meet host endpoints; those of the sorts doNotTrack and preDNAT
-meet nothing else.
+meet nothing else. Staged policies are read in the same way and marked, see `staging`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from muslin.errors import Invalid
 from muslin.intent import Action, Direction, Origin, Policy, PolicyId, Rule
 from muslin.model.labels import SERVICE_ACCOUNT
 from muslin.model.meta import ResourceKey
-from muslin.model.policy import GlobalNetworkPolicy, NetworkPolicy, Profile
+from muslin.model.policy import GlobalNetworkPolicy, GlobalNetworkPolicySpec, NetworkPolicy, Profile
 from muslin.model.policy import Rule as RuleWords
 from muslin.model.selector import ALL, Selector, both
+from muslin.model.staged import KINDS as STAGED
+from muslin.model.staged import StagedGlobalNetworkPolicy, StagedNetworkPolicy
 
 DEFAULT_TIER = "default"
 
@@ -106,7 +108,8 @@ class PolicyState:
 
 
 def policy_state(
-    key: ResourceKey, resource: NetworkPolicy | GlobalNetworkPolicy | Illegible
+    key: ResourceKey,
+    resource: NetworkPolicy | GlobalNetworkPolicy | StagedNetworkPolicy | StagedGlobalNetworkPolicy | Illegible,
 ) -> tuple[PolicyState | None, str | None]:
     """(the policy, what is wrong with it)"""
     if isinstance(resource, Illegible):
@@ -115,13 +118,13 @@ def policy_state(
             return None, f"{resource.reason}; nothing of it can be read, so that it touches nobody; write it anew"
         scope, fault = _scope(key, head)
         faults = [resource.reason, *([fault] if fault else [])]
-        return _denying(key, head, scope, faults), _report(faults)
+        return _denying(key, head, scope, faults), _report(faults, key)
     spec = resource.spec
     faults = []
     namespace_selector, passage, forward = "", Passage.NORMAL, False
-    if isinstance(resource, GlobalNetworkPolicy):
-        namespace_selector, forward = resource.spec.namespace_selector, resource.spec.apply_on_forward
-        passage = _passage(untracked=resource.spec.do_not_track, pre_dnat=resource.spec.pre_dnat)
+    if isinstance(spec, GlobalNetworkPolicySpec):
+        namespace_selector, forward = spec.namespace_selector, spec.apply_on_forward
+        passage = _passage(untracked=spec.do_not_track, pre_dnat=spec.pre_dnat)
     try:
         directions = _directions(spec.types, bool(spec.ingress), bool(spec.egress))
     except Invalid as error:
@@ -135,7 +138,7 @@ def policy_state(
         namespace_selector=namespace_selector,
         service_account_selector=spec.service_account_selector,
         passage=passage,
-        hosts=isinstance(resource, GlobalNetworkPolicy),
+        hosts=isinstance(spec, GlobalNetworkPolicySpec),
         forward=forward,
     )
     scope, fault = _scope(key, head)
@@ -146,7 +149,7 @@ def policy_state(
     except Invalid as error:
         faults.append(str(error))
     if faults:
-        return _denying(key, head, scope, faults), _report(faults)
+        return _denying(key, head, scope, faults), _report(faults, key)
     return PolicyState(key, head, scope, done), None
 
 
@@ -157,7 +160,7 @@ def profile_rules(name: str, profile: Profile) -> tuple[Compiled, str | None]:
     try:
         return _compiled(key, head, ALL, profile.spec.ingress, profile.spec.egress), None
     except Invalid as error:
-        return denying_profile(name, str(error)), _report([str(error)])
+        return denying_profile(name, str(error)), _report([str(error)], key)
 
 
 def denying_profile(name: str, note: str) -> Compiled:
@@ -166,22 +169,24 @@ def denying_profile(name: str, note: str) -> Compiled:
 
 
 def denying(key: ResourceKey, tier: str, directions: frozenset[Direction], note: str) -> Policy:
-    """A policy that denies everything in these directions, and says why."""
+    """A policy that denies everything in these directions, and says why; of a staged one, that would."""
     def rules(direction: Direction) -> tuple[Rule, ...]:
         if direction not in directions:
             return ()
         return (Rule(action=Action.DENY, origin=Origin(
             kind=key.kind, name=key.name, namespace=key.namespace, tier=tier, direction=direction, note=note)),)
 
-    return Policy(id=policy_id(key), ingress=rules(Direction.INGRESS), egress=rules(Direction.EGRESS))
+    return Policy(id=policy_id(key), ingress=rules(Direction.INGRESS), egress=rules(Direction.EGRESS),
+                  staged=key.kind in STAGED)
 
 
 def _denying(key: ResourceKey, head: Head, scope: Selector, faults: list[str]) -> PolicyState:
     return PolicyState(key, head, scope, Compiled(denying(key, head.tier, head.directions, "; ".join(faults))))
 
 
-def _report(faults: list[str]) -> str:
-    return f"{'; '.join(faults)}. Until this is mended it denies everything that it selects"
+def _report(faults: list[str], key: ResourceKey) -> str:
+    denies = "would deny, if it were enforced," if key.kind in STAGED else "denies"
+    return f"{'; '.join(faults)}. Until this is mended it {denies} everything that it selects"
 
 
 def _compiled(
@@ -193,7 +198,7 @@ def _compiled(
         egress if Direction.EGRESS in head.directions else (),
         key.namespace, scope, origin,
     )
-    return Compiled(Policy(id=policy_id(key), ingress=inwards, egress=outwards), sets)
+    return Compiled(Policy(id=policy_id(key), ingress=inwards, egress=outwards, staged=key.kind in STAGED), sets)
 
 
 def _directions(types: tuple[str, ...], ingress: bool, egress: bool) -> frozenset[Direction]:
@@ -247,7 +252,7 @@ def _salvaged(illegible: Illegible) -> Head | None:
         namespace_selector=word(spec.get("namespaceSelector")) if not illegible.key.namespace else "",
         service_account_selector=word(spec.get("serviceAccountSelector")),
         passage=_passage(untracked=spec.get("doNotTrack") is True, pre_dnat=spec.get("preDNAT") is True),
-        hosts=illegible.key.kind == "GlobalNetworkPolicy",
+        hosts=illegible.key.kind in ("GlobalNetworkPolicy", "StagedGlobalNetworkPolicy"),
         forward=spec.get("applyOnForward", False) is not False,
     )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from muslin.calc.faults import Faults
 from muslin.calc.groups import Groups, TierState, groups, tier_state
 from muslin.calc.identity import policy_id, profile_id
@@ -17,12 +19,14 @@ from muslin.calc.policies import Compiled, Passage, PolicyState, policy_state
 from muslin.calc.population import Value
 from muslin.calc.profiles import Profiles
 from muslin.calc.selectors import SelectorIndex
+from muslin.calc.staging import Replacements, staged_state
 from muslin.errors import Broken
 from muslin.intent import PolicyId
 from muslin.model.labels import namespace_profile_name
 from muslin.model.meta import ResourceKey
 from muslin.model.network import Namespace
 from muslin.model.policy import GlobalNetworkPolicy, NetworkPolicy, Profile, Tier
+from muslin.model.staged import StagedGlobalNetworkPolicy, StagedKubernetesNetworkPolicy, StagedNetworkPolicy
 
 
 class Rulebook:
@@ -33,6 +37,7 @@ class Rulebook:
         self._soil = soil
         self._policies: dict[PolicyId, PolicyState] = {}
         self._tiers: dict[str, TierState] = {}
+        self._replacements = Replacements()
         self.profiles = Profiles()
         self.changed: set[PolicyId] = set()
         """Policies and profiles whose rules may differ from those of the last flush."""
@@ -41,6 +46,21 @@ class Rulebook:
         new, fault = None, None
         if isinstance(value, NetworkPolicy | GlobalNetworkPolicy | Illegible):
             new, fault = policy_state(key, value)
+        self._put(key, new, fault)
+
+    def update_staged(self, key: ResourceKey, value: Value) -> None:
+        found, new, fault = None, None, None
+        if isinstance(
+            value, StagedNetworkPolicy | StagedGlobalNetworkPolicy | StagedKubernetesNetworkPolicy | Illegible
+        ):
+            found = value
+            new, fault = staged_state(key, value)
+        marked = self._replacements.update(key, found)
+        if marked in self._policies:
+            self.changed.add(marked)
+        self._put(key, new, fault)
+
+    def _put(self, key: ResourceKey, new: PolicyState | None, fault: str | None) -> None:
         self._faults.note(key, "object", fault)
         name = policy_id(key)
         old = self._policies.get(name)
@@ -103,7 +123,11 @@ class Rulebook:
             return self.profiles.rules(name)
         if policy not in self._policies:
             raise Broken(f"a group names {policy}, which is not there")
-        return self._policies[policy].compiled
+        found = self._policies[policy].compiled
+        if mark := self._replacements.of(policy):
+            marked = msgspec.structs.replace(found.policy, replaced_by=mark)
+            return Compiled(marked, found.sets)
+        return found
 
     def statistics(self) -> dict[str, int]:
         return {"policies": len(self._policies), "tiers": len(self._tiers)}

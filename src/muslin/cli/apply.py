@@ -26,7 +26,10 @@ Kubernetes NetworkPolicies. Every fault of every file is shown with its line; th
 Only fields in the file are touched; a field that was applied before and left the file is removed."""
 ATTEMPTS = 5
 RULES = ("ingress", "egress")
-WITH_RULES = frozenset({"NetworkPolicy", "GlobalNetworkPolicy", "Profile"})
+WITH_RULES = frozenset({
+    "NetworkPolicy", "GlobalNetworkPolicy", "StagedNetworkPolicy", "StagedGlobalNetworkPolicy",
+    "StagedKubernetesNetworkPolicy", "Profile",
+})
 Json = dict[str, Any]
 
 
@@ -56,7 +59,8 @@ def with_source(item: Item) -> Json:
         return item.obj
     spec = item.located.object.get("spec") or {}
     lines = {
-        way: [item.located.position(("spec", way, n))[0] for n in range(len(spec.get(way) or ()))] for way in RULES
+        way: [item.located.position(("spec", way, n))[0]
+              for n in range(len(item.located.rules.get(way) or spec.get(way) or ()))] for way in RULES
     }
     annotations = {
         **merge.annotations_of(item.obj),

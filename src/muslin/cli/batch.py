@@ -17,15 +17,16 @@ from muslin.cli.parsing import Parser, Words, is_dry
 from muslin.client.blocking import Client
 from muslin.client.kinds import Served
 from muslin.client.refusal import ApiError
-from muslin.model import kubernetes
 from muslin.model.documents import Located
 from muslin.model.fault import Fault, Path, Reason
 from muslin.model.kinds import BY_NAME
+from muslin.model.translated import translation
 
 Json = dict[str, Any]
 FIRST = ("Namespace", "Tier", "ClusterInformation", "FelixConfiguration", "BGPConfiguration", "IPPool", "IPReservation",
          "Node", "Profile", "BGPFilter", "BGPPeer", "GlobalNetworkSet", "NetworkSet")
-LAST = ("GlobalNetworkPolicy", "NetworkPolicy", "HostEndpoint", "WorkloadEndpoint")
+LAST = ("GlobalNetworkPolicy", "NetworkPolicy", "StagedGlobalNetworkPolicy", "StagedNetworkPolicy",
+        "StagedKubernetesNetworkPolicy", "HostEndpoint", "WorkloadEndpoint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,8 @@ def _rank(kind: str) -> int:
 
 def _item(located: Located, words: Words) -> Item:
     obj, kind = located.object, BY_NAME[located.object["kind"]]
-    if located.original is not None:  # the server keeps what it means, and shows it to kubectl as it was written
-        obj, kind = located.original, kubernetes.KIND
+    if located.original is not None and (kept := translation(located.original)):
+        obj, kind = located.original, kept.kind  # the server keeps what it means, and shows it as it was written
     served = Served(kind.name, kind.plural, kind.group_version, kind.namespaced)
     metadata = {key: value for key, value in obj["metadata"].items() if key != "namespace"}
     if kind.namespaced:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muslin.model import endpoint, network, policy
+from muslin.model import endpoint, network, policy, staged
 from muslin.model.felix import FelixConfiguration
 from muslin.model.meta import Resource
 
@@ -46,6 +46,12 @@ KINDS: tuple[Kind, ...] = (
          short=("np", "cnp", "caliconetworkpolicy", "policy", "policies", "pol", "pols", "netpol")),
     Kind(name="GlobalNetworkPolicy", plural="globalnetworkpolicies", struct=policy.GlobalNetworkPolicy,
          short=("gnp", "cgnp", "gnps")),
+    Kind(name="StagedNetworkPolicy", plural="stagednetworkpolicies", struct=staged.StagedNetworkPolicy, namespaced=True,
+         short=("snp", "snps")),
+    Kind(name="StagedGlobalNetworkPolicy", plural="stagedglobalnetworkpolicies",
+         struct=staged.StagedGlobalNetworkPolicy, short=("sgnp", "sgnps")),
+    Kind(name="StagedKubernetesNetworkPolicy", plural="stagedkubernetesnetworkpolicies",
+         struct=staged.StagedKubernetesNetworkPolicy, namespaced=True, short=("sknp", "sknps")),
     Kind(name="NetworkSet", plural="networksets", struct=policy.NetworkSet, namespaced=True,
          short=("netset", "netsets")),
     Kind(name="GlobalNetworkSet", plural="globalnetworksets", struct=policy.GlobalNetworkSet, short=("gns", "gnetset")),

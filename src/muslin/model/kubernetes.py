@@ -17,7 +17,6 @@ import msgspec
 
 from muslin.errors import Invalid
 from muslin.model import labels
-from muslin.model.kinds import Kind
 from muslin.model.meta import Resource
 from muslin.model.nulls import without_nulls
 from muslin.model.policy import DIRECTIONS, Spec
@@ -107,23 +106,24 @@ class KubernetesPolicy(Resource, frozen=True, kw_only=True):
     status: Annotated[Any, about("Withdrawn by Kubernetes.")] = None
 
 
-KIND = Kind(name="NetworkPolicy", plural="networkpolicies", struct=KubernetesPolicy, namespaced=True,
-            group_version=GROUP_VERSION)
-
-
 def to_calico(obj: Object) -> Object:
     """The Calico NetworkPolicy that a Kubernetes one means. Raises Invalid when it is not legible as one."""
     policy = _decoded(obj)
-    given, spec = policy.metadata, policy.spec
+    given = policy.metadata
     kept = {key: value for key, value in given.annotations.items() if key != _LAST_APPLIED}
     metadata = {"name": NAME_PREFIX + given.name, "namespace": given.namespace, "labels": given.labels,
                 "annotations": kept}
+    return {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+            "metadata": {key: value for key, value in metadata.items() if value}, "spec": calico_spec(policy.spec)}
+
+
+def calico_spec(spec: KubernetesPolicySpec) -> Object:
+    """The spec of the Calico NetworkPolicy. Raises Invalid."""
     made: Object = {"order": ORDER, "selector": pod_selector(spec.pod_selector), "types": _types(spec)}
     for direction, rules in (("ingress", spec.ingress), ("egress", spec.egress)):
         if rules:
             made[direction] = [rule for _, rule in _rules(rules)]
-    return {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
-            "metadata": {key: value for key, value in metadata.items() if value}, "spec": made}
+    return made
 
 
 def rule_sources(obj: Object) -> dict[str, tuple[int, ...]]:

@@ -3,22 +3,23 @@
 * A policy lies in a tier that exists; a tier that still holds policies cannot be deleted.
 * The three tiers, the profile and the ClusterInformation that Calico always has cannot be deleted.
 * Address pools do not overlap.
-* What was made from a Kubernetes NetworkPolicy is changed through that.
+* What was made from a policy of Kubernetes is changed through that.
 """
 
 from __future__ import annotations
 
 from muslin.model.ipam import Block
 from muslin.model.kinds import BY_NAME, KINDS
+from muslin.model.translated import TRANSLATIONS
 from muslin.net import Cidr, contains, parse_cidr, version_of
 from muslin.server import builtin
 from muslin.server.decoding import decoded
 from muslin.server.refusals import Json, cause, conflict, forbidden, invalid
-from muslin.server.served import KUBERNETES_POLICY, Served
-from muslin.server.views import ORIGINAL, original_of, read
+from muslin.server.served import Served
+from muslin.server.views import original_of, read
 from muslin.store import Store, layout
 
-POLICIES = ("NetworkPolicy", "GlobalNetworkPolicy")
+POLICIES = ("NetworkPolicy", "GlobalNetworkPolicy", "StagedNetworkPolicy", "StagedGlobalNetworkPolicy")
 SERIAL = frozenset({"Tier", "IPPool"})
 """Kinds whose rules look at the others of the kind: their writes come one after the other."""
 DEFAULT_TIER = "default"
@@ -31,12 +32,18 @@ async def admit(store: Store, served: Served, obj: Json, old: Json | None) -> No
         await _tier_exists(store, served, obj)
     if kind == "IPPool" and (old is None or spec(old).get("cidr") != spec(obj).get("cidr")):
         await _pools_apart(store, served, obj)
-    if kind == "NetworkPolicy" and served is not KUBERNETES_POLICY and old is not None:
-        original = original_of(old["metadata"])
-        kept = (obj["metadata"].get("annotations") or {}).get(ORIGINAL)
-        if original is not None and (spec(obj) != spec(old) or kept != old["metadata"]["annotations"][ORIGINAL]):
+    if served.translation is None and old is not None:
+        _as_it_was_made(served, obj, old)
+
+
+def _as_it_was_made(served: Served, obj: Json, old: Json) -> None:
+    for one in TRANSLATIONS:
+        if one.stored != served.kind.name or original_of(old["metadata"], one.original) is None:
+            continue
+        kept = (obj["metadata"].get("annotations") or {}).get(one.original)
+        if spec(obj) != spec(old) or kept != old["metadata"]["annotations"][one.original]:
             raise forbidden(served.plural, served.group, _name(obj),
-                            "it was made from a NetworkPolicy of networking.k8s.io: change that one")
+                            f"it was made from a {one.kind.name} of {one.kind.group}: change that one")
 
 
 async def admit_deletion(store: Store, served: Served, obj: Json) -> None:

@@ -13,8 +13,9 @@ from typing import Any, cast
 
 from muslin.model import validation
 from muslin.model.fault import Path, Reason
+from muslin.model.translated import NETWORK_POLICY
 from muslin.server.refusals import Json, causes_of, invalid
-from muslin.server.served import KUBERNETES_POLICY, Served
+from muslin.server.served import Served
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Every Namespace has its own name as a label, and policies of Kubernetes select by it."""
@@ -40,7 +41,7 @@ def checked(served: Served, obj: Json, old: Json | None, strictness: str) -> tup
 
 def _completed(served: Served, obj: Json) -> Json:
     """What Kubernetes itself adds to its own kinds."""
-    if served is KUBERNETES_POLICY:
+    if served.translation is NETWORK_POLICY:
         spec = obj.get("spec") or {}
         types = spec.get("policyTypes") or ["Ingress", *(["Egress"] if spec.get("egress") else [])]
         return {**obj, "spec": {**spec, "policyTypes": types}}

@@ -1,17 +1,17 @@
 """What the API offers: each kind under the group, version and names by which clients ask for it.
 
-Two things differ from the table of kinds. `networking.k8s.io/v1` NetworkPolicy is offered although nothing of that kind
-is stored: it is another view of Calico's NetworkPolicy. And names that two kinds share belong to Calico's: clients take
-the first group that offers a name, so projectcalico.org is named first.
+Two things differ from the table of kinds. Policies of Kubernetes are offered although nothing of their kinds is stored:
+they are other views of Calico's policies, see `model.translated`. And names that two kinds share belong to Calico's:
+clients take the first group that offers a name, so projectcalico.org is named first.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muslin.model import kubernetes
 from muslin.model.kinds import BY_NAME, KINDS, Kind
 from muslin.model.meta import Resource
+from muslin.model.translated import TRANSLATIONS, Translation
 from muslin.server.refusals import Json, unknown_path
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -30,6 +30,8 @@ class Served:
     namespaced: bool
     short: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    translation: Translation | None = None
+    """How it becomes what is stored; None: it is stored as it is shown."""
 
     @property
     def api_version(self) -> str:
@@ -55,12 +57,13 @@ def _served(kind: Kind) -> Served:
                   struct=kind.struct, namespaced=kind.namespaced, short=kind.short, categories=categories)
 
 
-KUBERNETES_POLICY = Served(
-    group=kubernetes.KIND.group, version=kubernetes.KIND.version, plural=kubernetes.KIND.plural,
-    name=kubernetes.KIND.name, kind=BY_NAME["NetworkPolicy"], struct=kubernetes.KIND.struct, namespaced=True,
-)
+def _translated(one: Translation) -> Served:
+    return Served(group=one.kind.group, version=one.kind.version, plural=one.kind.plural, name=one.kind.name,
+                  kind=BY_NAME[one.stored], struct=one.kind.struct, namespaced=one.kind.namespaced,
+                  short=one.kind.short, translation=one)
 
-SERVED: tuple[Served, ...] = (*(_served(kind) for kind in KINDS), KUBERNETES_POLICY)
+
+SERVED: tuple[Served, ...] = (*map(_served, KINDS), *map(_translated, TRANSLATIONS))
 
 _BY_PATH = {(one.group, one.version, one.plural): one for one in SERVED}
 

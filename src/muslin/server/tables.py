@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from muslin.server.refusals import Json
-from muslin.server.served import KUBERNETES_POLICY, Served
+from muslin.server.served import Served
 
 Cell = Callable[[Json], object]
 
@@ -101,10 +101,13 @@ _POLICY = (
     Column("Types", at("spec.types")), Column("Selector", _default(at("spec.selector"), "all()")),
     Column("Ingress", count("spec.ingress"), wide=True), Column("Egress", count("spec.egress"), wide=True),
 )
+_STAGED = Column("Action", _default(at("spec.stagedAction"), "Set"))
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "Tier": (Column("Order", at("spec.order")), Column("Default", at("spec.defaultAction"))),
     "NetworkPolicy": _POLICY,
     "GlobalNetworkPolicy": _POLICY,
+    "StagedNetworkPolicy": (_STAGED, *_POLICY),
+    "StagedGlobalNetworkPolicy": (_STAGED, *_POLICY),
     "NetworkSet": (Column("Nets", count("spec.nets")), Column("Members", at("spec.nets"), wide=True)),
     "GlobalNetworkSet": (Column("Nets", count("spec.nets")), Column("Members", at("spec.nets"), wide=True)),
     "Profile": (Column("Labels", at("spec.labelsToApply")), Column("Ingress", count("spec.ingress"), wide=True),
@@ -150,14 +153,14 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "Namespace": (Column("Status", _default(at("status.phase"), "Active")),),
 }
-KUBERNETES_COLUMNS = (
-    Column("Pod-Selector", lambda obj: at("spec.podSelector.matchLabels")(obj) or "<none>"),
-    Column("Types", at("spec.policyTypes"), wide=True),
-)
+_POD_SELECTOR = Column("Pod-Selector", lambda obj: at("spec.podSelector.matchLabels")(obj) or "<none>")
+_POLICY_TYPES = Column("Types", at("spec.policyTypes"), wide=True)
+COLUMNS["StagedKubernetesNetworkPolicy"] = (_STAGED, _POD_SELECTOR, _POLICY_TYPES)
+TRANSLATED_COLUMNS: dict[str, tuple[Column, ...]] = {"networkpolicies": (_POD_SELECTOR, _POLICY_TYPES)}
 
 
 def columns_of(served: Served) -> tuple[Column, ...]:
-    return KUBERNETES_COLUMNS if served is KUBERNETES_POLICY else COLUMNS.get(served.kind.name, ())
+    return TRANSLATED_COLUMNS[served.plural] if served.translation else COLUMNS.get(served.kind.name, ())
 
 
 def table(served: Served, objects: Iterable[Json], metadata: Json, *, include: str, head: bool = True) -> Json:

@@ -1,8 +1,8 @@
 """Between what is stored and what is shown.
 
 Stored: the bytes under Calico's key. Shown: an API object with the resourceVersion that its entry has. For most kinds
-the two are one object. A Kubernetes NetworkPolicy is stored as the Calico policy that it means, and carries its
-original in an annotation, so that what was applied can be read back, compared and patched.
+the two are one object. A policy of Kubernetes is stored as the Calico policy that it means, and carries its original in
+an annotation, so that what was applied can be read back, compared and patched.
 
 A stored value may be anything, somebody may have written it past this API. What cannot be read is still shown, by its
 name and with the reason, so that it can be seen, replaced and deleted.
@@ -15,14 +15,15 @@ from typing import Any, Protocol
 import msgspec
 
 from muslin.errors import Invalid
-from muslin.model import kubernetes, validation
-from muslin.model.kubernetes import NAME_PREFIX as PREFIX
+from muslin.model import validation
 from muslin.model.meta import ResourceKey
+from muslin.model.translated import TRANSLATIONS, Translation
 from muslin.server.refusals import Json, cause, causes_of, invalid
-from muslin.server.served import KUBERNETES_POLICY, Served
+from muslin.server.served import Served
 from muslin.store import Entry, layout
 
-ORIGINAL = "muslin.dev/kubernetes-network-policy"
+ORIGINALS = tuple(one.original for one in TRANSLATIONS)
+"""Annotations in which stored policies carry what they were made from."""
 ILLEGIBLE = "muslin.dev/illegible"
 KEPT = ("labels", "annotations", "ownerReferences", "generateName")
 """What of a Kubernetes policy's metadata only its original knows."""
@@ -48,7 +49,7 @@ class View(Protocol):
 
 
 def view_of(served: Served) -> View:
-    return KubernetesPolicies(served) if served is KUBERNETES_POLICY else Plain(served)
+    return Translated(served, served.translation) if served.translation else Plain(served)
 
 
 class Plain:
@@ -75,37 +76,40 @@ class Plain:
         return obj
 
 
-class KubernetesPolicies:
-    """networking.k8s.io/v1 NetworkPolicy, as a way to look at Calico's."""
+class Translated:
+    """A policy of Kubernetes, as a way to look at Calico's."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, translation: Translation) -> None:
         self._served = served
+        self._translation = translation
 
     def path(self, namespace: str, name: str) -> str:
-        return layout.path(ResourceKey("NetworkPolicy", namespace, PREFIX + name))
+        return layout.path(ResourceKey(self._translation.stored, namespace, self._translation.prefix + name))
 
     def prefix(self, namespace: str) -> str:
-        return layout.prefix("NetworkPolicy", namespace)
+        return layout.prefix(self._translation.stored, namespace)
 
     def shown(self, entry: Entry) -> Json | None:
         key = layout.parse(entry.key)
-        if key is None or not key.name.startswith(PREFIX):
+        if key is None or not key.name.startswith(self._translation.prefix):
             return None
         metadata = read(entry, key)["metadata"]
-        original = original_of(metadata)
+        original = original_of(metadata, self._translation.original)
         if original is None:
             return None
         kept = original.get("metadata")
         spoken = dict(kept) if isinstance(kept, dict) else {}
         spoken.update({name: metadata[name] for name in CARRIED if name in metadata})
-        spoken.update(namespace=key.namespace, name=key.name.removeprefix(PREFIX))
+        spoken["name"] = key.name.removeprefix(self._translation.prefix)
+        if key.namespace:
+            spoken["namespace"] = key.namespace
         return {**original, **self._served.type_meta, "metadata": spoken}
 
     def stored(self, obj: Json) -> Json:
         metadata = obj["metadata"]
         name = str(metadata.get("name", ""))
         try:
-            converted = validation.normal(kubernetes.to_calico(obj))
+            converted = validation.normal(self._translation.to_calico(obj))
         except Invalid as error:
             raise invalid(self._served.name, self._served.group, name, [cause("spec", str(error))]) from None
         if faults := validation.faults(converted):
@@ -113,15 +117,15 @@ class KubernetesPolicies:
         original = {**obj, "metadata": {part: metadata[part] for part in KEPT if metadata.get(part)}}
         given = converted["metadata"]
         text = msgspec.json.encode(original, order="sorted").decode()
-        annotations = {**(given.get("annotations") or {}), ORIGINAL: text}
+        annotations = {**(given.get("annotations") or {}), self._translation.original: text}
         carried = {part: metadata[part] for part in CARRIED if part in metadata}
         return {**converted, "metadata": {**given, **carried, "annotations": annotations}}
 
 
-def original_of(metadata: Json) -> Json | None:
+def original_of(metadata: Json, annotation: str) -> Json | None:
     """The Kubernetes policy that a Calico policy was made from."""
     annotations = metadata.get("annotations")
-    text = annotations.get(ORIGINAL) if isinstance(annotations, dict) else None
+    text = annotations.get(annotation) if isinstance(annotations, dict) else None
     if not isinstance(text, str):
         return None
     try:

@@ -23,6 +23,7 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _LIST_FIELDS = ("apiVersion", "kind", "metadata", "items")
 _CARRIED = ("labels", "annotations")
 _TIER_PREFIX = "default."
+_TIERED = ("NetworkPolicy", "GlobalNetworkPolicy", "StagedNetworkPolicy", "StagedGlobalNetworkPolicy")
 
 Object = dict[str, Any]
 
@@ -90,7 +91,7 @@ def _v3_name(obj: Object, name: Any) -> Any:
     """Without the tier default in front."""
     spec = obj.get("spec")
     tier = spec.get("tier") if isinstance(spec, dict) else None
-    is_policy = obj.get("kind") in ("NetworkPolicy", "GlobalNetworkPolicy")
+    is_policy = obj.get("kind") in _TIERED
     if is_policy and isinstance(name, str) and tier in (None, "", "default") and not name.startswith(NAME_PREFIX):
         return name.removeprefix(_TIER_PREFIX)
     return name

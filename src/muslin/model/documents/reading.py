@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from muslin.model import kubernetes
 from muslin.model.documents import groups
 from muslin.model.documents.compose import Document, documents
 from muslin.model.documents.expected import expects
@@ -16,6 +15,8 @@ from muslin.model.documents.located import Located
 from muslin.model.documents.tree import Node
 from muslin.model.documents.words import with_text
 from muslin.model.fault import Fault, Path, Reason
+from muslin.model.kubernetes import rule_sources
+from muslin.model.translated import translation
 from muslin.model.validation import faults as faults_of
 from muslin.model.validation.findings import quoted, shown
 
@@ -77,9 +78,11 @@ def _judged(document: Document, file: str, foreign: Foreign) -> tuple[list[Locat
 
 def _located(obj: dict[str, Any], file: str, root: Node, base: Path) -> Located:
     line, column = root.find(base)[0].place
-    if obj["apiVersion"] == kubernetes.GROUP_VERSION:
-        meant, rules = kubernetes.to_calico(obj), kubernetes.rule_sources(obj)
+    if found := translation(obj):
+        meant, rules = found.to_calico(obj), found.rule_sources(obj)
         return Located(meant, file, line, column, root, base, rules, original=obj)
+    if obj["kind"] == "StagedKubernetesNetworkPolicy":  # kept as it is, but its rules too are counted as converted
+        return Located(obj, file, line, column, root, base, rule_sources(obj))
     return Located(obj, file, line, column, root, base)
 
 

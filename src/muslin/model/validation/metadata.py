@@ -10,10 +10,11 @@ import re
 from typing import Any
 
 from muslin.errors import Invalid
-from muslin.model import kubernetes
 from muslin.model.fault import Reason
 from muslin.model.kinds import Kind
+from muslin.model.kubernetes import NAME_PREFIX
 from muslin.model.names import workload_endpoint_name
+from muslin.model.translated import of_kind
 from muslin.model.validation.findings import Findings, shown
 from muslin.model.validation.forms import LONGEST_LABEL, LONGEST_NAME, NAME, NAME_LABEL, renamed
 
@@ -46,11 +47,13 @@ def check_metadata(kind: Kind, found: dict[str, Any], findings: Findings) -> Non
 
 
 def _check_name(kind: Kind, name: str, findings: Findings) -> None:
-    most = LONGEST_NAME - len(kubernetes.NAME_PREFIX) if kind is kubernetes.KIND else LONGEST_NAME
+    kept = of_kind(kind)
+    prefix = kept.prefix if kept else NAME_PREFIX if kind.name == "StagedKubernetesNetworkPolicy" else ""
+    most = LONGEST_NAME - len(prefix)
     if len(name) > most:
         findings.add(_NAME, f"a name of {len(name)} characters", f"{most} is the most", "write a shorter one")
-    elif kind.name in _POLICY_NAMES and kind is not kubernetes.KIND:
-        if not _POLICY_NAMES[kind.name].fullmatch(name):
+    elif kept is None and (pattern := _POLICY_NAMES.get(kind.name.removeprefix("Staged"))):
+        if not pattern.fullmatch(name):
             why = "policy names have a-z, 0-9 and '-', letters or digits at their ends, and one dot at most"
             findings.add(_NAME, f"{shown(name)} is no name for a policy", why, renamed(name, ""))
     elif kind.name in ("Tier", "Namespace"):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from muslin.model import kubernetes, labels
+from muslin.model import labels, staged
 from muslin.model.fault import Fault, Path, Reason
 from muslin.model.nulls import without_nulls
+from muslin.model.translated import translation
 from muslin.model.validation.addresses import family_of, whole_net
 from muslin.model.validation.findings import Findings, shown
 from muslin.model.validation.metadata import endpoint_name
@@ -23,7 +24,7 @@ from muslin.net import parse_cidr
 Object = dict[str, Any]
 DEFAULT_TIER = "default"
 _DEFAULT_TIER_ORDER = 1_000_000
-_POLICIES = ("NetworkPolicy", "GlobalNetworkPolicy")
+_POLICIES = ("NetworkPolicy", "GlobalNetworkPolicy", "StagedNetworkPolicy", "StagedGlobalNetworkPolicy")
 _AS_NUMBERS = {
     "Node": (("spec", "bgp", "asNumber"),),
     "BGPConfiguration": (("spec", "asNumber"),),
@@ -34,7 +35,7 @@ _AS_NUMBERS = {
 def normal(obj: Object) -> Object:
     """A new object: defaults written, forced labels set, numbers that were written as text made numbers, nulls gone."""
     made: Object = without_nulls(obj)
-    if made.get("apiVersion") == kubernetes.GROUP_VERSION:
+    if translation(made):
         return made
     metadata: Object = made.setdefault("metadata", {})
     spec: Object = made.setdefault("spec", {})
@@ -42,6 +43,11 @@ def normal(obj: Object) -> Object:
     match kind:
         case "NetworkPolicy" | "GlobalNetworkPolicy":
             _policy(metadata, spec)
+        case "StagedNetworkPolicy" | "StagedGlobalNetworkPolicy":
+            _default(spec, "stagedAction", staged.SET)
+            _policy(metadata, spec)
+        case "StagedKubernetesNetworkPolicy":
+            _default(spec, "stagedAction", staged.SET)
         case "Profile":
             _rules(spec)
         case "Tier":
@@ -69,8 +75,11 @@ def _default(spec: Object, field: str, value: Any) -> None:
 
 def _policy(metadata: Object, spec: Object) -> None:
     _default(spec, "tier", DEFAULT_TIER)
-    directions = ["Ingress"] if spec.get("ingress") or not spec.get("egress") else []
-    _default(spec, "types", [*directions, *(["Egress"] if spec.get("egress") else [])])
+    if spec.get("stagedAction") == staged.DELETE:  # that has nothing but its tier
+        spec.pop("types", None)
+    else:
+        directions = ["Ingress"] if spec.get("ingress") or not spec.get("egress") else []
+        _default(spec, "types", [*directions, *(["Egress"] if spec.get("egress") else [])])
     metadata["labels"] = {**metadata.get("labels", {}), labels.TIER: spec["tier"]}
     _rules(spec)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from muslin.model import kubernetes
 from muslin.model.fault import Fault, Reason
 from muslin.model.kinds import BY_NAME, Kind, find
-from muslin.model.validation import bgp, endpoint, felix, policy, pool
+from muslin.model.translated import NETWORK_POLICY, of_kind, translation
+from muslin.model.validation import bgp, endpoint, felix, policy, pool, staged
 from muslin.model.validation.findings import Findings, listed, near, shown
 from muslin.model.validation.kubernetes import check_kubernetes_policy
 from muslin.model.validation.metadata import check_metadata
@@ -22,6 +22,9 @@ _RULES: dict[str, Callable[[dict[str, Any], Findings], None]] = {
     "Tier": policy.check_tier,
     "NetworkPolicy": policy.check_network_policy,
     "GlobalNetworkPolicy": policy.check_global_network_policy,
+    "StagedNetworkPolicy": staged.check_staged_policy,
+    "StagedGlobalNetworkPolicy": staged.check_staged_policy,
+    "StagedKubernetesNetworkPolicy": staged.check_staged_policy,
     "NetworkSet": policy.check_network_set,
     "GlobalNetworkSet": policy.check_network_set,
     "Profile": policy.check_profile,
@@ -34,10 +37,16 @@ _RULES: dict[str, Callable[[dict[str, Any], Findings], None]] = {
     "BGPFilter": bgp.check_bgp_filter,
     "FelixConfiguration": felix.check_felix_configuration,
 }
-_SPEC_NEEDED = frozenset({"NetworkPolicy", "GlobalNetworkPolicy", "IPPool", "WorkloadEndpoint", "HostEndpoint"})
+_TRANSLATED: dict[str, Callable[[dict[str, Any], Findings], None]] = {
+    NETWORK_POLICY.kind.plural: check_kubernetes_policy,
+}
+_SPEC_NEEDED = frozenset({
+    "NetworkPolicy", "GlobalNetworkPolicy", "StagedNetworkPolicy", "StagedGlobalNetworkPolicy",
+    "StagedKubernetesNetworkPolicy", "IPPool", "WorkloadEndpoint", "HostEndpoint",
+})
 """A policy without a spec would cut off everything, by a slip; the others would be nothing at all."""
 _NOT_SERVED = frozenset({
-    "StagedNetworkPolicy", "StagedGlobalNetworkPolicy", "StagedKubernetesNetworkPolicy", "KubeControllersConfiguration",
+    "KubeControllersConfiguration",
     "IPAMConfiguration", "IPAMConfig", "IPAMBlock", "IPAMHandle", "BlockAffinity", "CalicoNodeStatus", "LiveMigration",
     "DatastoreMigration",
 })
@@ -65,8 +74,8 @@ def faults(obj: object) -> tuple[Fault, ...]:
         if "spec" not in found and kind.name in _SPEC_NEEDED and obj.get("spec") is None:
             findings.add(("spec",), "spec is missing", "it says everything that the object does", "write spec:",
                          Reason.REQUIRED)
-        elif kind is kubernetes.KIND:
-            check_kubernetes_policy(found, findings)
+        elif kept := of_kind(kind):
+            _TRANSLATED[kept.kind.plural](found, findings)
         elif kind.name in _RULES:
             _RULES[kind.name](found, findings)
     return tuple(findings.faults)
@@ -78,9 +87,9 @@ def kind_of(obj: object, findings: Findings) -> Kind | None:
         findings.add((), f"{shown(obj)} where an object belongs", "",
                      "write a mapping with apiVersion, kind, metadata and spec")
         return None
+    if kept := translation(obj):
+        return kept.kind
     version, name = obj.get("apiVersion"), obj.get("kind")
-    if version == kubernetes.GROUP_VERSION and name == kubernetes.KIND.name:
-        return kubernetes.KIND
     kind = BY_NAME.get(name) if isinstance(name, str) else None
     if kind is None and version == "v1" and name in _VERSION_1:
         findings.add(("kind",), f"{name} is a kind of version 1 of Calico's API", "its fields had other names",
@@ -91,11 +100,11 @@ def kind_of(obj: object, findings: Findings) -> Kind | None:
         wanted = kind.group_version if kind else "projectcalico.org/v3"
         findings.add(("apiVersion",), "apiVersion is missing", "kinds of one name exist in several groups",
                      f"write apiVersion: {wanted}", Reason.REQUIRED)
-    elif name == kubernetes.KIND.name and str(version).partition("/")[0] in _KUBERNETES_GROUPS:
+    elif name == NETWORK_POLICY.kind.name and str(version).partition("/")[0] in _KUBERNETES_GROUPS:
         findings.add(("apiVersion",), f"{shown(version)} is no version of Kubernetes' NetworkPolicy",
-                     "Kubernetes has v1 since 1.7", f"write apiVersion: {kubernetes.GROUP_VERSION}",
+                     "Kubernetes has v1 since 1.7", f"write apiVersion: {NETWORK_POLICY.kind.group_version}",
                      Reason.NOT_SUPPORTED)
-        return kubernetes.KIND
+        return NETWORK_POLICY.kind
     elif kind is not None and version != kind.group_version:
         findings.add(("apiVersion",), f"{shown(version)} has no kind {kind.name} here", "",
                      f"write apiVersion: {kind.group_version}", Reason.NOT_SUPPORTED)

@@ -92,6 +92,9 @@ class Population:
     def __iter__(self) -> Iterator[Member]:
         return iter(self._members.values())
 
+    def classes(self) -> Iterator[LabelClass]:
+        return iter(self._classes)
+
     def statistics(self) -> dict[str, int]:
         return {"members": len(self._members), "classes": len(self._classes),
                 "hosts with endpoints": len(self._host_endpoints), **self.places.statistics()}

@@ -1,8 +1,8 @@
 """Calculation and explanation agree with a plain reading of the resources, packet by packet.
 
 What is proven is the whole way from YAML to verdict: `calc.cluster` makes sets and rules of selectors and names,
-`calc.host` makes them one host's, `explain` walks them; `proof_oracle` knows none of these. To see one world again:
-`MUSLIN_SEED=<the number> pytest tests/explain/test_proof_oracle.py`.
+`calc.host` makes them one host's, `explain` walks them; `prove.oracle` knows none of these. To see one world again:
+`MUSLIN_SEED=<the number> pytest tests/explain/test_oracle.py`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import Any
 import msgspec
 import pytest
 
-import proof_oracle
-import proof_world
 from muslin.calc.cluster import Graph as Cluster
 from muslin.calc.host import Graph as Host
+from muslin.explain import Packet as ExplainedPacket
 from muslin.explain import path, text, verdicts
 from muslin.intent import EndpointKey, HostIntent
 from muslin.model.kinds import BY_NAME
 from muslin.model.meta import ResourceKey
+from prove import aim, oracle, shrink, worlds
+from prove.flight import Flight, Packet
 
 SEEDS = [int(os.environ["MUSLIN_SEED"])] if "MUSLIN_SEED" in os.environ else list(range(6))
 WORLDS, FLIGHTS = 40, 60
@@ -48,35 +49,35 @@ def key_of(each: Object) -> ResourceKey:
 
 
 def workload(objects: list[Object], **words: str) -> Object | None:
-    """By its short name, or by an address."""
+    """By its interface, or by an address."""
     for each in objects:
         if each["kind"] == "WorkloadEndpoint":
             addresses = [net.partition("/")[0] for net in each["spec"]["ipNetworks"]]
-            if words.get("name") == each["spec"]["workload"] or words.get("address") in addresses:
+            if words.get("interface") == each["spec"]["interfaceName"] or words.get("address") in addresses:
                 return each
     return None
 
 
-def by_reading(objects: list[Object], flight: proof_world.Flight) -> str:
+def by_reading(objects: list[Object], flight: Flight) -> str:
     """The oracle's verdict for the whole way."""
-    world = proof_oracle.World(objects)
-    sender = workload(objects, name=flight.sender) if flight.sender else None
+    world = oracle.World(objects)
+    sender = workload(objects, interface=flight.arrives)
     receiver = workload(objects, address=flight.packet.destination)
-    if sender and proof_oracle.verdict(world, sender, "egress", flight.packet) == "Deny":
+    if sender and oracle.verdict(world, sender, "egress", flight.packet) == "Deny":
         return "Deny"
-    return proof_oracle.verdict(world, receiver, "ingress", flight.packet) if receiver else "Allow"
+    return oracle.verdict(world, receiver, "ingress", flight.packet) if receiver else "Allow"
 
 
 def by_explain(
-    objects: list[Object], hosts: dict[str, HostIntent], flight: proof_world.Flight
+    objects: list[Object], hosts: dict[str, HostIntent], flight: Flight
 ) -> tuple[str, list[str]]:
     """(verdict, why) for the whole way."""
-    sender = workload(objects, name=flight.sender) if flight.sender else None
+    sender = workload(objects, interface=flight.arrives)
     receiver = workload(objects, address=flight.packet.destination)
     found = path(
         hosts[sender["spec"]["node"]] if sender else None,
         hosts[receiver["spec"]["node"]] if receiver else None,
-        flight.packet,
+        ExplainedPacket(*flight.packet),
         source=endpoint_key(sender) if sender else None,
     )
     lines = [line for decision in (found.egress, found.ingress) if decision for line in text(decision)]
@@ -87,12 +88,12 @@ def endpoint_key(each: Object) -> EndpointKey:
     return EndpointKey(f"WorkloadEndpoint/{each['metadata']['namespace']}/{each['metadata']['name']}")
 
 
-def disagree(objects: list[Object], flight: proof_world.Flight) -> bool:
+def disagree(objects: list[Object], flight: Flight) -> bool:
     return by_explain(objects, intents(objects), flight)[0] != by_reading(objects, flight)
 
 
-def report(objects: list[Object], flight: proof_world.Flight) -> str:
-    small = proof_world.reduced(objects, lambda fewer: disagree(fewer, flight))
+def report(objects: list[Object], flight: Flight) -> str:
+    small = shrink.reduced(objects, lambda fewer: disagree(fewer, flight))
     verdict, lines = by_explain(small, intents(small), flight)
     things = "\n".join(json.dumps(each) for each in small)
     return "\n".join((f"{flight}: {verdict}, the oracle says {by_reading(small, flight)}", things, *lines))
@@ -106,9 +107,9 @@ def test_explain_says_what_a_plain_reading_of_the_resources_says(seed: int) -> N
     seen = {"Allow": 0, "Deny": 0}
 
     for number in range(WORLDS):
-        objects = proof_world.world(random)
+        objects = worlds.world(random, plain=True)
         hosts = intents(objects)
-        for flight in proof_world.flights(random, objects, FLIGHTS):
+        for flight in aim.flights(random, objects, FLIGHTS, plain=True):
             verdict = by_reading(objects, flight)
             seen[verdict] += 1
             if by_explain(objects, hosts, flight)[0] != verdict:
@@ -124,13 +125,13 @@ def test_the_matrix_is_what_a_plain_reading_says_of_every_pair() -> None:
     ports = [(6, 80), (6, 8090), (17, 53), (1, 0), (58, 0)]
 
     for _ in range(12):
-        objects = proof_world.world(random)
+        objects = worlds.world(random, plain=True)
         for cell in verdicts(intents(objects).values(), ports):
             ends = [next(each for each in objects if each["kind"] == "WorkloadEndpoint" and endpoint_key(each) == key)
                     for key in (cell.source, cell.destination)]
             source, destination = (end["spec"]["ipNetworks"][cell.family == 6].partition("/")[0] for end in ends)
-            packet = proof_world.Packet(source, destination, cell.protocol, cell.port)
-            expected = by_reading(objects, proof_world.Flight(ends[0]["spec"]["workload"], packet))
+            packet = Packet(source, destination, cell.protocol, cell.port, 49152, {1: 8, 58: 128}.get(cell.protocol))
+            expected = by_reading(objects, Flight(ends[0]["spec"]["interfaceName"], packet))
             assert cell.verdict == expected, (cell, objects)
 
 
@@ -143,7 +144,7 @@ def namespace_forgotten(words: Object, _: str, labels: dict[str, str]) -> bool:
     return RIGHT["is_named"](words, "", labels)
 
 
-def icmp_code_ignored(icmp: Object, packet: proof_world.Packet) -> bool:
+def icmp_code_ignored(icmp: Object, packet: Packet) -> bool:
     return RIGHT["icmp_is"]({"type": icmp["type"]}, packet)
 
 
@@ -153,12 +154,12 @@ def first_address_left_out(net: str, address: str) -> bool:
 
 
 def tiers_in_the_wrong_order(
-    world: proof_oracle.World, endpoint: Object, direction: str
-) -> list[tuple[str, list[Object]]]:
-    return list(reversed(RIGHT["tiers"](world, endpoint, direction)))
+    world: oracle.World, endpoint: Object, direction: str, sort: oracle.Sort, staged: bool
+) -> list[tuple[str, list[oracle.Reading]]]:
+    return list(reversed(RIGHT["tiers"](world, endpoint, direction, sort, staged)))
 
 
-RIGHT: dict[str, Any] = {name: getattr(proof_oracle, name) for name in dir(proof_oracle)}
+RIGHT: dict[str, Any] = {name: getattr(oracle, name) for name in dir(oracle)}
 MISTAKES = [
     ("in_range", last_port_left_out),
     ("is_named", namespace_forgotten),
@@ -172,7 +173,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("name", "wrong"), MISTAKES, ids=[wrong.__name__ for _, wrong in MISTAKES])
 def test_the_proof_would_see_a_reader_that_errs(name: str, wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of these mistakes was made by somebody once. A generator that does not find them proves nothing."""
-    monkeypatch.setattr(proof_oracle, name, wrong)
+    monkeypatch.setattr(oracle, name, wrong)
 
     assert any(differs(Random(seed)) for seed in range(60))
 
@@ -180,9 +181,9 @@ def test_the_proof_would_see_a_reader_that_errs(name: str, wrong: Any, monkeypat
 def differs(random: Random) -> bool:
     """Does any packet in a few worlds get two answers?"""
     for _ in range(10):
-        objects = proof_world.world(random)
+        objects = worlds.world(random, plain=True)
         hosts = intents(objects)
-        for flight in proof_world.flights(random, objects, FLIGHTS):
+        for flight in aim.flights(random, objects, FLIGHTS, plain=True):
             if by_explain(objects, hosts, flight)[0] != by_reading(objects, flight):
                 return True
     return False

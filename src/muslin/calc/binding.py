@@ -1,11 +1,11 @@
 """Which interface of the host is which host endpoint.
 
 A host endpoint says its interface by name, as `*`, or only by addresses; which interface has them, nobody but the host
-knows, and it may change. Two host endpoints may mean the same interface: then the one that names it has the better
-right than one that has its address, and of two of these the smaller key. The other is told.
+knows, and it may change. Two host endpoints may mean the same interface, by name or by address: then the one with the
+smaller key has it, as in Calico, and the other is told.
 
     by name       that name, whether such an interface is there or not: its rules wait for it
-    by address    the first of its addresses that an interface has which nobody with a better right covers
+    by address    the first of its addresses that an interface has which no smaller key covers
     *             one for all that are left
 
 A workload's interface is guarded by the workload's policy, never by a host endpoint. Output depends on nothing but who
@@ -53,16 +53,15 @@ def bind(
 ) -> Binding:
     """`is_workload`: is an interface of this name a workload's?"""
     binding = Binding()
-    for key in sorted(given):
-        if given[key].interface:
-            _by_name(binding, given[key], there, is_workload)
     homes: dict[str, list[str]] = {}
     for name in sorted(there):
         if not is_workload(name):
             for address in there[name]:
                 homes.setdefault(address, []).append(name)
     for key in sorted(given):
-        if not given[key].interface:
+        if given[key].interface:
+            _by_name(binding, given[key], there, is_workload)
+        else:
             _by_address(binding, given[key], homes)
     return binding
 

@@ -1,9 +1,10 @@
 """A fourth opinion on policy: slow, plain, and on its own.
 
 It reads the resources as the JSON that people write, for one packet at a time, straight from the pages that say what
-Calico does. It shares no code with muslin (nothing is imported), keeps nothing between two questions, and takes no
-short cut: who reads it beside the documentation should find every sentence again. Only what a generated world can hold
-is here; objects that do not validate are another matter.
+Calico does. It shares no code with muslin (nothing is imported), and takes no short cut: who reads it beside the
+documentation should find every sentence again. Only what a generated world can hold is here; objects that do not
+validate are another matter. What one endpoint's policy says of a packet stands here; which policies a packet meets on
+its way through a host stands in `law`.
 
 A packet is anything with the attributes source, destination, protocol (number), source_port, destination_port,
 icmp_type and icmp_code.
@@ -13,13 +14,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 Object = dict[str, Any]
 
 NUMBERS = {"ICMP": 1, "TCP": 6, "UDP": 17, "ICMPv6": 58, "SCTP": 132, "UDPLite": 136}
 WITH_PORTS = (6, 17, 132, 136)
 ALLOW_ALL = {"ingress": [{"action": "Allow"}], "egress": [{"action": "Allow"}]}
+INGRESS, EGRESS = "ingress", "egress"
 
 
 # --- selectors ------------------------------------------------------------------------------------------------------
@@ -70,11 +74,22 @@ def selects(text: str, labels: dict[str, str], prefix: str = "", all_means: str 
 
 
 class World:
+    """The resources, and what was found out about them: it does not change while the world is looked at."""
+
     def __init__(self, objects: list[Object]) -> None:
         self.objects = objects
+        self._labels: dict[int, dict[str, str]] = {}
+        self._at: dict[str, list[Object]] = {}
+        self.kept: dict[Any, Any] = {}
+        self.trail: list[Object] = []
+        """The rules that matched, in the order in which they did: for whoever counts what was tried."""
 
-    def of(self, *kinds: str) -> list[Object]:
-        return [found for found in self.objects if found["kind"] in kinds]
+    def of(self, *kinds: str, group: str = "") -> list[Object]:
+        """Objects of these kinds; of Kubernetes' own where the group is named, else of Calico's and the core's."""
+        return [
+            found for found in self.objects
+            if found["kind"] in kinds and (found["apiVersion"].startswith(group) if group else not is_kubernetes(found))
+        ]
 
     def profile(self, name: str) -> Object | None:
         """Its spec, None where there is no such profile. A Namespace without a profile of its own makes one."""
@@ -90,6 +105,11 @@ class World:
         return None
 
     def labels(self, found: Object) -> dict[str, str]:
+        if id(found) not in self._labels:
+            self._labels[id(found)] = self._labels_of(found)
+        return self._labels[id(found)]
+
+    def _labels_of(self, found: Object) -> dict[str, str]:
         own = dict(found["metadata"].get("labels", {}))
         profiles = list(found["spec"].get("profiles", ()))
         if found["kind"] == "WorkloadEndpoint":
@@ -108,6 +128,11 @@ class World:
 
     def at(self, address: str) -> list[Object]:
         """Endpoints and network sets that have the address."""
+        if address not in self._at:
+            self._at[address] = self._who_is_at(address)
+        return self._at[address]
+
+    def _who_is_at(self, address: str) -> list[Object]:
         found = []
         for each in self.of("WorkloadEndpoint", "HostEndpoint", "NetworkSet", "GlobalNetworkSet"):
             spec = each["spec"]
@@ -117,8 +142,13 @@ class World:
         return found
 
 
+@lru_cache(maxsize=65536)
 def holds(net: str, address: str) -> bool:
     return ipaddress.ip_address(address) in ipaddress.ip_network(net, strict=False)
+
+
+def is_kubernetes(found: Object) -> bool:
+    return found["apiVersion"].partition("/")[0].endswith("networking.k8s.io")
 
 
 def version(text: str) -> int:
@@ -239,88 +269,164 @@ def has_port(endpoints: list[Object], names: list[str], port: int | None, protoc
 # --- policies, tiers, profiles ----------------------------------------------------------------------------------------
 
 
-def verdict(world: World, endpoint: Object, direction: str, packet: Any) -> str:
-    """"Allow" or "Deny": what the endpoint's policy says in this direction ("ingress" or "egress")."""
-    if direction == "egress":
-        spec = endpoint["spec"]
-        own = (*spec.get("ipNetworks", ()), *spec.get("allowSpoofedSourcePrefixes", ()))
-        if not any(holds(net, packet.source) for net in own):
-            return "Deny"
-    found = by_policy(world, endpoint, direction, packet)
-    if direction == "egress" and found == "Allow":
-        ip_in_ip, vxlan = packet.protocol == 4, packet.protocol == 17 and packet.destination_port == 4789
-        if ip_in_ip or vxlan:
-            return "Deny"
+class Sort(NamedTuple):
+    """Which policies make a list, and what comes of it when none of their rules decides."""
+
+    wants: Callable[[Object], bool]
+    profiles: bool
+    end: str
+    tiers_end: bool
+    """False: a tier in which no rule matched is as if it were not there."""
+
+
+def plain(spec: Object) -> bool:
+    return not spec.get("doNotTrack") and not spec.get("preDNAT")
+
+
+NORMAL = Sort(plain, True, "Deny", True)
+FORWARD = Sort(lambda spec: plain(spec) and bool(spec.get("applyOnForward")), False, "Allow", True)
+UNTRACKED = Sort(lambda spec: bool(spec.get("doNotTrack")), False, "Pass", False)
+PRE_DNAT = Sort(lambda spec: bool(spec.get("preDNAT")), False, "Pass", False)
+
+
+class Reading(NamedTuple):
+    """A policy, whatever language it was written in."""
+
+    place: tuple[float, str, str, str]
+    tier: str
+    spec: Object
+    directions: list[str]
+    namespace: str
+    applies: Callable[[Object], bool]
+
+
+def verdict(world: World, endpoint: Object, direction: str, packet: Any, *, staged: bool = False) -> str:
+    """"Allow" or "Deny": what a workload's policy says in this direction ("ingress" or "egress"), its source and the
+    tunnels that no workload may send included. `staged`: what it would say, were the staged policies in force."""
+    if direction == EGRESS and not owns(endpoint, packet.source):
+        return "Deny"
+    found = by_policy(world, endpoint, direction, packet, NORMAL, staged=staged)
+    if direction == EGRESS and found == "Allow" and is_tunnel(packet):
+        return "Deny"
     return found
 
 
-def by_policy(world: World, endpoint: Object, direction: str, packet: Any) -> str:
-    for default, policies in tiers(world, endpoint, direction):
+def owns(endpoint: Object, address: str) -> bool:
+    """May a workload send from there?"""
+    spec = endpoint["spec"]
+    own = (*spec.get("ipNetworks", ()), *spec.get("allowSpoofedSourcePrefixes", ()))
+    return any(holds(net, address) for net in own)
+
+
+def is_tunnel(packet: Any) -> bool:
+    return packet.protocol == 4 or (packet.protocol == 17 and packet.destination_port == 4789)
+
+
+def by_policy(
+    world: World, endpoint: Object, direction: str, packet: Any, sort: Sort = NORMAL, *, staged: bool = False
+) -> str:
+    """Allow, Deny, or Pass where the sort of policy leaves the packet to others."""
+    for default, policies in tiers(world, endpoint, direction, sort, staged):
         action = default
         for policy in policies:
-            rules = policy["spec"].get(direction, ())
-            found = first_match(world, rules, policy["metadata"].get("namespace", ""), packet)
+            found = first_match(world, policy.spec.get(direction, ()), policy.namespace, packet)
             if found:
                 action = found
                 break
         if action != "Pass":
             return action
-    for name in dict.fromkeys(endpoint["spec"].get("profiles", ())):
+    for name in dict.fromkeys(endpoint["spec"].get("profiles", ()) if sort.profiles else ()):
         profile = world.profile(name)
         if profile is None:
             return "Deny"
         found = first_match(world, profile.get(direction, ()), "", packet)
         if found in ("Allow", "Deny"):
             return found
-    return "Deny"
+    return sort.end
 
 
 def first_match(world: World, rules: list[Object], namespace: str, packet: Any) -> str:
     for rule in rules:
         if rule["action"] != "Log" and rule_matches(world, rule, namespace, packet):
+            world.trail.append(rule)
             return str(rule["action"])
     return ""
 
 
-def tiers(world: World, endpoint: Object, direction: str) -> list[tuple[str, list[Object]]]:
+def tiers(
+    world: World, endpoint: Object, direction: str, sort: Sort, staged: bool
+) -> list[tuple[str, list[Reading]]]:
     """(default action, policies in order) of the tiers that count, in order. A tier that nobody declared comes last."""
+    asked = (id(endpoint), direction, id(sort), staged)
+    if asked not in world.kept:
+        world.kept[asked] = _tiers(world, endpoint, direction, sort, staged)
+    found: list[tuple[str, list[Reading]]] = world.kept[asked]
+    return found
+
+
+def _tiers(world: World, endpoint: Object, direction: str, sort: Sort, staged: bool) -> list[tuple[str, list[Reading]]]:
     known = {tier["metadata"]["name"]: tier["spec"] for tier in world.of("Tier")}
-    chosen: dict[str, list[Object]] = {}
-    for policy in world.of("NetworkPolicy", "GlobalNetworkPolicy"):
-        if direction in directions(policy["spec"]) and applies(world, policy, endpoint):
-            chosen.setdefault(policy["spec"].get("tier") or "default", []).append(policy)
+    chosen: dict[str, list[Reading]] = {}
+    for policy in policies(world, staged):
+        if direction in policy.directions and sort.wants(policy.spec) and policy.applies(endpoint):
+            chosen.setdefault(policy.tier, []).append(policy)
+
     def tier_place(name: str) -> tuple[bool, float, str]:
         order = known.get(name, {}).get("order")
         return name not in known, float("inf") if order is None else order, name
-    def policy_place(policy: Object) -> tuple[float, str, str, str]:
-        order = policy["spec"].get("order")
-        metadata = policy["metadata"]
-        return float("inf") if order is None else order, metadata["name"], metadata.get("namespace", ""), policy["kind"]
+
+    def end(name: str) -> str:
+        return (known.get(name, {}).get("defaultAction") or "Deny") if sort.tiers_end else "Pass"
+
     return [
-        (known.get(name, {}).get("defaultAction") or "Deny", sorted(chosen[name], key=policy_place))
-        for name in sorted(chosen, key=tier_place)
+        (end(name), sorted(chosen[name], key=lambda policy: policy.place)) for name in sorted(chosen, key=tier_place)
     ]
+
+
+def policies(world: World, staged: bool) -> list[Reading]:
+    """What is enforced; or what would be, if the staged policies took effect: Set puts a policy in the place of the one
+    of that name, Delete takes that one away, Learn and Ignore do nothing."""
+    found = {}
+    for policy in world.of("NetworkPolicy", "GlobalNetworkPolicy"):
+        found[policy["kind"], policy["metadata"].get("namespace", ""), policy["metadata"]["name"]] = policy
+    for policy in world.of("StagedNetworkPolicy", "StagedGlobalNetworkPolicy") if staged else ():
+        kind, action = policy["kind"].removeprefix("Staged"), policy["spec"].get("stagedAction") or "Set"
+        key = kind, policy["metadata"].get("namespace", ""), policy["metadata"]["name"]
+        if action == "Delete":
+            found.pop(key, None)
+        elif action == "Set":
+            found[key] = policy
+    return [_read(world, key, policy) for key, policy in found.items()]
+
+
+def _read(world: World, key: tuple[str, str, str], policy: Object) -> Reading:
+    kind, namespace, name = key
+    spec = policy["spec"]
+    order = spec.get("order")
+    place = (float("inf") if order is None else order, name, namespace, kind)
+    return Reading(place, spec.get("tier") or "default", spec, directions(spec), namespace,
+                   lambda endpoint: applies(world, kind, namespace, spec, endpoint))
 
 
 def directions(spec: Object) -> list[str]:
     if spec.get("types"):
         return [word.lower() for word in spec["types"]]
     if spec.get("egress"):
-        return ["ingress", "egress"] if spec.get("ingress") else ["egress"]
-    return ["ingress"]
+        return [INGRESS, EGRESS] if spec.get("ingress") else [EGRESS]
+    return [INGRESS]
 
 
-def applies(world: World, policy: Object, endpoint: Object) -> bool:
-    spec, labels = policy["spec"], world.labels(endpoint)
-    if spec.get("doNotTrack") or spec.get("preDNAT"):
-        return False
-    if policy["kind"] == "NetworkPolicy":
-        if policy["metadata"]["namespace"] != endpoint["metadata"]["namespace"]:
+def applies(world: World, kind: str, namespace: str, spec: Object, endpoint: Object) -> bool:
+    labels = world.labels(endpoint)
+    if kind == "NetworkPolicy":
+        if namespace != endpoint["metadata"].get("namespace"):
             return False
         accounts_all = ""
     else:
         accounts_all = "projectcalico.org/serviceaccount"
-        if spec.get("namespaceSelector") and not selects(spec["namespaceSelector"], labels, "pcns."):
+        if spec.get("namespaceSelector") and not selects(
+            spec["namespaceSelector"], labels, "pcns.", all_means="projectcalico.org/namespace"
+        ):
             return False
     accounts = spec.get("serviceAccountSelector")
     if accounts and not selects(accounts, labels, "pcsa.", all_means=accounts_all):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import calc, cold, command, control, dataplane, table
+from bench import calc, cni, cold, command, control, dataplane, table
 
-MEASUREMENTS = {"calc": calc, "cold": cold, "command": command, "control": control, "dataplane": dataplane}
+MEASUREMENTS = {"calc": calc, "cni": cni, "cold": cold, "command": command, "control": control, "dataplane": dataplane}
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from muslin.intent import (
     Group,
     GroupId,
     HostIntent,
+    HostInterface,
     Icmp,
     Match,
     Origin,
@@ -63,10 +64,12 @@ def tier(*policies: Policy | str, default: Action = DENY, name: str = "default")
     return TierStage(tier=name, policies=ids, default_action=default)
 
 
-def group(direction: Direction, *stages: TierStage, profiles: tuple[Policy | str, ...] = ()) -> Group:
+def group(
+    direction: Direction, *stages: TierStage, profiles: tuple[Policy | str, ...] = (), end: Action = DENY
+) -> Group:
     ids = tuple(p.id if isinstance(p, Policy) else PolicyId(p) for p in profiles)
-    digest = hashlib.sha256(repr((direction, stages, ids)).encode()).hexdigest()[:16]
-    return Group(id=GroupId(digest), direction=direction, stages=stages, profiles=ids)
+    digest = hashlib.sha256(repr((direction, stages, ids, end)).encode()).hexdigest()[:16]
+    return Group(id=GroupId(digest), direction=direction, stages=stages, profiles=ids, end=end)
 
 
 def endpoint(number: int, ingress: Group, egress: Group, interface: str = "", spoofable: str = "") -> Endpoint:
@@ -75,6 +78,15 @@ def endpoint(number: int, ingress: Group, egress: Group, interface: str = "", sp
         key=EndpointKey(f"WorkloadEndpoint/default/w{number}"), interface=interface or f"mus{number:011x}",
         ingress=ingress.id, egress=egress.id, spoofable=_cidrs(spoofable),
         addresses=_cidrs(f"10.65.0.{number} fd65::{number:x}"),
+    )
+
+
+def host_interface(interface: str, ingress: Group | None = None, egress: Group | None = None,
+                   **others: Group) -> HostInterface:
+    """Without groups it lets only failsafes through. `others`: forward_ingress, untracked_egress, pre_dnat, ..."""
+    return HostInterface(
+        key=EndpointKey(f"HostEndpoint/of-{interface}"), interface=interface, ingress=(ingress or SHUT_IN).id,
+        egress=(egress or SHUT_OUT).id, **{name: each.id for name, each in others.items()},
     )
 
 
@@ -87,7 +99,7 @@ def ports(name: str, *members: tuple[str, int, int]) -> PortSet:
 
 
 def intent(
-    *items: AddressSet | PortSet | Policy | Group | Endpoint, settings: Settings | None = None
+    *items: AddressSet | PortSet | Policy | Group | Endpoint | HostInterface, settings: Settings | None = None
 ) -> HostIntent:
     whole = HostIntent(settings=settings or Settings())
     for item in items:
@@ -100,6 +112,8 @@ def intent(
                 whole.groups[item.id] = item
             case Endpoint():
                 whole.endpoints[item.key] = item
+            case HostInterface():
+                whole.host_interfaces[item.key] = item
     return whole
 
 

@@ -18,6 +18,7 @@ from muslin.intent import (
     Group,
     GroupId,
     HostIntent,
+    HostInterface,
     Icmp,
     Match,
     MemberChange,
@@ -36,6 +37,7 @@ SETS = tuple(SetId(name) for name in ("0a", "b1", "p0", "p1"))
 POLICIES = (*(PolicyId(f"NetworkPolicy/ns/{name}") for name in "abc"), PolicyId("Profile/x"))
 GROUPS = tuple(GroupId(name) for name in ("00", "1f", "e0", "e1"))
 INTERFACES = ("mus1", "mus2", "tap0")
+HOST_INTERFACES = ("eth0", "eth1", "*", "lo", "tap0")
 CIDRS = tuple(Cidr(text) for text in (
     "10.0.0.1/32", "10.0.0.2/32", "10.0.0.0/31", "10.0.0.0/24", "10.0.0.0/8", "0.0.0.0/0", "255.255.255.255/32",
     "128.0.0.0/1", "fd00::1/128", "fd00::/64", "fd00::/127", "::/0", "8000::/1",
@@ -44,6 +46,8 @@ HOSTS = tuple(cidr for cidr in CIDRS if is_host(cidr))
 PROTOCOLS = (1, 6, 17, 58, 132, 99)
 
 
+HOST_ENDPOINTS = tuple(EndpointKey(f"HostEndpoint/{number}") for number in range(3))
+FAILSAFES = ((6, 22, ""), (6, 22, "10.0.0.0/8"), (17, 53, "10.0.0.0/8"), (17, 53, "10.0.0.0/24"), (6, 22, "fd00::/64"))
 RANGES = ((80, 80), (80, 90), (85, 100), (0, 65535), (91, 91))
 
 
@@ -91,6 +95,7 @@ def _group(dice: Random, identity: GroupId) -> Group:
     return Group(
         id=identity, direction=Direction.EGRESS if identity.startswith("e") else Direction.INGRESS,
         stages=tuple(_stage(dice) for _ in range(dice.randint(0, 2))), profiles=_few(dice, POLICIES[3:], 0.5, 1),
+        end=dice.choice((Action.DENY, Action.ALLOW, Action.PASS)),
     )
 
 
@@ -98,6 +103,17 @@ def _endpoint(dice: Random, key: EndpointKey) -> Endpoint:
     return Endpoint(
         key=key, interface=dice.choice(INTERFACES), ingress=dice.choice(GROUPS), egress=dice.choice(GROUPS),
         addresses=_few(dice, HOSTS, 0.9, 3), spoofable=_few(dice, CIDRS, 0.5),
+    )
+
+
+def _host_interface(dice: Random, key: EndpointKey) -> HostInterface:
+    def maybe(chance: float) -> GroupId:
+        return dice.choice(GROUPS) if dice.random() < chance else GroupId("")
+
+    return HostInterface(
+        key=key, interface=dice.choice(HOST_INTERFACES), ingress=dice.choice(GROUPS), egress=dice.choice(GROUPS),
+        forward_ingress=maybe(0.4), forward_egress=maybe(0.4), untracked_ingress=maybe(0.3),
+        untracked_egress=maybe(0.3), pre_dnat=maybe(0.3),
     )
 
 
@@ -112,7 +128,9 @@ def _settings(dice: Random) -> Settings:
     return Settings(
         interface_prefix=dice.choice(("mus", "mus", "tap", "mus,tap")), drop_invalid=dice.random() < 0.5,
         endpoint_to_host_action=dice.choice(("Drop", "Accept")), masquerade=_few(dice, CIDRS, 0.4),
-        pools=_few(dice, CIDRS, 0.4),
+        pools=_few(dice, CIDRS, 0.4), mark_mask=dice.choice((0xFFFF0000, 0xF0, 0)),
+        failsafe_inbound=_few(dice, FAILSAFES, 0.7, 4), failsafe_outbound=_few(dice, FAILSAFES, 0.7, 4),
+        filter_deny=dice.choice(("Drop", "Drop", "Reject")), log_rate=dice.choice((None, None, (10, "minute"))),
     )
 
 
@@ -134,14 +152,18 @@ def intents() -> st.SearchStrategy[HostIntent]:
     return st.builds(
         HostIntent, sets=_pools(_set, SETS), policies=_pools(_policy, POLICIES, 200), groups=_pools(_group, GROUPS),
         endpoints=_pools(_endpoint, [EndpointKey(f"WorkloadEndpoint/ns/w{n}") for n in range(3)]),
+        host_interfaces=st.one_of(st.just({}), _pools(_host_interface, HOST_ENDPOINTS)),
         settings=st.sampled_from([_settings(Random(number)) for number in range(40)]),
     )
+
+
+KINDS = ("sets", "policies", "groups", "endpoints", "host_interfaces", "settings")
 
 
 def mixed(old: HostIntent, new: HostIntent, choices: list[bool]) -> HostIntent:
     """Part of the one and part of the other, so that a step changes one thing and not another."""
     picked = {}
-    for place, name in enumerate(("sets", "policies", "groups", "endpoints", "settings")):
+    for place, name in enumerate(KINDS):
         picked[name] = getattr(new if choices[place] else old, name)
     return HostIntent(**picked)
 
@@ -149,7 +171,7 @@ def mixed(old: HostIntent, new: HostIntent, choices: list[bool]) -> HostIntent:
 def step(old: HostIntent, new: HostIntent, *, members: bool) -> Delta:
     """The delta between two; `members`: sets that stay change member by member, as the server sends them."""
     delta = Delta()
-    for name in ("sets", "policies", "groups", "endpoints"):
+    for name in KINDS[:-1]:
         before, after, found = getattr(old, name), getattr(new, name), getattr(delta, name)
         found.update(dict.fromkeys(before.keys() - after.keys()))
         found.update({key: value for key, value in after.items() if before.get(key) != value})

@@ -13,9 +13,10 @@ import os
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 import netrig
@@ -203,3 +204,48 @@ def _wire(host: str, space: str, interface: str, v4: str, v6: str) -> None:
     """
     for line in commands.strip().splitlines():
         netrig.run("ip", *line.split())
+
+
+class Probe:
+    """One-way datagrams, each of which conntrack calls new: the whole policy decides on every one."""
+
+    def __init__(self, mouth: socket.socket, ear: socket.socket) -> None:
+        self.mouth, self.ear = mouth, ear
+        self.sent = self.heard = 0
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.wait(0.001):
+            self.mouth.send(b"probe")
+            self.sent += 1
+
+    def count(self) -> None:
+        """What came in waits in the socket; the last datagram may still be on its way."""
+        try:
+            while self.heard < self.sent:
+                self.ear.recv(64)
+                self.heard += 1
+        except TimeoutError:
+            return
+
+
+@contextmanager
+def probe(source: str, destination: str, address: str, port: int) -> Iterator[Probe]:
+    """A thousand datagrams a second, from the one namespace to that address in the other."""
+    with (
+        closing(own_socket(source, socket.AF_INET, socket.SOCK_DGRAM)) as mouth,
+        closing(own_socket(destination, socket.AF_INET, socket.SOCK_DGRAM)) as ear,
+    ):
+        ear.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)
+        ear.bind(("", port))
+        ear.settimeout(0.3)
+        mouth.connect((address, port))
+        made = Probe(mouth, ear)
+        thread = threading.Thread(target=made.run)
+        thread.start()
+        try:
+            yield made
+        finally:
+            made.stop.set()
+            thread.join()
+        made.count()

@@ -1,17 +1,11 @@
-"""CNI called by a real podman (CNI backend) and a real containerd (`ctr`): containers that reach each other.
-
-podman runs in the host's network namespace. ctr reads /etc/cni/net.d and /opt/cni/bin and nothing else, so it gets a
-mount namespace of its own, with ours in their place.
-"""
+"""CNI called by a real podman (CNI backend), in the host's network namespace: containers that reach each other."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +14,7 @@ import pytest
 
 from agentrig import MUSLIN, V3, Site, deny_to, site
 from netrig import run, wait_for
+from rootfs import archive
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -31,24 +26,6 @@ def place() -> Iterator[Site]:
     with site() as made:
         made.start_agent("h1")
         yield made
-
-
-def image(directory: Path) -> Path:
-    """A root file system with busybox and nothing else."""
-    busybox = shutil.which("busybox")
-    assert busybox, "busybox-static is not installed"
-    file = directory / "busybox.tar"
-    with tarfile.open(file, "w") as tar:
-        tar.add(busybox, "bin/busybox")
-        for name in ("sh", "sleep", "ping", "ip", "nc", "wget", "httpd"):
-            link = tarfile.TarInfo(f"bin/{name}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-        passwd = b"root:x:0:0:root:/:/bin/sh\n"
-        entry = tarfile.TarInfo("etc/passwd")
-        entry.size = len(passwd)
-        tar.addfile(entry, io.BytesIO(passwd))
-    return file
 
 
 class Podman:
@@ -84,7 +61,7 @@ def podman(place: Site, directory: Path) -> Iterator[Podman]:
     storage.write_text(f'[storage]\ndriver="vfs"\ngraphroot="{directory}/graph"\nrunroot="{directory}/run"\n')
     environment |= {"CONTAINERS_CONF": str(containers), "CONTAINERS_STORAGE_CONF": str(storage)}
     tool = Podman(directory, place.space("h1"), environment)
-    tool("import", str(image(directory)), "bb:1")
+    tool("import", str(archive(directory)), "bb:1")
     try:
         yield tool
     finally:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -37,7 +35,7 @@ from muslin.render.nft import Changes, NftState, render, whole
 from muslin.render.nft.listing import differences, listing_of
 from muslin.render.nft.words import ACCEPT, Chain, Rule, goto
 from nftcases import intents, mixed, step
-from nftrig import UDP, Host
+from nftrig import UDP, Host, Probe
 
 pytestmark = pytest.mark.kernel
 
@@ -69,7 +67,7 @@ def test_what_is_written_is_read_back(host: Host) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(intents(), st.lists(st.tuples(intents(), st.lists(st.booleans(), min_size=5, max_size=5)), max_size=2))
+@given(intents(), st.lists(st.tuples(intents(), st.lists(st.booleans(), min_size=6, max_size=6)), max_size=2))
 def test_every_table_loads_and_every_step_leads_from_one_to_the_next(host: Host, start: HostIntent, walk) -> None:
     """The real kernel's opinion of the property that tests/render proves against a pretend one."""
     host.state = NftState()
@@ -191,14 +189,14 @@ def _crowded() -> HostIntent:
 
 
 @contextmanager
-def _probed(host: Host) -> Iterator[tuple[_Probe, _Probe]]:
+def _probed(host: Host) -> Iterator[tuple[Probe, Probe]]:
     """A thousand new packets a second, (allowed, denied), from the first workload to the second."""
     with ExitStack() as stack:
         one = stack.enter_context(nftrig.station(host, 1))
         two = stack.enter_context(nftrig.station(host, 2))
         host.apply(SMALL)
-        with _probe(one.space, two.space, two.v4, 80) as allowed, _probe(one.space, two.space, two.v4, 81) as denied:
-            yield allowed, denied
+        allowed = stack.enter_context(nftrig.probe(one.space, two.space, two.v4, 80))
+        yield allowed, stack.enter_context(nftrig.probe(one.space, two.space, two.v4, 81))
 
 
 @pytest.mark.slow
@@ -232,47 +230,3 @@ def test_a_table_is_replaced_whole_under_traffic_without_a_leak(host: Host) -> N
     assert allowed.sent - allowed.heard <= replaced
     assert denied.sent > 200
     assert denied.heard == 0
-
-
-class _Probe:
-    """One-way datagrams, each of which conntrack calls new: the whole policy decides on every one."""
-
-    def __init__(self, mouth: socket.socket, ear: socket.socket) -> None:
-        self.mouth, self.ear = mouth, ear
-        self.sent = self.heard = 0
-        self.stop = threading.Event()
-
-    def run(self) -> None:
-        while not self.stop.wait(0.001):
-            self.mouth.send(b"probe")
-            self.sent += 1
-
-    def count(self) -> None:
-        """What came in waits in the socket; the last datagram may still be on its way."""
-        try:
-            while self.heard < self.sent:
-                self.ear.recv(64)
-                self.heard += 1
-        except TimeoutError:
-            return
-
-
-@contextmanager
-def _probe(source: str, destination: str, address: str, port: int) -> Iterator[_Probe]:
-    with (
-        closing(nftrig.own_socket(source, socket.AF_INET, socket.SOCK_DGRAM)) as mouth,
-        closing(nftrig.own_socket(destination, socket.AF_INET, socket.SOCK_DGRAM)) as ear,
-    ):
-        ear.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)
-        ear.bind(("", port))
-        ear.settimeout(0.3)
-        mouth.connect((address, port))
-        probe = _Probe(mouth, ear)
-        thread = threading.Thread(target=probe.run)
-        thread.start()
-        try:
-            yield probe
-        finally:
-            probe.stop.set()
-            thread.join()
-        probe.count()

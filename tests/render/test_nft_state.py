@@ -16,7 +16,7 @@ from muslin.render.nft.words import DROP
 from nftcases import intents, mixed, step
 from nftfake import FakeKernel
 
-_choices = st.lists(st.booleans(), min_size=5, max_size=5)
+_choices = st.lists(st.booleans(), min_size=6, max_size=6)
 walks = st.lists(st.tuples(intents(), _choices, st.booleans()), min_size=1, max_size=4)
 
 

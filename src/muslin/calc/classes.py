@@ -7,7 +7,7 @@ pair is the class, and it does not change when a profile does. A profile change 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from muslin.calc.members import ClassKey, LabelClass, Sort
 from muslin.calc.selectors import Entry, SelectorIndex
@@ -69,6 +69,9 @@ class Classes:
         if not label_class.profiles:
             return label_class.own
         return effective_labels(label_class.own, map(self._inherited, label_class.profiles))
+
+    def __iter__(self) -> Iterator[LabelClass]:
+        return iter(self._classes.values())
 
     def __len__(self) -> int:
         return len(self._classes)

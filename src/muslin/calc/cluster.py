@@ -50,6 +50,7 @@ from muslin.intent import (
     Settings,
 )
 from muslin.model.meta import ResourceKey
+from muslin.model.selector import Selector
 from muslin.net import Cidr, host_cidr
 
 __all__ = ["ClusterDelta", "Graph", "Illegible", "Known"]
@@ -228,6 +229,22 @@ class Graph:
         """Who holds this one address, in key order: endpoints, and network sets that name exactly it."""
         return tuple(map(_known, sorted(self._population.places.holders(host_cidr(address)), key=_key)))
 
+    def label_classes(self) -> Iterator[LabelClass]:
+        """Everybody who can be selected, by equal labels. Treat as read-only."""
+        return self._population.classes()
+
+    def selected(self, selector: Selector) -> Iterator[LabelClass]:
+        """The classes that a selector matches."""
+        return self._index.matching(selector)
+
+    def groups(self, label_class: LabelClass) -> Groups:
+        """What the endpoints of a class are asked."""
+        return self._rulebook.groups(label_class)
+
+    def is_placed(self, member: Member) -> bool:
+        """Does its interface belong to it, so that its host serves it?"""
+        return self._population.places.is_local(member)
+
     def statistics(self) -> dict[str, int]:
         """How much there is of everything. All zero when nothing is there and nobody is subscribed."""
         return {
@@ -253,6 +270,7 @@ class Graph:
         return Endpoint(
             key=key, interface=member.interface, ingress=groups.ingress.id, egress=groups.egress.id, mac=member.mac,
             addresses=member.held, spoofable=member.spoofable, nat=member.nat,
+            qos=member.qos,
         ), groups
 
     def compiled(self, policy: PolicyId) -> Compiled:

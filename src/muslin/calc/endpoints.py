@@ -15,8 +15,9 @@ from sys import intern
 
 from muslin.calc.illegible import Illegible, labels, texts, word
 from muslin.calc.members import NamedPort, Sort
+from muslin.calc.qos import limits
 from muslin.errors import Invalid
-from muslin.intent import ALL_INTERFACES
+from muslin.intent import ALL_INTERFACES, Qos
 from muslin.model.endpoint import EndpointPort, HostEndpoint, WorkloadEndpoint
 from muslin.model.labels import NAMESPACE, namespace_profile_name, own_labels, profiles_of
 from muslin.model.names import parse_workload_endpoint_name
@@ -48,6 +49,7 @@ class Description:
     ports: tuple[NamedPort, ...] = ()
     spoofable: tuple[Cidr, ...] = ()
     nat: tuple[tuple[str, str], ...] = ()
+    qos: Qos | None = None
     present: bool = True
     faults: list[str] = field(default_factory=list)
 
@@ -130,6 +132,9 @@ def _describe_workload(found: Description, resource: WorkloadEndpoint) -> None:
             found.nat += ((parse_address(nat.external_ip), parse_address(nat.internal_ip)),)
         except ValueError as error:
             found.faults.append(f"spec.ipNATs: {error}; left out")
+    if spec.qos_controls is not None:
+        found.qos, faults = limits(spec.qos_controls)
+        found.faults += faults
     if spec.mac:
         found.mac = spec.mac.lower().replace("-", ":")
         if not _MAC.fullmatch(found.mac):

@@ -11,7 +11,7 @@ from typing import TypeVar
 from muslin.calc.bgp import Fabric
 from muslin.calc.faults import Faults
 from muslin.calc.illegible import Illegible
-from muslin.calc.settings import faults, salvaged, settings, sorted_pools
+from muslin.calc.settings import Surroundings, addresses_of, faults, merged, salvaged, settings, sorted_pools
 from muslin.intent import BgpSpeaker, Settings
 from muslin.model.felix import FelixConfiguration
 from muslin.model.ipam import Block, BlockAttribute
@@ -36,6 +36,7 @@ class Network:
         self._fabric: Fabric | None = None
         self._fabric_faults: set[ResourceKey] = set()
         self._pool_lists: tuple[tuple[Cidr, ...], tuple[Cidr, ...]] = ((), ())
+        self._hosts_addresses: tuple[Cidr, ...] | None = None
         self.settings_changed = False
         """Settings of any host may differ from those of the last flush."""
         self.bgp_changed = False
@@ -51,7 +52,9 @@ class Network:
             case "IPAMBlock":
                 self._update_block(key, resource if isinstance(resource, Block) else None)
             case "Node":
-                self._put(self._nodes, key, resource if isinstance(resource, Node) else None)
+                if self._put(self._nodes, key, resource if isinstance(resource, Node) else None):
+                    self._hosts_addresses = None
+                    self.settings_changed = True
             case "IPPool":
                 self._put(self._pools, key, resource if isinstance(resource, IPPool) else None)
                 self._read_pools(key)
@@ -66,7 +69,15 @@ class Network:
                 self._update_felix(key, value if isinstance(value, FelixConfiguration | Illegible) else None)
 
     def settings(self, host: str) -> Settings:
-        return settings(self._felix, host, *self._pool_lists)
+        node = self._nodes.get(host)
+        specs = merged(self._felix, host, node.metadata.labels if node is not None else {})
+        return settings(specs, Surroundings(*self._pool_lists, self._addresses_of_hosts()))
+
+    def _addresses_of_hosts(self) -> tuple[Cidr, ...]:
+        if self._hosts_addresses is None:
+            self._hosts_addresses = sorted_pools(
+                address for node in self._nodes.values() for address in addresses_of(node))
+        return self._hosts_addresses
 
     def speaker(self, host: str) -> BgpSpeaker | None:
         return self._cluster_bgp().speaker(host, self._blocks_of.get(host, {}).values())
@@ -99,19 +110,21 @@ class Network:
                                   [self._pools[name] for name in sorted(self._pools)])
         return self._fabric
 
-    def _put(self, table: dict[str, R], key: ResourceKey, resource: R | None) -> None:
+    def _put(self, table: dict[str, R], key: ResourceKey, resource: R | None) -> bool:
+        """Does it say anything new?"""
         if table.get(key.name) == resource:
-            return
+            return False
         if resource is None:
             del table[key.name]
         else:
             table[key.name] = resource
         self._fabric = None
         self.bgp_changed = True
+        return True
 
     def _update_felix(self, key: ResourceKey, value: FelixConfiguration | Illegible | None) -> None:
         if isinstance(value, FelixConfiguration):
-            self._notes.note(key, "object", faults(value))
+            self._notes.note(key, "object", faults(key.name, value))
             self._felix[key.name] = value
         elif value is not None:
             self._felix[key.name] = salvaged(value)

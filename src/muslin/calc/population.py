@@ -92,6 +92,9 @@ class Population:
     def __iter__(self) -> Iterator[Member]:
         return iter(self._members.values())
 
+    def classes(self) -> Iterator[LabelClass]:
+        return iter(self._classes)
+
     def statistics(self) -> dict[str, int]:
         return {"members": len(self._members), "classes": len(self._classes),
                 "hosts with endpoints": len(self._host_endpoints), **self.places.statistics()}
@@ -127,7 +130,7 @@ class Population:
             label_class.members[member.key] = member
             member.label_class = label_class
             self._classes.release(old)
-        member.mac, member.spoofable, member.nat = found.mac, found.spoofable, found.nat
+        member.mac, member.spoofable, member.nat, member.qos = found.mac, found.spoofable, found.nat, found.qos
         self._soil(member)
 
     def _before(self, member: Member, addresses: tuple[Cidr, ...]) -> None:
@@ -169,5 +172,5 @@ def _read(value: Value) -> tuple[Description | None, str | None]:
 def _member(key: EndpointKey, label_class: LabelClass, found: Description) -> Member:
     return Member(
         key=key, label_class=label_class, claims=found.claims, host=found.host, interface=found.interface,
-        mac=found.mac, ports=found.ports, spoofable=found.spoofable, nat=found.nat,
+        mac=found.mac, ports=found.ports, spoofable=found.spoofable, nat=found.nat, qos=found.qos,
     )

@@ -5,6 +5,7 @@ Never here: policy, backends, the kernel. `ipaddress` objects stay out of hot pa
 """
 
 from muslin.net.cidr import Cidr, bounds, contains, host_cidr, is_host, parse_address, parse_cidr, version_of
+from muslin.net.dscp import dscp_number
 from muslin.net.protocol import PROTOCOL_NUMBERS, PROTOCOLS_WITH_PORTS, protocol_name, protocol_number
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Cidr",
     "bounds",
     "contains",
+    "dscp_number",
     "host_cidr",
     "is_host",
     "parse_address",

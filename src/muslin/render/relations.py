@@ -28,6 +28,9 @@ class Users(Generic[Used, User]):
             for used in now:
                 self._users.setdefault(used, set()).add(user)
 
+    def by(self, user: User) -> frozenset[Used]:
+        return self._uses.get(user, frozenset())
+
     def of(self, used: Used) -> frozenset[User]:
         return frozenset(self._users.get(used, ()))
 

@@ -22,7 +22,7 @@ _PEAKRATE = (1_010, 1_010_000_000_000_000)
 _MINBURST = (1_000, 10**8)
 _PACKETS = (1, 10_000)
 _CONNECTIONS = (1, 4_294_967_295)
-_QOS = {
+QOS_BOUNDS = {
     "Bandwidth": _BANDWIDTH, "Burst": _BURST, "Peakrate": _PEAKRATE, "Minburst": _MINBURST, "PacketRate": _PACKETS,
     "PacketBurst": _PACKETS, "MaxConnections": _CONNECTIONS,
 }
@@ -85,7 +85,7 @@ def _check_port_protocol(port: Object, path: Path, findings: Findings) -> None:
 
 def _check_qos(controls: Object, findings: Findings) -> None:
     for direction in ("ingress", "egress"):
-        for suffix, (least, most) in _QOS.items():
+        for suffix, (least, most) in QOS_BOUNDS.items():
             field = direction + suffix
             value = controls.get(field, 0)
             if value != 0 and not least <= value <= most:

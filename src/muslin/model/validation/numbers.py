@@ -10,16 +10,13 @@ import re
 
 from muslin.model.validation.findings import listed, near, shown
 from muslin.model.validation.wrong import Wrong
-from muslin.net import PROTOCOL_NUMBERS
+from muslin.net import PROTOCOL_NUMBERS, dscp_number
 
 HIGHEST_PORT = 65535
 _HIGHEST_AS = 4_294_967_295
 _RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
 _PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9](?:[-a-z0-9]{0,13}[a-z0-9])?")
 _COMMUNITY = re.compile(r"[0-9]{1,10}:[0-9]{1,10}(:[0-9]{1,10})?")
-_DSCP_NAMES = frozenset(
-    ("DF", "EF", *(f"AF{c}{d}" for c in range(1, 5) for d in range(1, 4)), *(f"CS{c}" for c in range(7)))
-)
 
 
 def port(value: int | str) -> Wrong | None:
@@ -143,11 +140,12 @@ def community(text: str) -> Wrong | None:
 
 
 def dscp(value: int | str) -> Wrong | None:
-    """A number or a name of RFC 2474, 2597, 3246."""
-    number = value if isinstance(value, int) else _digits(value)
-    if (number is not None and 0 <= number <= 63) or (number is None and str(value).strip().upper() in _DSCP_NAMES):
-        return None
-    return f"{shown(value)} is no DSCP", "it is 0-63, DF, EF, AF11-AF43 or CS0-CS6", "write one of them"
+    """A number or a name."""
+    try:
+        dscp_number(value)
+    except ValueError:
+        return f"{shown(value)} is no DSCP", "it is 0-63, DF, EF, AF11-AF43 or CS0-CS6", "write one of them"
+    return None
 
 
 def _digits(text: str) -> int | None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from muslin.errors import Broken
 from muslin.render.nft.table import Changes, ElementChange, Table
-from muslin.render.nft.words import Chain, Element, NamedSet, Verdict
+from muslin.render.nft.words import Chain, Element, Mapped, NamedSet
 
 Place = tuple[str, Element]
 """A set's name, and an element of it."""
@@ -23,17 +23,20 @@ class Absent:
 
 
 ABSENT = Absent()
-Value = Verdict | None | Absent
+Value = Mapped | Absent
 
 
 class Book:
-    def __init__(self) -> None:
+    """`optional`: sets that are there only while they hold something; nobody declares or drops them."""
+
+    def __init__(self, optional: Iterable[NamedSet] = ()) -> None:
         self.table = Table()
+        self._optional = {declared.name: declared for declared in optional}
         self._chains: dict[str, Chain | None] = {}
         self._sets: dict[str, NamedSet | None] = {}
         self._elements: dict[Place, Value] = {}
         self._owned: dict[str, frozenset[str]] = {}
-        self._held: dict[str, Mapping[Place, Verdict | None]] = {}
+        self._held: dict[str, Mapping[Place, Mapped]] = {}
 
     def put_chain(self, name: str, chain: Chain | None) -> None:
         self._chains.setdefault(name, self.table.chains.get(name))
@@ -77,15 +80,26 @@ class Book:
         for element in wanted.keys() - content.keys():
             self.add((name, element))
 
-    def add(self, place: Place, verdict: Verdict | None = None) -> None:
+    def add(self, place: Place, value: Mapped = None) -> None:
+        name, element = place
+        if name not in self.table.sets:
+            self.put_set(self._optional[name])
         self._touch(place)
-        self.table.elements[place[0]][place[1]] = verdict
+        self.table.elements[name][element] = value
 
     def remove(self, place: Place) -> None:
+        name, element = place
         self._touch(place)
-        self.table.elements[place[0]].pop(place[1], None)
+        self.table.elements[name].pop(element, None)
+        if name in self._optional and not self.table.elements[name]:
+            self.drop_set(name)
 
-    def put_elements(self, owner: str, wanted: Mapping[Place, Verdict | None]) -> None:
+    @property
+    def optional(self) -> frozenset[str]:
+        """Those that are there."""
+        return frozenset(self._optional.keys() & self.table.sets.keys())
+
+    def put_elements(self, owner: str, wanted: Mapping[Place, Mapped]) -> None:
         """The owner's elements are now these, and no others. No two owners ever have the same element."""
         before = self._held.pop(owner, {})
         for place in before.keys() - wanted.keys():
@@ -117,7 +131,7 @@ class Book:
 
     def _element_changes(self, touched: dict[Place, Value]) -> tuple[ElementChange, ...]:
         gone: dict[str, list[Element]] = {}
-        new: dict[str, list[tuple[Element, Verdict | None]]] = {}
+        new: dict[str, list[tuple[Element, Mapped]]] = {}
         for (name, element), before in touched.items():
             if name not in self.table.sets:
                 continue  # they went with it

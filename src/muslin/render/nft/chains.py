@@ -1,11 +1,11 @@
 """Policies and groups as chains.
 
-A policy has one chain for each direction and family, shared by all groups that hold it, so that a change of the policy
-rewrites that chain and nothing else. Two things cannot be said in a shared chain, because nftables has no variables
-and we spend no packet marks:
+A policy has one chain for each gate and family (see places), shared by all groups that hold it there, so that a change
+of the policy rewrites that chain and nothing else. Two things cannot be said in a shared chain, because nftables has no
+variables and we spend no packet marks on them:
 
-  Allow   is final for its direction. At ingress it is `accept`. At egress the packet must still pass the ingress
-          policy of a local destination: `goto` the chain `egress-allowed`, which always ends in a verdict.
+  Allow   is final for its gate, and something else in each: `accept` at ingress; at egress the packet must still pass
+          the ingress policy of a local destination: `goto` the chain `egress-allowed`, which ends in a verdict.
   Pass    leaves the tier, and only the group knows what comes next. So a policy with a Pass rule is written into the
           group, in a chain for that tier, where Pass is `return`. In a profile Pass means "the next profile", and
           `return` from its own chain is just that.
@@ -23,18 +23,17 @@ chain or the sender's group has asked both already.
                         drop                                   (default Deny)
 
 The kernel allows sixteen chains in a row, gotos counted: no depth here grows with the number of tiers.
-A group always ends in a verdict. What is missing denies, at the place where it is missing.
+A group always ends in a verdict, Group.end. What is missing denies, at the place where it is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import msgspec
+from collections.abc import Iterable, Mapping
 
 from muslin.intent import Action, Direction, Group, Origin, Policy, PolicyId, Rule, SetId, TierStage
 from muslin.render.matching import Scope, SetShape, missing_sets, rows
 from muslin.render.nft import cutting, names
+from muslin.render.nft.places import DENIED, Gate, Place
 from muslin.render.nft.words import (
     ACCEPT,
     DROP,
@@ -46,40 +45,24 @@ from muslin.render.nft.words import (
     Field,
     Log,
     Statement,
-    Verdict,
     goto,
     jump,
 )
 from muslin.render.nft.words import Rule as Line
 
-FAMILIES = (4, 6)
 LOG_PREFIX = "calico-packet"
-EGRESS_ALLOWED = {4: "egress-allowed4", 6: "egress-allowed6"}
-"""Where a packet goes that its sender's policy allows."""
 INVALID_FROM_WORKLOAD = "invalid-from-workload"
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where rules are being written: they differ by direction and family."""
-
-    direction: Direction
-    family: int
-
-    @property
-    def allow(self) -> Verdict:
-        return ACCEPT if self.direction is Direction.INGRESS else goto(EGRESS_ALLOWED[self.family])
-
-
-PLACES = tuple(Place(direction, family) for direction in Direction for family in FAMILIES)
-
-
-def policy_chains(policy: Policy, shapes: Mapping[SetId, SetShape]) -> tuple[Chain, ...]:
+def policy_chains(
+    policy: Policy, places: Iterable[Place], shapes: Mapping[SetId, SetShape]
+) -> tuple[Chain, ...]:
     """The policy's own chains: none where it is written into its groups, or is only watched."""
     if policy.staged:
         return ()
     return tuple(
-        Chain(names.policy_chain(policy.id, place.direction, place.family), _policy_lines(policy, place, shapes))
-        for place in PLACES
+        Chain(names.policy_chain(policy.id, place.gate, place.family), _policy_lines(policy, place, shapes))
+        for place in places
         if has_own_chain(policy, place.direction)
     )
 
@@ -94,38 +77,40 @@ def rules_of(policy: Policy, direction: Direction) -> tuple[Rule, ...]:
 
 
 def group_chains(
-    group: Group, policies: Mapping[PolicyId, Policy], shapes: Mapping[SetId, SetShape]
+    group: Group, places: Iterable[Place], policies: Mapping[PolicyId, Policy], shapes: Mapping[SetId, SetShape]
 ) -> tuple[Chain, ...]:
-    """The group's chain in both families, each with one more for every tier that holds a Pass rule."""
+    """The group's chain at each place of its direction, with one more for every tier that holds a Pass rule."""
     return tuple(
         chain
-        for family in FAMILIES
-        for chain in _one_family(group, Place(group.direction, family), policies, shapes)
+        for place in places
+        if place.direction is group.direction
+        for chain in _at(place, group, policies, shapes)
     )
 
 
-def _one_family(
-    group: Group, place: Place, policies: Mapping[PolicyId, Policy], shapes: Mapping[SetId, SetShape]
+def _at(
+    place: Place, group: Group, policies: Mapping[PolicyId, Policy], shapes: Mapping[SetId, SetShape]
 ) -> tuple[Chain, ...]:
     flow = (of_a_flow(INVALID_FROM_WORKLOAD), cutting.rule(place.family))
-    lines = [*flow] if place.direction is Direction.EGRESS else []
+    lines = [*flow] if place.gate is Gate.EGRESS else []
     tiers: list[Chain] = []
     for number, stage in enumerate(group.stages):
         enforced = [name for name in stage.policies if name not in policies or not policies[name].staged]
         if stage.policies and not enforced:
             continue
         body = [line for name in enforced for line in _called(policies.get(name), name, place, shapes)]
-        body = _reachable(body + list(_end_of_tier(stage, place.direction)))
+        body = _reachable(body + list(_end_of_tier(stage, place)))
         if any(RETURN in line.statements for line in body):
-            name = names.stage_chain(group.id, place.direction, place.family, number)
+            name = names.stage_chain(group.id, place.gate, place.family, number)
             tiers.append(Chain(name, tuple(body)))
             lines.append(Line((jump(name),), names.printable(f"tier {stage.tier}", names.COMMENT_LIMIT)))
         else:
             lines += body
     for profile in group.profiles:
         lines += _called_profile(policies.get(profile), profile, place)
-    lines.append(Line((Counter(), DROP), f"no profile allows: {place.direction}"))
-    return (Chain(names.group_chain(group.id, place.direction, place.family), tuple(_reachable(lines))), *tiers)
+    nothing = f"no profile allows: {place.direction}" if group.end is Action.DENY else "nothing has decided"
+    lines.append(Line(place.end(group.end), nothing))
+    return (Chain(names.group_chain(group.id, place.gate, place.family), tuple(_reachable(lines))), *tiers)
 
 
 def of_a_flow(invalid: str) -> Line:
@@ -136,8 +121,11 @@ def of_a_flow(invalid: str) -> Line:
 
 def _reachable(lines: list[Line]) -> list[Line]:
     """The lines up to the first that every packet ends at."""
-    end = next((number for number, line in enumerate(lines) if line.statements == (Counter(), DROP)), len(lines))
+    end = next((number for number, line in enumerate(lines) if line.statements in _FINAL), len(lines))
     return lines[: end + 1]
+
+
+_FINAL = ((Counter(), DROP), (Counter(), goto(DENIED)))
 
 
 def _called(
@@ -155,18 +143,18 @@ def _called_profile(policy: Policy | None, name: PolicyId, place: Place) -> tupl
 
 
 def _jump(name: PolicyId, place: Place) -> Line:
-    return Line((jump(names.policy_chain(name, place.direction, place.family)),))
+    return Line((jump(names.policy_chain(name, place.gate, place.family)),))
 
 
 def _missing(name: str) -> Line:
     return Line((Counter(), DROP), names.printable(f"missing: {name}", names.COMMENT_LIMIT))
 
 
-def _end_of_tier(stage: TierStage, direction: Direction) -> tuple[Line, ...]:
+def _end_of_tier(stage: TierStage, place: Place) -> tuple[Line, ...]:
     if stage.default_action is Action.PASS:
         return ()
-    origin = Origin(kind="Tier", name=stage.tier, tier=stage.tier, direction=direction)
-    return (Line((Counter(), DROP), names.comment(origin)),)
+    origin = Origin(kind="Tier", name=stage.tier, tier=stage.tier, direction=place.direction)
+    return (Line(place.deny, names.comment(origin)),)
 
 
 def _policy_lines(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape]) -> tuple[Line, ...]:
@@ -186,11 +174,12 @@ def _rule_lines(rule: Rule, place: Place, shapes: Mapping[SetId, SetShape]) -> t
 def _ending(rule: Rule, place: Place) -> tuple[Statement, ...]:
     match rule.action:
         case Action.ALLOW:
-            return (Counter(), place.allow)
+            return (Counter(), *place.allow)
         case Action.DENY:
-            return (Counter(), DROP)
+            return place.deny
         case Action.PASS:
             return (Counter(), RETURN)
         case Action.LOG:
             prefix = f"{rule.log_prefix or LOG_PREFIX}: "
-            return (Counter(), Log(names.printable(prefix, names.LOG_PREFIX_LIMIT)))
+            limit = (place.manner.log_limit,) if place.manner.log_limit else ()
+            return (Counter(), *limit, Log(names.printable(prefix, names.LOG_PREFIX_LIMIT)))

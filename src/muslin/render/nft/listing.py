@@ -22,7 +22,9 @@ from muslin.render.nft.words import (
     Element,
     Hook,
     Log,
+    Mapped,
     Masquerade,
+    Reject,
     Rule,
     Ruling,
     Statement,
@@ -125,14 +127,20 @@ def _ending(statement: Statement) -> str:
             return "log"
         case Masquerade():
             return "masquerade"
+        case Reject():
+            return "reject"
         case _:
             return ""
 
 
-def _verdict_text(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return ""
-    return f"{verdict.ruling} {verdict.chain}".strip()
+def _verdict_text(value: Mapped) -> str:
+    match value:
+        case None:
+            return ""
+        case Verdict(ruling=ruling, chain=chain):
+            return f"{ruling} {chain}".strip()
+        case _:
+            return _element_text(value)
 
 
 def _element_text(element: Element) -> str:
@@ -153,7 +161,7 @@ def _listed_ending(statements: list[dict[str, Any]]) -> str:
         data = last["vmap"]["data"]
         return f"vmap {data}" if isinstance(data, str) else "vmap"
     return _listed_verdict(last) if last.keys() & set(Ruling) else next(
-        (word for word in ("log", "masquerade") if word in last), ""
+        (word for word in ("log", "masquerade", "reject") if word in last), ""
     )
 
 
@@ -169,7 +177,7 @@ def _listed_elements(elements: Iterable[Any]) -> Iterator[tuple[str, str]]:
     for element in elements:
         if isinstance(element, list):
             key, verdict = element
-            yield _listed_element(key), _listed_verdict(verdict)
+            yield _listed_element(key), verdict if isinstance(verdict, str) else _listed_verdict(verdict)
         else:
             yield _listed_element(element), ""
 

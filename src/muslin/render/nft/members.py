@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from muslin.intent import AddressSet, Direction, Endpoint, Group, GroupId, PortMember, PortSet, SetId, Settings
+from muslin.intent import AddressSet, Endpoint, Group, GroupId, PortMember, PortSet, SetId, Settings
 from muslin.net import Cidr, is_host, version_of
 from muslin.render.matching import SetShape
 from muslin.render.nft import names
 from muslin.render.nft.book import Place
-from muslin.render.nft.chains import FAMILIES
-from muslin.render.nft.hooks import FROM, FROM_NETS, OTHERS, TO
-from muslin.render.nft.words import DROP, Element, NamedSet, Type, Verdict, goto
+from muslin.render.nft.extent import ADDRESS, OTHERS
+from muslin.render.nft.hooks import FROM, FROM_NETS, TO
+from muslin.render.nft.hosts import to_group
+from muslin.render.nft.places import FAMILIES, Gate
+from muslin.render.nft.words import Element, Mapped, NamedSet, Type
 from muslin.render.prefixes import maximal
-
-_ADDRESS = {4: Type.ADDRESS4, 6: Type.ADDRESS6}
 
 
 def shape_of(members: AddressSet | PortSet) -> SetShape:
@@ -37,12 +37,12 @@ def sets_of(set_id: SetId, shape: SetShape) -> tuple[NamedSet, ...]:
     """The nft sets of one set."""
     if shape.ports:
         return tuple(
-            NamedSet(names.port_set(set_id, family), (_ADDRESS[family], Type.PROTOCOL, Type.PORT))
+            NamedSet(names.port_set(set_id, family), (ADDRESS[family], Type.PROTOCOL, Type.PORT))
             for family in FAMILIES
         )
-    hosts = [NamedSet(names.host_set(set_id, family), (_ADDRESS[family],)) for family in FAMILIES]
+    hosts = [NamedSet(names.host_set(set_id, family), (ADDRESS[family],)) for family in FAMILIES]
     nets = [
-        NamedSet(names.net_set(set_id, family), (_ADDRESS[family],), interval=True) for family in sorted(shape.nets)
+        NamedSet(names.net_set(set_id, family), (ADDRESS[family],), interval=True) for family in sorted(shape.nets)
     ]
     return (*hosts, *nets)
 
@@ -75,7 +75,7 @@ def ports_of(set_id: SetId, members: Iterable[PortMember]) -> dict[str, list[Ele
 
 def endpoint_elements(
     endpoint: Endpoint, groups: Mapping[GroupId, Group], settings: Settings
-) -> dict[Place, Verdict | None]:
+) -> dict[Place, Mapped]:
     """Everything that the kernel knows of one endpoint. A group that is not there denies.
 
     An interface that nft cannot name gets nothing here; the model refuses such names, it never carries a workload.
@@ -83,12 +83,12 @@ def endpoint_elements(
     name = endpoint.interface
     if not names.usable_interface(name):
         return {}
-    found: dict[Place, Verdict | None] = {}
+    found: dict[Place, Mapped] = {}
     if not name.startswith(names.prefixes(settings)):
         found[OTHERS, name] = None
     for family in FAMILIES:
-        leave = _to_group(endpoint.egress, Direction.EGRESS, family, groups)
-        found[TO[family], name] = _to_group(endpoint.ingress, Direction.INGRESS, family, groups)
+        leave = to_group(endpoint.egress, Gate.EGRESS, family, groups)
+        found[TO[family], name] = to_group(endpoint.ingress, Gate.INGRESS, family, groups)
         own = [address for address in (*endpoint.addresses, *endpoint.spoofable) if version_of(address) == family]
         for address in own:
             if is_host(address):
@@ -96,9 +96,3 @@ def endpoint_elements(
         for net in maximal(address for address in own if not is_host(address)):
             found[FROM_NETS[family], (net, name)] = leave
     return found
-
-
-def _to_group(group: GroupId, direction: Direction, family: int, groups: Mapping[GroupId, Group]) -> Verdict:
-    if group not in groups or groups[group].direction is not direction:
-        return DROP
-    return goto(names.group_chain(group, direction, family))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from muslin.intent import Direction, GroupId, Origin, PolicyId, SetId, Settings
+from muslin.intent import GroupId, Origin, PolicyId, SetId, Settings
 
 COMMENT_LIMIT = 127
 LOG_PREFIX_LIMIT = 127
@@ -21,19 +21,20 @@ NAME_LIMIT = 200
 _NAME = re.compile(r"[A-Za-z0-9/._-]*")
 _STRANGE = re.compile(r"[^A-Za-z0-9/._-]")
 _UNPRINTABLE = re.compile(r"[^ -~]")
-_INTERFACE = re.compile(r"[A-Za-z0-9._@+=-]{1,15}")
+_INTERFACE = re.compile(r"[!#%-)+-\[\]-~]{1,15}")
+"""All that Linux takes, but for what nft gives a meaning of its own: quotes, `$`, `*`, and the backslash."""
 
 
-def policy_chain(policy: PolicyId, direction: Direction, family: int) -> str:
-    return f"{direction}{family}/{_plain(policy)}"
+def policy_chain(policy: PolicyId, gate: str, family: int) -> str:
+    return f"{gate}{family}/{_plain(policy)}"
 
 
-def group_chain(group: GroupId, direction: Direction, family: int) -> str:
-    return f"{direction}{family}/group/{_plain(group)}"
+def group_chain(group: GroupId, gate: str, family: int) -> str:
+    return f"{gate}{family}/group/{_plain(group)}"
 
 
-def stage_chain(group: GroupId, direction: Direction, family: int, stage: int) -> str:
-    return f"{group_chain(group, direction, family)}/{stage}"
+def stage_chain(group: GroupId, gate: str, family: int, stage: int) -> str:
+    return f"{group_chain(group, gate, family)}/{stage}"
 
 
 def host_set(set_id: SetId, family: int) -> str:

@@ -8,34 +8,42 @@ others only where they were written with knowledge of it:
     a policy that is there or not, staged, or written
     into its groups (see chains)                        ->  the groups that hold it
     a group that is there or not                        ->  the endpoints in it
+    a group that a host interface asks at another gate  ->  the group and its policies
 
 `render` writes the whole from the intent alone, with none of this bookkeeping: the two must always agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
-from muslin.intent import Delta, Direction, EndpointKey, GroupId, HostIntent, Policy, PolicyId, SetId, Settings
+from muslin.intent import Delta, Direction, EndpointKey, Group, GroupId, HostIntent, Policy, PolicyId, SetId, Settings
 from muslin.render.matching import named_sets
-from muslin.render.nft import hooks
+from muslin.render.nft import hooks, hosts
 from muslin.render.nft.book import Book
 from muslin.render.nft.chains import group_chains, has_own_chain, policy_chains, rules_of
 from muslin.render.nft.contents import Contents
+from muslin.render.nft.extent import OTHERS, Extent
+from muslin.render.nft.hosts import Covering, covering
 from muslin.render.nft.members import endpoint_elements
+from muslin.render.nft.places import WORKLOAD_GATES, Gate, Manner, Place, manner_of, places
 from muslin.render.nft.table import Changes, Table
 from muslin.render.relations import Interfaces, Users
 
 SETTINGS = "Settings"
+HOST_INTERFACES = "HostInterfaces"
+
+Gates = Mapping[GroupId, frozenset[Gate]]
+"""Where interfaces of the host ask these groups."""
 
 
 class NftState:
     """What each key of the intent has put into the table, and who must be written anew when it changes."""
 
     def __init__(self) -> None:
-        self._book = Book()
+        self._book = Book(hosts.sets())
         self._contents = Contents(self._book)
         self._policies: dict[PolicyId, Policy] = {}
         self._groups: set[GroupId] = set()
@@ -43,8 +51,10 @@ class NftState:
         self._policy_users: Users[PolicyId, GroupId] = Users()
         self._group_users: Users[GroupId, EndpointKey] = Users()
         self._interfaces = Interfaces()
+        self._gates: Gates = {}
+        self._manner = Manner()
         self._settings: Settings | None = None
-        self._with_others = False
+        self._extent: Extent | None = None
 
     @property
     def table(self) -> Table:
@@ -60,27 +70,49 @@ class NftState:
         if first:
             for declared in hooks.sets():
                 self._book.put_set(declared)
-        everything = first or delta.snapshot
-        policies = self._update_sets(delta, intent, everything)
+        before, self._manner = self._manner, manner_of(intent.settings)
+        everything = first or delta.snapshot or before != self._manner
+        covered = covering(intent.host_interfaces, intent.groups, intent.settings)
+        moved = self._move(gates_of(covered))
+        groups = moved | (self._groups | intent.groups.keys() if everything else delta.groups.keys())
+        policies = self._relate(groups, moved, intent) | self._update_sets(delta, intent, everything)
         policies |= self._policies.keys() | intent.policies.keys() if everything else delta.policies.keys()
-        groups = self._update_policies(policies, intent)
-        groups |= self._groups | intent.groups.keys() if everything else delta.groups.keys()
+        groups |= self._update_policies(policies, intent)
         endpoints = self._update_groups(groups, intent)
         if everything or intent.settings != self._settings:
             endpoints |= self._interfaces.endpoints | intent.endpoints.keys()
         endpoints |= delta.endpoints.keys()
         self._update_endpoints(endpoints, intent)
-        self._update_base(intent.settings)
+        self._book.put_elements(HOST_INTERFACES, covered.elements)
+        self._update_base(intent.settings, covered)
         changes = self._book.changes()
         return msgspec.structs.replace(changes, fresh=True) if first else changes
 
-    def _update_base(self, settings: Settings) -> None:
-        base = (settings, bool(self._book.table.elements[hooks.OTHERS]))
-        if base == (self._settings, self._with_others):
-            return
-        self._settings, self._with_others = base
-        self._book.put_chains(SETTINGS, hooks.chains(settings, others=self._with_others))
-        self._book.put_elements(SETTINGS, hooks.elements(settings))
+    def _update_base(self, settings: Settings, covered: Covering) -> None:
+        if settings != self._settings:
+            self._settings = settings
+            self._book.put_elements(SETTINGS, hooks.elements(settings))
+        extent = extent_of(self._book, settings, covered)
+        if extent != self._extent:
+            self._extent = extent
+            self._book.put_chains(SETTINGS, hooks.chains(extent))
+
+    def _move(self, gates: Gates) -> set[GroupId]:
+        """The groups that are asked at other gates now."""
+        before, self._gates = self._gates, gates
+        return {key for key in before.keys() | gates.keys() if before.get(key) != gates.get(key)}
+
+    def _relate(self, groups: Iterable[GroupId], moved: Set[GroupId], intent: HostIntent) -> set[PolicyId]:
+        """The policies that are asked at other gates now."""
+        touched: set[PolicyId] = set()
+        for key in groups:
+            before, after = self._policy_users.by(key), policies_of(intent.groups.get(key))
+            self._policy_users.put(key, after)
+            if key in moved:
+                touched |= before | after
+            elif key in self._gates:
+                touched |= before ^ after
+        return touched
 
     def _update_sets(self, delta: Delta, intent: HostIntent, everything: bool) -> set[PolicyId]:
         """The policies that must be written anew for it."""
@@ -101,7 +133,8 @@ class NftState:
             before, after = self._policies.get(key), intent.policies.get(key)
             rules = (rule for direction in Direction for rule in rules_of(after, direction)) if after else ()
             self._set_users.put(key, {name for rule in rules for name in named_sets(rule)})
-            self._book.put_chains(key, policy_chains(after, self._contents.shapes) if after else ())
+            where = places_of(self._policy_users.of(key), self._gates, self._manner)
+            self._book.put_chains(key, policy_chains(after, where, self._contents.shapes) if after else ())
             if _calling(before) != _calling(after) or _is_inlined(after):
                 touched |= self._policy_users.of(key)
             if after is None:
@@ -116,12 +149,12 @@ class NftState:
         for key in sorted(keys):
             group = intent.groups.get(key)
             if group is None:
-                self._policy_users.put(key, ())
                 self._book.put_chains(f"group/{key}", ())
                 self._groups.discard(key)
             else:
-                self._policy_users.put(key, (*group.profiles, *(p for stage in group.stages for p in stage.policies)))
-                self._book.put_chains(f"group/{key}", group_chains(group, intent.policies, self._contents.shapes))
+                where = places_of((key,), self._gates, self._manner)
+                chains = group_chains(group, where, intent.policies, self._contents.shapes)
+                self._book.put_chains(f"group/{key}", chains)
                 self._groups.add(key)
             touched |= self._group_users.of(key)
         return touched
@@ -141,24 +174,55 @@ class NftState:
 
 def render(intent: HostIntent) -> Table:
     """The whole table, from the intent alone."""
-    book = Book()
+    book = Book(hosts.sets())
     contents = Contents(book)
     for declared in hooks.sets():
         book.put_set(declared)
     for set_id, members in intent.sets.items():
         contents.update(set_id, members)
+    covered = covering(intent.host_interfaces, intent.groups, intent.settings)
+    gates, manner = gates_of(covered), manner_of(intent.settings)
     for policy in intent.policies.values():
-        book.put_chains(policy.id, policy_chains(policy, contents.shapes))
-    for group in intent.groups.values():
-        book.put_chains(f"group/{group.id}", group_chains(group, intent.policies, contents.shapes))
+        holders = (key for key, group in intent.groups.items() if policy.id in policies_of(group))
+        book.put_chains(policy.id, policy_chains(policy, places_of(holders, gates, manner), contents.shapes))
+    for key, group in intent.groups.items():
+        where = places_of((key,), gates, manner)
+        book.put_chains(f"group/{key}", group_chains(group, where, intent.policies, contents.shapes))
     interfaces = Interfaces()
     interfaces.update(intent.endpoints)
     for endpoint in intent.endpoints.values():
         if interfaces.holds(endpoint.key):
             book.put_elements(endpoint.key, endpoint_elements(endpoint, intent.groups, intent.settings))
-    book.put_chains(SETTINGS, hooks.chains(intent.settings, others=bool(book.table.elements[hooks.OTHERS])))
+    book.put_elements(HOST_INTERFACES, covered.elements)
     book.put_elements(SETTINGS, hooks.elements(intent.settings))
+    book.put_chains(SETTINGS, hooks.chains(extent_of(book, intent.settings, covered)))
     return book.table
+
+
+def extent_of(book: Book, settings: Settings, covered: Covering) -> Extent:
+    return Extent(settings, bool(book.table.elements[OTHERS]), book.optional, covered.rest)
+
+
+def gates_of(covered: Covering) -> Gates:
+    found: dict[GroupId, frozenset[Gate]] = {}
+    for group, gate in covered.uses:
+        found[group] = found.get(group, frozenset()) | {gate}
+    return found
+
+
+def places_of(groups: Iterable[GroupId], gates: Gates, manner: Manner) -> tuple[Place, ...]:
+    """Where these groups are asked. Those of workloads are written for everybody."""
+    found = set(WORKLOAD_GATES)
+    if gates:
+        for key in groups:
+            found |= gates.get(key, frozenset())
+    return places(found, manner)
+
+
+def policies_of(group: Group | None) -> frozenset[PolicyId]:
+    if group is None:
+        return frozenset()
+    return frozenset((*group.profiles, *(policy for stage in group.stages for policy in stage.policies)))
 
 
 def _calling(policy: Policy | None) -> tuple[bool, ...] | None:

@@ -3,7 +3,7 @@
 nftables takes a batch of commands as one transaction: all of it or nothing, and each packet sees the state before or
 the state after. Within a batch the order still matters, since a command may only name what is there at that moment:
 
-    new sets, new chains (empty), elements away, new elements, rules, chains away, sets away
+    new sets, new chains (empty), elements away, new elements, rules, sets away, chains away
 
 `commands` is that order and its only home; the text printer and a netlink encoder both go by it.
 """
@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from muslin.render.nft.words import Chain, Element, NamedSet, Rule, Verdict
+from muslin.render.nft.words import Chain, Element, Mapped, NamedSet, Rule
 
 TABLE = "muslin"
 FAMILY = "inet"
 
-Content = Mapping[Element, Verdict | None]
-"""Elements of a set (None), or of a verdict map."""
+Content = Mapping[Element, Mapped]
+"""Elements of a set (None), or of a map."""
 
 
 class Table(msgspec.Struct):
@@ -28,7 +28,7 @@ class Table(msgspec.Struct):
 
     chains: dict[str, Chain] = {}
     sets: dict[str, NamedSet] = {}
-    elements: dict[str, dict[Element, Verdict | None]] = {}
+    elements: dict[str, dict[Element, Mapped]] = {}
 
 
 class ElementChange(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class ElementChange(msgspec.Struct, frozen=True):
 
     set: NamedSet
     gone: tuple[Element, ...] = ()
-    new: tuple[tuple[Element, Verdict | None], ...] = ()
+    new: tuple[tuple[Element, Mapped], ...] = ()
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class RemoveElements(msgspec.Struct, frozen=True):
 
 class AddElements(msgspec.Struct, frozen=True):
     set: NamedSet
-    elements: tuple[tuple[Element, Verdict | None], ...]
+    elements: tuple[tuple[Element, Mapped], ...]
 
 
 class FlushChain(msgspec.Struct, frozen=True):
@@ -117,8 +117,8 @@ def commands(changes: Changes) -> Iterator[Command]:
     for chain in (*changes.new_chains, *changes.changed_chains):
         yield from (AddRule(chain.name, rule) for rule in chain.rules)
     yield from (FlushChain(name) for name in changes.gone_chains)
-    yield from (RemoveChain(name) for name in changes.gone_chains)
     yield from (RemoveSet(name) for name in changes.gone_sets)
+    yield from (RemoveChain(name) for name in changes.gone_chains)
 
 
 def whole(table: Table) -> Changes:

@@ -34,20 +34,27 @@ from muslin.render.nft.words import (
     Atom,
     ByMap,
     Choose,
+    ClearMark,
     Counter,
     CtState,
     Element,
     Equal,
     Field,
     InSet,
+    Limit,
     Log,
+    Mapped,
+    Marked,
     Masquerade,
     NameBegins,
     NamedSet,
+    NoTrack,
     OneOf,
     OpensTcp,
+    Reject,
     Rule,
     Ruling,
+    SetMark,
     Span,
     Statement,
     Type,
@@ -105,7 +112,7 @@ def _lines(command: Command) -> Iterator[str]:
             keys = [_element(element, declared.key) for element in gone]
             yield from _element_lines("delete", declared.name, keys)
         case AddElements(set=declared, elements=new):
-            pairs = [_element(element, declared.key) + _mapped(verdict) for element, verdict in new]
+            pairs = [_element(element, declared.key) + _mapped(value) for element, value in new]
             yield from _element_lines("add", declared.name, pairs)
         case FlushChain(chain=name):
             yield f"flush chain {FAMILY} {TABLE} {name}"
@@ -153,6 +160,18 @@ def _statement(statement: Statement) -> str:
             return f"{field.word} vmap {{ {listed} }}"
         case OpensTcp():
             return "tcp flags & (syn | ack) == syn"
+        case Marked(bit=bit):
+            return f"meta mark & {bit:#010x} == {bit:#010x}"
+        case SetMark(bit=bit):
+            return f"meta mark set meta mark | {bit:#010x}"
+        case ClearMark(bit=bit):
+            return f"meta mark set meta mark & {bit ^ 0xFFFFFFFF:#010x}"
+        case NoTrack():
+            return "notrack"
+        case Limit(number=number, unit=unit, burst=burst):
+            return f"limit rate {number}/{unit} burst {burst} packets"
+        case Reject(reset=reset):
+            return "reject with tcp reset" if reset else "reject with icmpx admin-prohibited"
         case Counter():
             return "counter"
         case Log(prefix=prefix):
@@ -171,8 +190,14 @@ def _verdict(verdict: Verdict) -> str:
     return f"{verdict.ruling} {verdict.chain}" if verdict.ruling in (Ruling.JUMP, Ruling.GOTO) else str(verdict.ruling)
 
 
-def _mapped(verdict: Verdict | None) -> str:
-    return "" if verdict is None else f" : {_verdict(verdict)}"
+def _mapped(value: Mapped) -> str:
+    match value:
+        case None:
+            return ""
+        case Verdict():
+            return f" : {_verdict(value)}"
+        case _:
+            return f" : {value.partition('/')[0]}"
 
 
 def _element(element: Element, types: tuple[Type, ...]) -> str:

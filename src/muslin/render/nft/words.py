@@ -27,6 +27,7 @@ __all__ = [
     "ByMap",
     "Chain",
     "Choose",
+    "ClearMark",
     "Counter",
     "CtState",
     "Element",
@@ -34,15 +35,21 @@ __all__ = [
     "Field",
     "Hook",
     "InSet",
+    "Limit",
     "Log",
+    "Mapped",
+    "Marked",
     "Masquerade",
     "Match",
     "NameBegins",
     "NamedSet",
+    "NoTrack",
     "OneOf",
     "OpensTcp",
+    "Reject",
     "Rule",
     "Ruling",
+    "SetMark",
     "Span",
     "Statement",
     "Type",
@@ -103,6 +110,42 @@ class OpensTcp(msgspec.Struct, frozen=True, gc=False):
     """A TCP packet that asks for a connection: SYN without ACK."""
 
 
+class Limit(msgspec.Struct, frozen=True, gc=False):
+    """Matches so many packets a `unit` (second, minute, hour, day) and no more, after `burst` at once."""
+
+    number: int
+    unit: str
+    burst: int
+
+
+class Marked(msgspec.Struct, frozen=True, gc=False):
+    """The packet's mark has this bit."""
+
+    bit: int
+
+
+class SetMark(msgspec.Struct, frozen=True, gc=False):
+    """The packet's mark gets this bit; the others stay."""
+
+    bit: int
+
+
+class ClearMark(msgspec.Struct, frozen=True, gc=False):
+    """The packet's mark loses this bit; the others stay."""
+
+    bit: int
+
+
+class NoTrack(msgspec.Struct, frozen=True, gc=False):
+    """Conntrack does not look at the packet."""
+
+
+class Reject(msgspec.Struct, frozen=True, gc=False):
+    """The packet is dropped, and its sender told: by a reset (`reset`, TCP only) or an ICMP error."""
+
+    reset: bool
+
+
 class Log(msgspec.Struct, frozen=True, gc=False):
     """One line in the kernel's log; the packet goes on."""
 
@@ -113,7 +156,10 @@ class Masquerade(msgspec.Struct, frozen=True, gc=False):
     """The source becomes the address of the interface that the packet leaves by."""
 
 
-Statement = Match | OpensTcp | ByMap | Choose | Counter | Log | Masquerade | Verdict
+Statement = (
+    Match | OpensTcp | Marked | Limit | ByMap | Choose | Counter | SetMark | ClearMark | NoTrack | Log | Masquerade
+    | Reject | Verdict
+)
 
 
 class Rule(msgspec.Struct, frozen=True, gc=False):
@@ -137,6 +183,10 @@ class Chain(msgspec.Struct, frozen=True, gc=False):
     name: str
     rules: tuple[Rule, ...]
     hook: Hook | None = None
+
+
+Mapped = Verdict | str | None
+"""What a map holds for an element: a verdict, or an address. A set holds None."""
 
 
 class NamedSet(msgspec.Struct, frozen=True, gc=False):

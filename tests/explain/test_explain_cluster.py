@@ -1,0 +1,246 @@
+"""Matrix, diff and who-can are `path` for every pair, reckoned by classes. Path is asked on the hosts' own intents.
+
+Mutants seen to fail here, each alone: a tier that ends with Pass drops its rest; a Pass rule decides; a profile's Pass
+ends the profiles; `not_nets` of the other family matches; a port name means its number for everybody; the tunnel check
+left out; a class made of the first address's prefixes only; the last port of a range left out of its sort; a lost pair
+reported as gained; a class that is alone reported to reach itself; staged policies enforced; `replaced_by` ignored.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+
+from calcwords import OPEN, Things, allow, deny, gnp, gone, netset, np, tier, wl
+from calcworlds import HOSTS, WORLDS, together
+from muslin.calc import host as one_host
+from muslin.calc.cluster import Graph
+from muslin.explain import Packet, path
+from muslin.explain.cluster import Diff, Matrix, diff, matrix, who_can
+from muslin.explain.traffic import asked, sample, sorts
+from muslin.intent import Action, EndpointKey, HostIntent
+from muslin.net import version_of
+
+PORTS = [(6, 80), (6, 5432), (6, 99), (17, 53), (1, 0), (58, 0), (4, 0), (17, 4789), (132, 80)]
+
+
+def graph_of(*things: Things) -> Graph:
+    graph = Graph()
+    for each in things:
+        graph.update(each)
+    graph.flush()
+    return graph
+
+
+def intent_of(graph: Graph, host: str) -> HostIntent:
+    agent = one_host.Graph()
+    agent.update(graph.snapshot(host))
+    agent.flush()
+    return agent.intent
+
+
+Place = tuple[str, EndpointKey, str]
+
+
+def places(graph: Graph) -> tuple[dict[str, HostIntent], list[Place]]:
+    """(intents, (host, workload, address) of all)"""
+    intents = {host: intent_of(graph, host) for host in HOSTS}
+    return intents, [(host, key, address.partition("/")[0]) for host, intent in intents.items()
+                     for key, endpoint in intent.endpoints.items() for address in endpoint.addresses]
+
+
+def packet(source: str, destination: str, protocol: int, port: int = 0, source_port: int = 49152,
+           icmp: tuple[int, int] | None = None) -> Packet:
+    kind, code = icmp or (None, 0)
+    return Packet(source, destination, protocol, port, source_port, kind, code)
+
+
+def members(graph: Graph, found: Matrix) -> dict[tuple[EndpointKey, int], list[int]]:
+    at: dict[tuple[EndpointKey, int], list[int]] = {}
+    for number, name in enumerate(found.classes):
+        for key in name.members:
+            at.setdefault((key, name.family), []).append(number)
+    return at
+
+
+@settings(max_examples=60, deadline=None)
+@given(WORLDS)
+def test_the_matrix_says_what_a_path_says(world: list[tuple[int, int]]) -> None:
+    """For every pair of workloads that have one address each of the family, and every port."""
+    graph = graph_of(OPEN, together(world))
+    found = matrix(graph, PORTS)
+    allowed, at = found.allowed(), members(graph, found)
+    intents, ends = places(graph)
+    for source_host, source, by in ends:
+        for destination_host, destination, to in ends:
+            family = version_of(by)
+            if source == destination or version_of(to) != family:
+                continue
+            mine, other = at[source, family], at[destination, family]
+            if len(mine) > 1 or len(other) > 1:
+                continue
+            for (protocol, port), text in zip(PORTS, found.ports, strict=True):
+                ask = asked(protocol, port, family)
+                if ask is None:
+                    continue
+                verdict = path(intents[source_host], intents[destination_host],
+                               packet(by, to, protocol, port, icmp=ask.icmp), source=source, destination=destination)
+                said = (mine[0], other[0], text) in allowed
+                assert said is (verdict.verdict is Action.ALLOW), (by, to, text)
+
+
+@settings(max_examples=40, deadline=None)
+@given(WORLDS, WORLDS)
+def test_a_diff_is_the_path_after_without_the_path_before(
+        old: list[tuple[int, int]], new: list[tuple[int, int]]) -> None:
+    """For one packet of every sort that the rules of both worlds tell apart, and every pair of workloads."""
+    before, after = graph_of(OPEN, together(old)), graph_of(OPEN, together(new))
+    found = diff(before, after)
+    worlds = [places(before), places(after)]
+    everyone = sorted({(key, by) for _, ends in worlds for _, key, by in ends})
+    rules = [rule for intents, _ in worlds for intent in intents.values() for policy in intent.policies.values()
+             for rule in (*policy.ingress, *policy.egress)]
+    for family in (4, 6):
+        traffic = sorts(rules, [(6, 5432), (6, 99)], family)
+        told = by_pair(found, family)
+        for source, by in everyone:
+            for destination, to in everyone:
+                if source == destination or version_of(by) != family or version_of(to) != family:
+                    continue
+                if several(everyone, source, family) or several(everyone, destination, family):
+                    continue
+                changed = [0, 0]
+                for number, one in enumerate(traffic):
+                    ask = sample(one)
+                    sent = packet(by, to, ask.protocol, ask.port or 0, ask.source_port or 0, ask.icmp)
+                    was, is_ = (passes(*world, sent, source, destination) for world in worlds)
+                    if was is not is_:
+                        changed[is_] |= 1 << number
+                assert (bool(changed[1]), bool(changed[0])) == told.get((source, destination), (False, False)), (by, to)
+
+
+def several(everyone: list[tuple[EndpointKey, str]], key: EndpointKey, family: int) -> bool:
+    return sum(one == key and version_of(address) == family for one, address in everyone) > 1
+
+
+def passes(intents: dict[str, HostIntent], ends: list[Place], sent: Packet, source: EndpointKey,
+           destination: EndpointKey) -> bool:
+    by = next((host for host, key, address in ends if (key, address) == (source, sent.source)), None)
+    to = next((host for host, key, address in ends if (key, address) == (destination, sent.destination)), None)
+    if by is None or to is None:
+        return False
+    found = path(intents[by], intents[to], sent, source=source, destination=destination)
+    return found.verdict is Action.ALLOW
+
+
+def by_pair(found: Diff, family: int) -> dict[tuple[EndpointKey, EndpointKey], tuple[bool, bool]]:
+    """Pair of workloads -> (gained something, lost something)"""
+    told: dict[tuple[EndpointKey, EndpointKey], tuple[bool, bool]] = {}
+    for change in found.changes:
+        source, destination = found.classes[change.source], found.classes[change.destination]
+        if source.family == family:
+            for one in source.members:
+                for other in destination.members:
+                    was = told.get((one, other), (False, False))
+                    told[one, other] = (was[0] or bool(change.gained), was[1] or bool(change.lost))
+    return told
+
+
+TOWN = (
+    OPEN, tier("default", 100, "Deny"), wl("web", "h1", "10.65.0.1", role="web"),
+    wl("api", "h1", "10.65.0.2", role="api"), wl("db", "h2", "10.65.0.3", role="db"),
+    wl("db2", "h2", "10.65.0.4", role="db"), netset("partner", "192.0.2.0/24", "192.0.2.7/32", kind="partner"),
+    gnp("db", "role == 'db'", ingress=[allow("role == 'api'", {"ports": [5432]}, protocol="TCP")]),
+)
+
+
+def changes(found: Diff) -> set[tuple[str, str, tuple[str, ...], tuple[str, ...]]]:
+    return {(found.classes[one.source].title, found.classes[one.destination].title, one.gained, one.lost)
+            for one in found.changes}
+
+
+def test_a_wider_port_range_is_told_as_the_ports_that_it_adds() -> None:
+    """Not as a sample of them, and for the one pair that it touches."""
+    wider = gnp("db", "role == 'db'", ingress=[
+        allow("role == 'api'", {"ports": ["5432:5440", 80]}, protocol="TCP"),
+        allow("kind == 'partner'", protocol="UDP")])
+    found = diff(graph_of(*TOWN), graph_of(*TOWN, wider))
+    assert changes(found) == {
+        ("shop/api", "shop: role=db (2)", ("tcp/80,5433:5440",), ()),
+        ("192.0.2.0/24", "shop: role=db (2)", ("udp",), ()),
+    }
+    assert changes(diff(graph_of(*TOWN, wider), graph_of(*TOWN))) == {
+        (source, to, lost, gained) for source, to, gained, lost in changes(found)}
+
+
+def test_nothing_changes_where_nothing_changes() -> None:
+    """Also when the same is said in other words."""
+    other_words = gnp("db", "role == 'db'", ingress=[
+        allow("role == 'api'", {"ports": ["5432:5432"]}, protocol=6), deny("role == 'api'")])
+    assert diff(graph_of(*TOWN), graph_of(*TOWN, other_words)).changes == ()
+
+
+def test_a_deleted_policy_opens_what_it_closed() -> None:
+    """To everybody, the outside included."""
+    found = changes(diff(graph_of(*TOWN), graph_of(*TOWN, gone(gnp("db")))))
+    assert ("shop/web", "shop: role=db (2)", ("everything",), ()) in found
+    assert ("any other address", "shop: role=db (2)", ("everything",), ()) in found
+    api = next(gained for source, to, gained, _ in found if (source, to) == ("shop/api", "shop: role=db (2)"))
+    assert api == ("tcp/0:5431,5433:65535", "udp", "sctp", "udplite", "icmp", "icmpv6", "any other protocol")
+
+
+def test_a_label_that_changes_moves_one_workload() -> None:
+    """Out of what its old class may, into what its new class may; the rest of both stay as they are."""
+    found = diff(graph_of(*TOWN), graph_of(*TOWN, wl("web", "h1", "10.65.0.1", role="api")))
+    assert ("shop/web", "shop: role=db (2)", ("tcp/5432",), ()) in changes(found)
+    assert len(found.changes) == 1
+
+
+def test_workloads_that_come_and_go_gain_and_lose_all_that_they_may() -> None:
+    """They are named apart as well."""
+    found = diff(graph_of(*TOWN), graph_of(*TOWN, wl("new", "h1", "10.65.0.9", role="api"), gone(wl("web"))))
+    assert [key.rpartition("/")[2] for key in found.appeared] == ["new"]
+    assert [key.rpartition("/")[2] for key in found.vanished] == ["web"]
+    told = changes(found)
+    assert ("shop/new", "shop: role=db (2)", ("tcp/5432",), ()) in told
+    assert ("shop/web", "shop/api", (), ("everything",)) in {
+        (source, to, gained, lost) for source, to, gained, lost in told}
+
+
+def test_who_can_reach_names_classes_and_the_outside() -> None:
+    """Those that do not reach it are not named."""
+    found = who_can(graph_of(*TOWN, gnp("db", "role == 'db'", ingress=[
+        allow("role == 'api' || kind == 'partner'", {"ports": [5432]}, protocol="TCP")])),
+        {EndpointKey("WorkloadEndpoint/shop/db")}, 6, 5432)
+    assert [(found.classes[reach.source].title, [found.classes[to].title for to in reach.destinations])
+            for reach in found.reaches] == [
+        ("shop/api", ["shop/db"]), ("192.0.2.0/24", ["shop/db"])]
+    assert [found.classes[number].title for number in found.destinations] == ["shop/db"]
+
+
+def test_a_workload_reaches_others_of_its_class_but_is_not_asked_of_itself() -> None:
+    """One that is alone in its class has no cell with itself."""
+    found = matrix(graph_of(*TOWN), [(6, 80)])
+    titles = {(found.classes[source].title, found.classes[to].title) for source, to, _ in found.allowed()}
+    assert ("shop/web", "shop/web") not in titles
+    assert ("shop/web", "shop/api") in titles
+    crowd = matrix(graph_of(OPEN, wl("x", "h1", "10.65.0.1"), wl("y", "h1", "10.65.0.2")), [(6, 80)])
+    assert [(name.title, len(name.members)) for name in crowd.classes] == [("shop: 2 workloads", 2)]
+    assert crowd.allowed() == {(0, 0, "tcp/80")}
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_ranges_are_cut_at_every_edge(number: int) -> None:
+    """Sorts cover all ports once, and no condition cuts one."""
+    graph = graph_of(OPEN, np("p", ingress=[
+        allow(to={"ports": [number, f"{10 * number}:{20 * number}"], "notPorts": [15 * number]}, protocol="TCP")]),
+        wl("x", "h1", "10.65.0.1"))
+    rules = graph.compiled("NetworkPolicy/shop/p").policy.ingress  # type: ignore[arg-type]
+    tcp = [one for one in sorts(rules, [(6, 15 * number)], 4) if one.protocol == 6]
+    covered = sorted(port for one in tcp for low, high in one.ports for port in range(low, high + 1))
+    assert covered == list(range(65536))
+    meant = {number}.union(range(10 * number, 20 * number + 1))
+    for one in tcp:
+        for condition in (meant, {15 * number}):
+            inside = {port in condition for low, high in one.ports for port in (low, high)}
+            assert len(inside) == 1, "a sort lies wholly inside a condition, or wholly outside"

@@ -247,7 +247,8 @@ def test_established_flows_are_forwarded_both_ways(rig: Rig, version: int) -> No
 
 @BOTH
 def test_the_rest_is_covered_by_the_star(rig: Rig, version: int) -> None:
-    """Neither workloads nor the loopback, nor an interface with a host endpoint of its own."""
+    """Not the loopback, nor an interface with a host endpoint of its own; a workload's packets to its host and the
+    host's to it neither. Through the host they meet the star's list as well as their own."""
     through = _onward(NOT_81)
     settings = Settings(endpoint_to_host_action="Accept")
     rig.becomes(intent(
@@ -261,6 +262,7 @@ def test_the_rest_is_covered_by_the_star(rig: Rig, version: int) -> None:
     assert not rig.says(rig.up1, version, 80)
     assert [rig.passes(rig.up1, rig.one, version, port) for port in (80, 81)] == [True, False]
     assert rig.passes(rig.up0, rig.one, version, 81)
+    assert [rig.passes(rig.one, rig.up0, version, port) for port in (80, 81)] == [True, False]
     assert rig.hears(rig.one, version, 81)
     assert rig.says(rig.one, version, 81)
     with closing(rig._socket(version, 4444)) as ear:
@@ -357,14 +359,41 @@ def test_pre_dnat_lets_established_and_failsafes_pass(rig: Rig, version: int) ->
 
 
 @BOTH
-def test_accepted_early_is_no_allow_for_what_is_forwarded(rig: Rig, version: int) -> None:
-    """Untracked and pre-DNAT policies accept for the host's input, not for its workloads."""
+@pytest.mark.parametrize("sort", ["untracked_ingress", "pre_dnat"])
+def test_accepted_early_is_accepted_for_that_interface_and_for_nobody_else(rig: Rig, version: int, sort: str) -> None:
+    """Not for the receiver, and not for the interface by which it leaves."""
+    early, inwards, outwards = _onward(WEB, end=PASS), _onward(DENY_ALL), _onward(NOT_81, direction=EGRESS)
+    aside = (WEB, DENY_ALL, NOT_81, early, inwards, outwards, *SHUT,
+             host_interface("up0", forward_ingress=inwards, **{sort: early}),
+             host_interface("up1", forward_egress=outwards))
+    rig.becomes(intent(*OPEN, endpoint(1, SHUT_IN, OPEN_OUT), *aside))
+    assert rig.hears(rig.up0, version, 80)
+    assert not rig.passes(rig.up0, rig.one, version, 80)
+
+    rig.becomes(intent(*OPEN, ONE, *aside))
+    assert [rig.passes(rig.up0, rig.one, version, port) for port in (80, 82)] == [True, False]
+    assert rig.passes(rig.up0, rig.up1, version, 80)
+
+    closed = policy("closed", egress=(rule(DENY, UDP, side(ports="80")),))
+    outwards = _onward(closed, direction=EGRESS)
+    rig.becomes(intent(WEB, DENY_ALL, closed, early, inwards, outwards, *SHUT,
+                       host_interface("up0", forward_ingress=inwards, **{sort: early}),
+                       host_interface("up1", forward_egress=outwards)))
+    assert not rig.passes(rig.up0, rig.up1, version, 80)
+
+
+@BOTH
+def test_a_workload_s_packet_meets_what_the_star_asks_early(rig: Rig, version: int) -> None:
+    """Allow there is no way round its own policy, nor to its host."""
     for sort in ("untracked_ingress", "pre_dnat"):
-        early = _onward(WEB, end=PASS)
-        rig.becomes(intent(*OPEN, endpoint(1, SHUT_IN, OPEN_OUT), *SHUT, WEB, early,
-                           host_interface("up0", **{sort: early})))
-        assert rig.hears(rig.up0, version, 80)
-        assert not rig.passes(rig.up0, rig.one, version, 80)
+        early = _onward(WEB, NOT_81, end=PASS)
+        star = (WEB, NOT_81, early, *SHUT, host_interface("*", **{sort: early}))
+        rig.becomes(intent(*OPEN, ONE, *star))
+        assert [rig.passes(rig.one, rig.up0, version, port) for port in (80, 81, 82)] == [True, False, True]
+        assert not rig.hears(rig.one, version, 80)
+
+        rig.becomes(intent(*OPEN, endpoint(1, OPEN_IN, SHUT_OUT), *star))
+        assert not rig.passes(rig.one, rig.up0, version, 80)
 
 
 @BOTH

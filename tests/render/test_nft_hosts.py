@@ -22,7 +22,7 @@ from intents import (
 )
 from muslin.intent import Delta, HostIntent, Settings
 from muslin.render.nft import NftState, render
-from muslin.render.nft.words import ACCEPT, Chain, goto
+from muslin.render.nft.words import ACCEPT, ByMap, Chain, Choose, Verdict, goto
 
 WEB = policy("web", rule(ALLOW, 17, side(ports="80")), egress=(rule(ALLOW, 17, side(ports="80")),))
 INTO, OUT = group(INGRESS, tier(WEB)), group(EGRESS, tier(WEB))
@@ -53,17 +53,18 @@ def test_a_hook_is_there_only_for_what_is_asked_in_it() -> None:
         made = intent(WEB, EARLY, ONWARD, *SHUT, host_interface("up0", **groups))
         return {name for name, chain in _chains(made).items() if chain.hook}
 
-    assert hooks() == {"forward", "input", "output"}
-    assert hooks(untracked_ingress=EARLY) == {"forward", "input", "output", "untracked-in"}
-    assert hooks(pre_dnat=EARLY) == {"forward", "input", "output", "pre-dnat"}
+    always = {"forward", "input", "output"}
+    assert hooks() == always
+    assert hooks(forward_ingress=ONWARD) == {*always, "host-forward"}
+    assert hooks(untracked_ingress=EARLY) == {*always, "untracked-in", "host-forward"}
+    assert hooks(pre_dnat=EARLY) == {*always, "pre-dnat", "host-forward"}
 
 
 def test_established_packets_that_are_forwarded_pass_before_any_lookup_of_the_host_s_interfaces() -> None:
-    chain = _chains(intent(WEB, ONWARD, *SHUT, host_interface("up0", forward_ingress=ONWARD)))["forward"]
-    plain = _chains(intent())["forward"]
+    chains = _chains(intent(WEB, ONWARD, *SHUT, host_interface("up0", forward_ingress=ONWARD)))
 
-    flow = next(number for number, line in enumerate(plain.rules) if "ESTABLISHED" in str(line))
-    assert chain.rules[: flow + 1] == plain.rules[: flow + 1]
+    assert chains["forward"] == _chains(intent())["forward"]
+    assert "ESTABLISHED" in str(chains["host-forward"].rules[0])
 
 
 def test_an_interface_is_elements_and_no_chain() -> None:
@@ -106,6 +107,33 @@ def test_failsafes_do_not_overlap_and_have_ports() -> None:
     assert list(elements["failsafe-in4"]) == [("0.0.0.0/0", 6, 22)]
     assert list(elements["failsafe-in6"]) == [("::/0", 6, 22)]
     assert list(elements["failsafe-out4"]) == [("0.0.0.0/0", 17, 53)]
+
+
+def test_no_way_through_the_host_is_too_long_for_the_kernel() -> None:
+    """Sixteen chains in a row, gotos counted: every list with a tier that passes, and a denial that is told."""
+    both = policy("both", rule(PASS), rule(ALLOW), egress=(rule(PASS), rule(ALLOW)))
+    into, out = (group(direction, tier(both, WEB), tier(WEB)) for direction in (INGRESS, EGRESS))
+    early = dict.fromkeys(("forward_ingress", "untracked_ingress", "pre_dnat"), into)
+    late = dict.fromkeys(("forward_egress", "untracked_egress"), out)
+    star = host_interface("*", into, out, **early, **late)
+    settings = Settings(filter_deny="Reject", endpoint_to_host_action="Accept")
+    table = render(intent(both, WEB, into, out, endpoint(1, into, out), star, settings=settings))
+    chains, maps = table.chains, table.elements
+
+    def deepest(name: str) -> int:
+        return 1 + max((deepest(to) for line in chains[name].rules for to in _targets(line, maps)), default=-1)
+
+    assert max(deepest(name) for name, chain in chains.items() if chain.hook) < 16
+
+
+def _targets(line, maps) -> set[str]:
+    found = {statement.chain for statement in line.statements if isinstance(statement, Verdict)}
+    for statement in line.statements:
+        if isinstance(statement, ByMap):
+            found |= {verdict.chain for verdict in maps.get(statement.map, {}).values()}
+        elif isinstance(statement, Choose):
+            found |= {verdict.chain for _, verdict in statement.choices}
+    return found - {""}
 
 
 def test_without_a_bit_to_spend_accepted_early_is_not_remembered() -> None:

@@ -14,7 +14,7 @@
     input           only from interfaces of ours: what the link needs (ND, DHCP), then as in forward
     output          nothing: the host may always reach its own workloads
 
-Interfaces of the host itself have their own chains, and places in these, if a HostEndpoint covers any: see hosts.
+Interfaces of the host itself have their own chains, and a place in input, if a HostEndpoint covers any: see hosts.
 
 The source is looked at before conntrack is asked: else a workload could speak within the flows of its neighbours, by
 taking their addresses and ports. That costs an established packet 0.19 of plain routing (1.33 -> 1.52, measured).
@@ -36,7 +36,7 @@ from muslin.render.matching import WORDS
 from muslin.render.nft import cutting, hosts
 from muslin.render.nft.chains import INVALID_FROM_WORKLOAD, of_a_flow
 from muslin.render.nft.extent import ADDRESS, OTHERS, UDP, Extent, Ours, of_family, udp
-from muslin.render.nft.places import DENIED, EGRESS_ALLOWED, FAMILIES, FORWARDED, manner_of
+from muslin.render.nft.places import DENIED, EGRESS_ALLOWED, FAMILIES, manner_of
 from muslin.render.nft.words import (
     ACCEPT,
     DROP,
@@ -111,12 +111,11 @@ def chains(extent: Extent) -> tuple[Chain, ...]:
         _forward(extent),
         _other_source(),
         *(_egress_allowed(family, extent) for family in FAMILIES),
-        *(_forwarded(family, extent) for family in FAMILIES if hosts.forwards(extent)),
         *_invalid(extent),
         cutting.chain(),
         *([_denied()] if manner_of(settings).reject else []),
         _input(extent),
-        _workload_input(),
+        _workload_input(extent),
         _to_host(settings),
         *hosts.chains(extent),
     )
@@ -135,10 +134,8 @@ def _forward(extent: Extent) -> Chain:
         *extent.ours.rules(Field.IN_INTERFACE, goto(OTHER_SOURCE)),
         of_a_flow(INVALID),
         *(cutting.rule(family) for family in FAMILIES),
-        *hosts.forward_rules(extent),
         *(Rule((of_family(family), ByMap((Field.OUT_INTERFACE,), TO[family]))) for family in FAMILIES),
         *_undeclared(extent),
-        *(rule for family in FAMILIES for rule in hosts.leaving_rules(extent, family)),
     )
     return Chain("forward", rules, Hook("filter", "forward", FILTER_PRIORITY))
 
@@ -163,19 +160,6 @@ def _egress_allowed(family: int, extent: Extent) -> Chain:
             Rule((ByMap((Field.OUT_INTERFACE,), TO[family]),)),
             *_undeclared(extent),
             Rule((Equal(Field.OUT_INDEX, 0), goto(TO_HOST))),
-            *hosts.leaving_rules(extent, family),
-            Rule((ACCEPT,)),
-        ),
-    )
-
-
-def _forwarded(family: int, extent: Extent) -> Chain:
-    return Chain(
-        FORWARDED[family],
-        (
-            Rule((ByMap((Field.OUT_INTERFACE,), TO[family]),)),
-            *_undeclared(extent),
-            *hosts.leaving_rules(extent, family),
             Rule((ACCEPT,)),
         ),
     )
@@ -205,7 +189,7 @@ def _input(extent: Extent) -> Chain:
     return Chain("input", rules, Hook("filter", "input", FILTER_PRIORITY))
 
 
-def _workload_input() -> Chain:
+def _workload_input(extent: Extent) -> Chain:
     """The link's own needs come before policy, and have sources that no endpoint has. Flows that policy has ended are
     looked for before conntrack is asked: what the host still sends in such a flow meets no rule, opens it again, and
     makes what the workload sends an answer."""
@@ -217,6 +201,7 @@ def _workload_input() -> Chain:
     return Chain(
         WORKLOAD_INPUT,
         (
+            *hosts.workload_input_rules(extent),
             Rule((*discovery, link_local, ACCEPT), "neighbour discovery"),
             Rule((*discovery, own, ACCEPT), "neighbour discovery"),
             Rule((*dhcp4, Equal(Field.SOURCE4, Cidr("0.0.0.0/32")), ACCEPT), "DHCP"),

@@ -5,11 +5,14 @@
     input           (see hooks, for workloads) remembered, established, failsafes, host-in4, host-in6
     untracked-out   raw output, as untracked-in
     output          remembered; to workloads: nothing; established, failsafes, host-out4, host-out6
-    forward         (see hooks) behind conntrack: forward-in4, forward-in6; at the very end: forward-out4, forward-out6
+    host-forward    behind `forward`, where workloads' policy was asked: established, remembered; forward-in4,
+                    forward-in6, and what may come in goes on to forward-out4, forward-out6
 
 Each map leads from an interface to its policy list; an interface is one element in each, never a chain. What has no
-element, workloads and the loopback apart, meets the list of `*`, if there is one; so beside a `*` every covered
-interface has an element, which leads on where it has no list of its own.
+element, the loopback apart, meets the list of `*`, if there is one; so beside a `*` every covered interface has an
+element, which leads on where it has no list of its own. In input and output workloads are dealt with before.
+What is forwarded is asked in a base chain of its own: there accept means "as far as I am concerned", and the order does
+not matter where all must allow. In one chain with workloads' policy it would be more than sixteen chains in a row.
 None of it is there, neither map nor rule nor hook, unless some interface has something to be asked there.
 
 "Accepted already" is one bit of the mark. It is taken from every packet at the first hook of ours that it meets, so
@@ -54,7 +57,7 @@ from muslin.render.nft.words import (
 )
 from muslin.render.prefixes import maximal
 
-RAW_PRIORITY, PRE_DNAT_PRIORITY = -300, -150
+RAW_PRIORITY, PRE_DNAT_PRIORITY, HOST_FORWARD_PRIORITY = -300, -150, 5
 COVERED = "covered"
 FAILSAFE_IN = {4: "failsafe-in4", 6: "failsafe-in6"}
 FAILSAFE_OUT = {4: "failsafe-out4", 6: "failsafe-out6"}
@@ -188,6 +191,9 @@ def _chains(extent: Extent) -> Iterator[Chain]:
         yield _invalid(extent, INVALID_IN, Field.IN_INTERFACE)
         yield _invalid(extent, INVALID_OUT, Field.OUT_INTERFACE)
         yield _output(extent, manner)
+    if _accepts_early(extent) or _holds(extent, FORWARD_IN) or _holds(extent, FORWARD_OUT):
+        yield from (_forwarded(extent, family) for family in FAMILIES)
+        yield _host_forward(extent, manner)
 
 
 def _untracked(extent: Extent, slot: Slot, manner: Manner) -> Chain:
@@ -195,7 +201,7 @@ def _untracked(extent: Extent, slot: Slot, manner: Manner) -> Chain:
     asked, answered = (FAILSAFE_IN, FAILSAFE_OUT) if inwards else (FAILSAFE_OUT, FAILSAFE_IN)
     rules = (
         *_fresh(manner),
-        *extent.ours.rules(slot.end, ACCEPT),
+        *_exempt(extent, slot),
         *_failsafe_rules(extent, asked, slot.end),
         *_failsafe_rules(extent, answered, slot.end, answers=True),
         *_dispatch(extent, slot),
@@ -207,7 +213,7 @@ def _pre_dnat(extent: Extent, manner: Manner) -> Chain:
     accepted = (Rule((Marked(manner.bit), ACCEPT)),) if manner.bit else ()
     rules = (
         *(accepted if _holds(extent, UNTRACKED_IN) else _fresh(manner)),
-        *extent.ours.rules(Field.IN_INTERFACE, ACCEPT),
+        *_exempt(extent, PRE_DNAT),
         Rule((_ESTABLISHED,)),
         *_failsafe_rules(extent, FAILSAFE_IN, Field.IN_INTERFACE),
         *_dispatch(extent, PRE_DNAT),
@@ -219,8 +225,12 @@ def input_rules(extent: Extent) -> tuple[Rule, ...]:
     """For what comes from no workload. Where nothing covers an interface, each of these says no more than: go on."""
     if not _holds(extent, IN):
         return ()
-    early = _holds(extent, UNTRACKED_IN) or _holds(extent, PRE_DNAT)
-    return (*_accepted(extent, early), *_own(extent, IN, FAILSAFE_IN, INVALID_IN))
+    return (*_accepted(extent, _accepts_early(extent)), *_own(extent, IN, FAILSAFE_IN, INVALID_IN))
+
+
+def workload_input_rules(extent: Extent) -> tuple[Rule, ...]:
+    """`*` may have accepted a workload's packet early. That does not count at the host's own door."""
+    return _fresh(manner_of(extent.settings)) if _accepts_early(extent) else ()
 
 
 def _output(extent: Extent, manner: Manner) -> Chain:
@@ -242,20 +252,31 @@ def _own(extent: Extent, slot: Slot, failsafes: Mapping[int, str], invalid: str)
     )
 
 
-def forward_rules(extent: Extent) -> tuple[Rule, ...]:
-    """Behind conntrack, for what comes from no workload, before its receiver is asked."""
-    early = _holds(extent, UNTRACKED_IN) or _holds(extent, PRE_DNAT)
-    return (*(_fresh(manner_of(extent.settings)) if early else ()), *_dispatch(extent, FORWARD_IN))
+def _host_forward(extent: Extent, manner: Manner) -> Chain:
+    """What was accepted early skips the list of the interface by which it came."""
+    remembered = tuple(
+        Rule((of_family(family), *manner.remembered, goto(FORWARDED[family]))) for family in FAMILIES
+        if _accepts_early(extent) and manner.bit
+    )
+    rules = (
+        Rule((_ESTABLISHED,)), *remembered, *_dispatch(extent, FORWARD_IN), *_dispatch(extent, FORWARD_OUT)
+    )
+    return Chain("host-forward", rules, Hook("filter", "forward", HOST_FORWARD_PRIORITY))
 
 
-def leaving_rules(extent: Extent, family: int) -> tuple[Rule, ...]:
-    """At the end of every way through the host to the world beyond."""
-    return tuple(_lookup(extent, FORWARD_OUT, family))
+def _forwarded(extent: Extent, family: int) -> Chain:
+    """What may come in, and now may leave or not."""
+    return Chain(FORWARDED[family], (*_lookup(extent, FORWARD_OUT, family), Rule((ACCEPT,))))
 
 
-def forwards(extent: Extent) -> bool:
-    """Is there policy for what comes in to be forwarded?"""
-    return _holds(extent, FORWARD_IN)
+def _accepts_early(extent: Extent) -> bool:
+    return _holds(extent, UNTRACKED_IN) or _holds(extent, PRE_DNAT)
+
+
+def _exempt(extent: Extent, slot: Slot) -> tuple[Rule, ...]:
+    """Workloads, unless `*` covers them too: inwards, it does."""
+    covered = slot.end is Field.IN_INTERFACE and any(slot.of(family) in extent.rest for family in FAMILIES)
+    return () if covered else extent.ours.rules(slot.end, ACCEPT)
 
 
 def _holds(extent: Extent, slot: Slot) -> bool:
@@ -266,7 +287,7 @@ def _dispatch(extent: Extent, slot: Slot) -> Iterator[Rule]:
     lookups = [rule for family in FAMILIES for rule in _lookup(extent, slot, family, rest=False)]
     rest = [Rule((of_family(family), extent.rest[slot.of(family)]))
             for family in FAMILIES if slot.of(family) in extent.rest]
-    loopback = [Rule((Equal(slot.end, LOOPBACK), ACCEPT))] if rest and slot.gate is not Gate.FORWARD_INGRESS else []
+    loopback = [Rule((Equal(slot.end, LOOPBACK), ACCEPT))] if rest and slot not in (FORWARD_IN, FORWARD_OUT) else []
     yield from (*lookups, *loopback, *rest)
 
 

@@ -6,10 +6,10 @@ matches are the same everywhere; what Allow does is not, because what must still
     ingress             a workload's or the host's own: nothing is asked behind it      accept
     egress              a workload's: the receiver's policy                             goto egress-allowed
     host-egress         what leaves the host by an interface of its own                 accept
-    forward-ingress     what comes in to be forwarded: the receiver's policy            goto forwarded
-    untracked-ingress   raw: no flow, and accepted in the hooks that follow             notrack, remember, accept
+    forward-ingress     what comes in to be forwarded: the interface that it leaves by  goto forwarded
+    untracked-ingress   raw: no flow, and the interface is not asked again              notrack, remember, accept
     untracked-egress    likewise
-    pre-dnat            accepted in the input hook                                      remember, accept
+    pre-dnat            the interface is not asked again                                remember, accept
 
 nftables has no variables, so rules are written once for each gate and family in which they are asked. "Remember" is one
 bit of the packet's mark, which the hook that reads it takes away again.
@@ -41,7 +41,7 @@ FAMILIES = (4, 6)
 EGRESS_ALLOWED = {4: "egress-allowed4", 6: "egress-allowed6"}
 """Where a packet goes that its sender's policy allows."""
 FORWARDED = {4: "forwarded4", 6: "forwarded6"}
-"""Where a packet goes that may come in to be forwarded."""
+"""Where a packet goes that may come in to be forwarded, by the policy of the interface that it comes in by."""
 DENIED = "denied"
 """Where a packet goes that policy denies, when it is to be told so."""
 

@@ -27,6 +27,7 @@ from muslin.errors import Broken, Transient
 from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, Neighbour, Problem, Route, RouteKind
 from muslin.intent.endpoint import Endpoint
 from muslin.reconcile import Done, Outcome, Reconciler, Refused, Step, TryAgain, Unsettled
+from muslin.render.nft import Flow
 
 _LINKS_RECHECKED = 50
 """Links whose switches are read again in one scan: 20 small files each."""
@@ -123,6 +124,21 @@ class Kernel:
         await self._firewall.check()
         mended = tuple(f"sysctl net/{path} was changed" for path in (*sysctl.prepare_host(), *self._recheck_links()))
         return mended + await self.scan(Noticed(lost=True), now)
+
+    # ---- flows
+
+    @property
+    def in_force(self) -> bool:
+        """Is the policy of the last intent in the kernel?"""
+        return self._firewall.in_force
+
+    async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
+        """None of them is opened again by what is still under way, see `Firewall.cut`. Raises Transient."""
+        await self._firewall.cut(flows, seconds)
+
+    async def uncut(self, flows: Iterable[Flow]) -> None:
+        """They may go on. Raises Transient."""
+        await self._firewall.uncut(flows)
 
     # ---- steps
 

@@ -24,6 +24,7 @@ import structlog
 from aiohttp import web
 
 from muslin.agent import api, feed, node, snapshot
+from muslin.agent.flows import Follower
 from muslin.agent.journal import Journal
 from muslin.agent.kernel import Kernel
 from muslin.agent.options import AgentOptions
@@ -105,6 +106,7 @@ async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Serv
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(worker.run()),
+                tasks.create_task(Follower(worker, kernel).run()),
                 tasks.create_task(feed.follow(feeding, options.node, worker)),
                 tasks.create_task(_fall_back(options.state_path, worker)),
                 tasks.create_task(_keep(options.state_path, worker)),

@@ -23,6 +23,7 @@ from muslin.calc.host import Graph
 from muslin.drivers.links import Link
 from muslin.drivers.monitor import Monitor, Noticed
 from muslin.errors import Transient
+from muslin.explain.touched import Changed
 from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, HostInterface, Problem, Repair
 
 SCAN_EVERY = 4.0
@@ -51,6 +52,10 @@ class Worker:
         self._whole_is_due = True
         self._scan_at = 0.0
         self._turning = False
+        self.writing = asyncio.Lock()
+        """Held by whoever has the kernel written to."""
+        self.unfollowed = Changed()
+        """What flows that are under way were not judged by yet; its taker leaves an empty one."""
         self.fault = ""
         """Why the last turn could not be ended; it is tried again."""
         self.server = ""
@@ -189,6 +194,15 @@ class Worker:
             self._rebound = True
         self._interfaces_read = True
 
+    async def _do(self, noticed: Noticed, began: float) -> tuple[str, ...]:
+        mended = await self._take_news(began)
+        if began >= self._scan_at:
+            self._scan_at = began + SCAN_EVERY
+            return mended + await self._kernel.scan_all(began)
+        if noticed:
+            return mended + await self._kernel.scan(noticed, began)
+        return mended + await self._kernel.work(began)
+
     async def _take_news(self, began: float) -> tuple[str, ...]:
         if self._revision is None or not (self._received or self._rebound):
             return ()
@@ -201,6 +215,7 @@ class Worker:
             intent = self._graph.intent
             mended = await self._kernel.take(delta, intent, began)
             self.intent = intent
+            self.unfollowed.add(delta)
             self.changes += 1
             if self._speaker is not None:
                 self._speaker.want(intent.bgp)

@@ -1,30 +1,165 @@
-"""Flows of an address that has left are forgotten, so that its next holder does not inherit them.
+"""The flows that the kernel knows: listed, and forgotten one by one or by address.
 
-Packets of an established flow pass before any policy is asked. An address that goes from one workload to another must
-not bring the old one's flows along: they were allowed to somebody else.
+Packets of an established flow pass before any policy is asked. So an address that goes from one workload to another
+must not bring the old one's flows along, and a flow that policy denies now must not go on for ever.
 
-IPv4: one message for each side of the flow makes the kernel drop all that have the address there, unlisted. IPv6: the
-same filter is inverted in the kernel (ctnetlink_filter_match_tuple takes the result of ipv6_addr_cmp for "equal"; seen
-on 6.18: every flow but ours went), so flows are listed and those with the address are dropped one by one.
+A host may have 100,000 flows, and is asked for them whenever policy changes. The kernel lists them in 0.2 s, a decoder
+of attributes would add a second. But it writes every plain flow in the same shape, which one `struct` takes apart; the
+length of the first attribute tells the shape, and the rare others (ICMP, GRE, zones) are taken apart the slow way.
+
+By address, IPv4: one message for each side of the flow makes the kernel choose, in listing and dropping. IPv6: the same
+filter is inverted in the kernel (ctnetlink_filter_match_tuple takes the result of ipv6_addr_cmp for "equal"; seen
+on 6.18: every flow but ours went), so there all are listed.
 """
 
 from __future__ import annotations
 
 import errno
+import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from socket import AF_INET, AF_INET6, inet_pton
 
 from muslin.drivers.netlink import NESTED, Message, Netlink, attribute, attributes
 from muslin.errors import Transient
+from muslin.net import TrackedFlow
 
 _NETFILTER = 12
 _LIST, _DELETE = 1 << 8 | 1, 1 << 8 | 2
-_TUPLE_ORIGINAL, _TUPLE_REPLY, _ID, _FILTER = 1, 2, 12, 25
-_TUPLE_IP = 1
-_SOURCE_V4, _SOURCE_V6 = 1, 3
+_TUPLE_ORIGINAL, _TUPLE_REPLY, _STATUS, _MASTER, _ZONE, _FILTER = 1, 2, 3, 14, 18, 25
+_TUPLE_IP, _TUPLE_PROTOCOL, _TUPLE_ZONE = 1, 2, 3
+_SOURCE_V4, _DESTINATION_V4, _SOURCE_V6, _DESTINATION_V6 = 1, 2, 3, 4
+_NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
+_ICMP_FIELDS = {1: (4, 5, 6), 58: (7, 8, 9)}
+"""Attributes of identifier, type and code."""
 _FILTER_SIDE = {_TUPLE_ORIGINAL: 1, _TUPLE_REPLY: 2}
 _BY_SOURCE = (1).to_bytes(4, sys.byteorder)
+_EXPECTED = 1
+"""Status bit of a flow that a helper foresaw: part of another."""
+_ASKED_ONE_BY_ONE = 4
+"""Addresses up to which the kernel is asked for each: a listing walks the whole table however little it finds."""
+
+_FIRST_V4, _FIRST_V6 = ">8x8x4s4x4s8xB3x4xH2x4xH2x", ">8x8x16s4x16s8xB3x4xH2x4xH2x"
+_SECOND_V4, _SECOND_V6 = "4x8x4s4x4s8x4x4xH2x4xH2x", "4x8x16s4x16s8x4x4xH2x4xH2x"
+_NATIVE = struct.Struct("=HH")
+
+
+class _Shape:
+    """Of a flow with ports, in one family: both tuples, then the status."""
+
+    def __init__(self, first: str, second: str, family: int, length: int) -> None:
+        self.fields = struct.Struct(first + second)
+        self.head = bytes((family, 0))
+        self.length = _NATIVE.pack(length, _TUPLE_ORIGINAL | NESTED)
+        self.status = _NATIVE.pack(8, _STATUS)
+
+
+_SHAPES: dict[int, _Shape] = {
+    AF_INET: _Shape(_FIRST_V4, _SECOND_V4, AF_INET, 52),
+    AF_INET6: _Shape(_FIRST_V6, _SECOND_V6, AF_INET6, 76),
+}
+
+
+def read(of: Container[bytes] | None = None, *, few: Sequence[bytes] = ()) -> list[TrackedFlow]:
+    """The flows of this thread's namespace of which an end, as policy sees it, is in `of`; all when None.
+
+    `few`: the same as a list, where it is short; then the kernel does the choosing of IPv4. Raises Transient.
+    """
+    with Netlink(_NETFILTER) as netlink:
+        found: dict[TrackedFlow, None] = {}
+        if of is not None and 0 < len(few) <= _ASKED_ONE_BY_ONE:
+            queries = [_body(address, side) for address in few if len(address) == 4 for side in _FILTER_SIDE]
+            if any(len(address) == 16 for address in few):
+                queries.append(bytes((AF_INET6, 0, 0, 0)))
+        else:
+            queries = [bytes((family, 0, 0, 0)) for family in (AF_INET, AF_INET6)]
+        for query in queries:
+            for data in netlink.dump_raw(_LIST, query):
+                found.update(dict.fromkeys(_decoded(data, of)))
+    return list(found)
+
+
+def _decoded(data: bytes, of: Container[bytes] | None) -> Iterator[TrackedFlow]:
+    """The flows in one piece of a listing."""
+    offset, end = 0, len(data)
+    header = struct.Struct("=IH")
+    while offset + 20 <= end:
+        length, kind = header.unpack_from(data, offset)
+        if kind != 1 << 8:
+            return
+        body = offset + 16
+        shape = _SHAPES.get(data[body])
+        offset += (length + 3) & ~3
+        if shape is not None and data[body + 4 : body + 8] == shape.length:
+            status = body + shape.fields.size
+            if data[status : status + 4] == shape.status and not data[status + 7] & _EXPECTED:
+                source, there, protocol, sport, dport, receiver, answered, rport, aport = shape.fields.unpack_from(
+                    data, body)
+                if of is None or source in of or receiver in of:
+                    yield TrackedFlow(protocol, source, sport, there, dport, receiver, rport, answered, aport)
+                continue
+        flow = _slowly(data[body : body - 16 + length])
+        if flow is not None and (of is None or flow.source in of or flow.receiver in of):
+            yield flow
+
+
+def _slowly(body: bytes) -> TrackedFlow | None:
+    """A flow of any shape. None for one in a zone, which is none of ours."""
+    found = attributes(body, 4)
+    if _ZONE in found:
+        return None
+    first, second = (_tuple(found.get(side, b"")) for side in _FILTER_SIDE)
+    if first is None or second is None:
+        return None
+    protocol, source, source_port, destination, destination_port = first
+    _, receiver, receiver_port, answered, answered_port = second
+    if protocol in _ICMP_FIELDS:  # the answer's type says nothing that the question's does not
+        receiver_port = destination_port
+    parent = _tuple(found[_MASTER]) if _MASTER in found else None
+    return TrackedFlow(
+        protocol, source, source_port, destination, destination_port, receiver, receiver_port, answered, answered_port,
+        TrackedFlow(*parent, *(parent[3], parent[4], parent[1], parent[2])) if parent is not None else None,
+    )
+
+
+def _tuple(nest: bytes) -> tuple[int, bytes, int, bytes, int] | None:
+    """(protocol, source, its port, destination, its port)"""
+    found = attributes(nest)
+    ip, protocol = attributes(found.get(_TUPLE_IP, b"")), attributes(found.get(_TUPLE_PROTOCOL, b""))
+    source, destination = ip.get(_SOURCE_V4) or ip.get(_SOURCE_V6), ip.get(_DESTINATION_V4) or ip.get(_DESTINATION_V6)
+    if _TUPLE_ZONE in found or source is None or destination is None or _NUMBER not in protocol:
+        return None
+    number = protocol[_NUMBER][0]
+    if number in _ICMP_FIELDS:
+        identifier, kind, code = (int.from_bytes(protocol.get(field, b""), "big") for field in _ICMP_FIELDS[number])
+        return number, source, identifier, destination, kind << 8 | code
+    ports = [int.from_bytes(protocol.get(field, b""), "big") for field in (_SOURCE_PORT, _DESTINATION_PORT)]
+    return number, source, ports[0], destination, ports[1]
+
+
+def drop(flows: Iterable[TrackedFlow]) -> None:
+    """These flows are not known any more, in this thread's namespace; absent ones are fine. Raises Transient."""
+    messages: list[Message] = [(_DELETE, 0, _named(flow)) for flow in flows]
+    if messages:
+        with Netlink(_NETFILTER) as netlink:
+            _demand(netlink, messages)
+
+
+def _named(flow: TrackedFlow) -> bytes:
+    v4 = len(flow.source) == 4
+    kinds = (_SOURCE_V4, _DESTINATION_V4) if v4 else (_SOURCE_V6, _DESTINATION_V6)
+    ip = attribute(kinds[0], flow.source) + attribute(kinds[1], flow.destination)
+    protocol = attribute(_NUMBER, bytes((flow.protocol,)))
+    if flow.protocol in _ICMP_FIELDS:
+        identifier, kind, code = _ICMP_FIELDS[flow.protocol]
+        protocol += attribute(identifier, flow.source_port.to_bytes(2, "big"))
+        protocol += attribute(kind, bytes((flow.destination_port >> 8,)))
+        protocol += attribute(code, bytes((flow.destination_port & 0xFF,)))
+    else:
+        protocol += attribute(_SOURCE_PORT, flow.source_port.to_bytes(2, "big"))
+        protocol += attribute(_DESTINATION_PORT, flow.destination_port.to_bytes(2, "big"))
+    nest = attribute(_TUPLE_IP | NESTED, ip) + attribute(_TUPLE_PROTOCOL | NESTED, protocol)
+    return bytes((AF_INET if v4 else AF_INET6, 0, 0, 0)) + attribute(_TUPLE_ORIGINAL | NESTED, nest)
 
 
 def forget(addresses: Iterable[str]) -> None:
@@ -32,34 +167,31 @@ def forget(addresses: Iterable[str]) -> None:
     packed = {inet_pton(AF_INET6 if ":" in address else AF_INET, address) for address in addresses}
     four, six = {address for address in packed if len(address) == 4}, {a for a in packed if len(a) == 16}
     with Netlink(_NETFILTER) as netlink:
-        messages = [_all_from(address, side) for address in four for side in _FILTER_SIDE]
+        messages: list[Message] = [
+            (_DELETE, 0, _body(address, side)) for address in four for side in _FILTER_SIDE
+        ]
         if six:
-            messages += _listed(netlink, six)
-        refused = [refusal for refusal in netlink.send(messages) if refusal.errno != errno.ENOENT]
-    if refused:
-        raise Transient(f"conntrack: flows cannot be dropped: {refused[0]}")
+            for data in netlink.dump_raw(_LIST, bytes((AF_INET6, 0, 0, 0))):
+                messages += ((_DELETE, 0, _named(flow)) for flow in _touching(data, six))
+        _demand(netlink, messages)
 
 
-def _all_from(address: bytes, side: int) -> Message:
+def _touching(data: bytes, addresses: set[bytes]) -> Iterator[TrackedFlow]:
+    for flow in _decoded(data, None):
+        if not addresses.isdisjoint((flow.source, flow.receiver)):
+            yield flow
+
+
+def _body(address: bytes, side: int) -> bytes:
     """All flows whose `side` comes from the address: it began them, or it answers them (under its own address)."""
     source = attribute(_TUPLE_IP | NESTED, attribute(_SOURCE_V4, address))
     chosen = b"".join(
         attribute(kind, _BY_SOURCE if kind == _FILTER_SIDE[side] else bytes(4)) for kind in _FILTER_SIDE.values()
     )
-    body = bytes((AF_INET, 0, 0, 0)) + attribute(side | NESTED, source) + attribute(_FILTER | NESTED, chosen)
-    return _DELETE, 0, body
+    return bytes((AF_INET, 0, 0, 0)) + attribute(side | NESTED, source) + attribute(_FILTER | NESTED, chosen)
 
 
-def _listed(netlink: Netlink, addresses: set[bytes]) -> Iterator[Message]:
-    head = bytes((AF_INET6, 0, 0, 0))
-    for _, body in netlink.dump(_LIST, head):
-        if not any(address in body for address in addresses):  # cheap, and nearly always the answer
-            continue
-        found = attributes(body, 4)
-        if any(_source(found.get(side, b"")) in addresses for side in _FILTER_SIDE):
-            flow = attribute(_TUPLE_ORIGINAL | NESTED, found[_TUPLE_ORIGINAL])
-            yield _DELETE, 0, head + flow + attribute(_ID, found[_ID])
-
-
-def _source(side: bytes) -> bytes:
-    return attributes(attributes(side).get(_TUPLE_IP, b"")).get(_SOURCE_V6, b"")
+def _demand(netlink: Netlink, messages: Sequence[Message]) -> None:
+    refused = [refusal for refusal in netlink.send(messages) if refusal.errno != errno.ENOENT]
+    if refused:
+        raise Transient(f"conntrack: flows cannot be dropped: {refused[0]}")

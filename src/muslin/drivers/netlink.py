@@ -161,6 +161,22 @@ class Netlink:
                     return listed if whole else None
                 listed.append((answer_kind, answer))
 
+    def dump_raw(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """Everything the kernel lists, in the pieces in which it comes: for lists that are too long for `dump`, of
+        kinds that the kernel does not number (so that a change meanwhile is not told). Read it to its end."""
+        self._sequence += 1
+        self._socket.send(HEADER.pack(16 + len(body), kind, REQUEST | DUMP, self._sequence, 0) + body)
+        while True:
+            data = self._read()
+            _, first, _, sequence, _port = HEADER.unpack_from(data)
+            if sequence != self._sequence:
+                continue
+            if first in (_ERROR, _DONE):
+                return _raise_dump_failure(kind, data[16:])
+            yield data
+            if HEADER.unpack_from(data, len(data) - 20)[:2] == (20, _DONE):  # behind the last piece, in the same one
+                return None
+
     def get(self, kind: int, body: bytes) -> bytes | Refusal:
         """One object's body, or why not."""
         self._sequence += 1
@@ -175,14 +191,16 @@ class Netlink:
                 return answer
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
+        for kind, flags, sequence, _port, body in split(self._read()):
+            yield kind, flags, sequence, body
+
+    def _read(self) -> bytes:
         try:
-            data = self._socket.recv(1 << 18)
+            return self._socket.recv(1 << 18)
         except OSError as error:
             if error.errno == errno_names.ENOBUFS:
                 raise Transient("netlink: the receive buffer overflowed, answers were lost") from None
             raise
-        for kind, flags, sequence, _port, body in split(data):
-            yield kind, flags, sequence, body
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:

@@ -10,12 +10,13 @@ from ipaddress import ip_interface
 from socket import AF_INET, AF_INET6
 
 from muslin.drivers.links import Link, read_links
-from muslin.drivers.netlink import Netlink, attributes
+from muslin.drivers.netlink import Netlink, Refusal, attribute, attributes
+from muslin.drivers.plug import GATEWAY_V4
 from muslin.drivers.rtnetlink import read_addresses
 from muslin.net import version_of
 
 _GET_ROUTE = 26
-_OIF, _PRIORITY = 4, 6
+_DST, _OIF, _PRIORITY = 1, 4, 6
 _UNICAST = 1
 
 
@@ -67,3 +68,33 @@ def _first_usable(links: Mapping[str, Link], addresses: Mapping[str, list[str]],
         if link.up and name != "lo" and name in addresses and not name.startswith(workload_prefix)
     )
     return usable[0][1] if usable else ""
+
+
+def own_addresses(netlink: Netlink) -> frozenset[bytes]:
+    """The host's own addresses, packed; the gateway that all workloads see as its own is one of them."""
+    found = {ip_interface(item.address).ip.packed for item in read_addresses(netlink, {}, ours=False)}
+    return frozenset(found | {ip_interface(GATEWAY_V4).ip.packed})
+
+
+class Ways(dict[bytes, str]):
+    """By which interface the host reaches an address, "" where there is no way; asked of the kernel when asked for."""
+
+    def __init__(self, netlink: Netlink) -> None:
+        super().__init__()
+        self._netlink = netlink
+        self._names: dict[int, str] = {}
+
+    def get(self, address: bytes, default: str = "") -> str:  # type: ignore[override]
+        if address not in self:
+            self[address] = self._look_up(address) or default
+        return self[address]
+
+    def _look_up(self, address: bytes) -> str:
+        if not self._names:
+            self._names = {link.index: name for name, link in read_links(self._netlink).items()}
+        family = AF_INET if len(address) == 4 else AF_INET6
+        query = struct.pack("=BBBBBBBBI", family, len(address) * 8, 0, 0, 0, 0, 0, 0, 0) + attribute(_DST, address)
+        answer = self._netlink.get(_GET_ROUTE, query)
+        if isinstance(answer, Refusal):
+            return ""
+        return self._names.get(int.from_bytes(attributes(answer, 12).get(_OIF, b""), sys.byteorder), "")

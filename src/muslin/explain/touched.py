@@ -1,0 +1,125 @@
+"""After a change of what a host must do: of which flows may the verdict be another?
+
+Somewhere in the cluster a workload comes or goes every second, and with it a member of sets. That touches the flows of
+one address, not the 100,000 of the host. So changes are gathered as what they are, and become addresses only when
+somebody wants to look:
+
+    members of a set that are addresses     these addresses
+    anything else of a set, a policy        the addresses of the endpoints in whose groups it is
+    a group, an endpoint                    the addresses of the endpoints concerned
+    settings, host endpoints, a snapshot    everything
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import UNSET
+
+from muslin.explain.flows import packed
+from muslin.intent import (
+    Delta,
+    Endpoint,
+    EndpointKey,
+    Group,
+    GroupId,
+    HostIntent,
+    MemberChange,
+    Policy,
+    PolicyId,
+    SetId,
+)
+from muslin.net import Cidr, is_host
+
+
+class Changed:
+    """What is different since it was made; mutable while it is gathered."""
+
+    def __init__(self) -> None:
+        self.everything = False
+        self._addresses: set[Cidr] = set()
+        self._sets: set[SetId] = set()
+        self._policies: set[PolicyId] = set()
+        self._groups: set[GroupId] = set()
+        self._endpoints: set[EndpointKey] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self.everything or self._addresses or self._sets or self._policies or self._groups
+                    or self._endpoints)
+
+    def add(self, delta: Delta) -> None:
+        self.everything |= bool(delta.snapshot or delta.settings is not UNSET or delta.host_interfaces)
+        for name, change in delta.sets.items():
+            members = _members(change) if isinstance(change, MemberChange) else None
+            if members is None or not all(map(is_host, members)):
+                self._sets.add(name)
+            else:
+                self._addresses.update(members)
+        self._policies |= delta.policies.keys()
+        self._groups |= delta.groups.keys()
+        self._endpoints |= delta.endpoints.keys()
+
+    def merge(self, more: Changed) -> None:
+        self.everything |= more.everything
+        self._addresses |= more._addresses
+        self._sets |= more._sets
+        self._policies |= more._policies
+        self._groups |= more._groups
+        self._endpoints |= more._endpoints
+
+    def addresses(self, intent: HostIntent, names: SetNames) -> set[bytes] | None:
+        """By an end among these the flows concerned are found. None: all flows."""
+        if self.everything:
+            return None
+        found = set(map(packed, self._addresses))
+        for endpoint in self._concerned(intent, names):
+            if endpoint.spoofable:
+                return None
+            found.update(map(packed, endpoint.addresses))
+        return found
+
+    def _concerned(self, intent: HostIntent, names: SetNames) -> Iterator[Endpoint]:
+        policies = self._policies | names.users(intent, self._sets)
+        groups = self._groups | {
+            name for name, group in intent.groups.items() if policies and not policies.isdisjoint(_policies(group))
+        }
+        for key, endpoint in intent.endpoints.items():
+            if key in self._endpoints or endpoint.ingress in groups or endpoint.egress in groups:
+                yield endpoint
+
+
+class SetNames:
+    """Which sets a policy speaks of; read once for each policy, and kept by whoever looks again and again."""
+
+    def __init__(self) -> None:
+        self._known: dict[PolicyId, tuple[Policy, frozenset[SetId]]] = {}
+
+    def users(self, intent: HostIntent, sets: set[SetId]) -> set[PolicyId]:
+        if not sets:
+            return set()
+        for gone in self._known.keys() - intent.policies.keys():
+            del self._known[gone]
+        return {name for name, policy in intent.policies.items() if not sets.isdisjoint(self._of(name, policy))}
+
+    def _of(self, name: PolicyId, policy: Policy) -> frozenset[SetId]:
+        known = self._known.get(name)
+        if known is None or known[0] is not policy:
+            known = self._known[name] = policy, frozenset(_sets(policy))
+        return known[1]
+
+
+def _members(change: MemberChange) -> Iterable[Cidr]:
+    ports = (member[0] for member in (*change.ports_added, *change.ports_removed))
+    return {*change.added, *change.removed, *ports}
+
+
+def _policies(group: Group) -> Iterator[PolicyId]:
+    for stage in group.stages:
+        yield from stage.policies
+    yield from group.profiles
+
+
+def _sets(policy: Policy) -> Iterator[SetId]:
+    for rule in (*policy.ingress, *policy.egress):
+        for side in (rule.source, rule.destination):
+            yield from (*side.sets, *side.not_sets, *side.named_ports, *side.not_named_ports)

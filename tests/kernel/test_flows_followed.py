@@ -108,8 +108,8 @@ def test_a_flow_that_is_denied_now_ends_within_a_second(
     wait_for("the way there", lambda: reaches(scene.client, scene.server))
     bystander = datagrams(*scene.others, 9000)
     with talking(*scene.conversations(), bystander) as (*denied, _):
-        since = time.monotonic()
         change()
+        since = time.monotonic()
         took = silent_after(tuple(denied), since)
         print(f"{prepared.__name__}: the last word was heard after {took * 1000:.0f} ms")
         assert bystander.settled_loss() == [0, 0], "who is still allowed loses nothing"
@@ -123,8 +123,8 @@ def reaches(one: Workload, other: Workload) -> bool:
 def test_what_is_allowed_again_goes_on_and_new_connections_pass(scene: Scene) -> None:
     """A TCP connection that still tries is not lost because somebody corrected a mistake."""
     with talking(*scene.conversations()) as conversations:
-        since = time.monotonic()
         scene.says("GlobalNetworkPolicy", "gate", {**TO_SERVER, "ingress": []})
+        since = time.monotonic()
         silent_after(conversations, since)
         heard = [list(each.heard) for each in conversations]
 

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 
-import proof_world
 from intents import (
     ALLOW,
     ALLOW_ALL,
@@ -30,19 +29,20 @@ from intents import (
     side,
     tier,
 )
-from muslin.calc.cluster import Graph as Cluster
-from muslin.calc.host import Graph as HostGraph
-from muslin.explain import Packet, endpoint_at
+from muslin.explain import Packet
+from muslin.explain.decision import Outcome
 from muslin.explain.flows import Judge, packed
-from muslin.explain.journey import journey
+from muslin.explain.journey import Gate, Journey, journey
+from muslin.explain.translation import applied, of_destination
 from muslin.intent import Action, HostIntent, Settings
-from muslin.model.kinds import BY_NAME
-from muslin.model.meta import ResourceKey
 from muslin.net import TrackedFlow
+from prove import aim, site, worlds
+from prove.flight import Flight
+from prove.opinions import Site
 
 SEED = int(os.environ.get("MUSLIN_SEED", "50"))
-UPLINK = "eth0"
-SPOOFABLE = ip_network(proof_world.SPOOFABLE)
+OWN = {packed(address) for both in site.INTERFACES.values() for address in both} | {
+    packed(site.GATEWAY[0]), packed("255.255.255.255")}
 
 
 def flow(packet: Packet, *, to: str = "") -> TrackedFlow:
@@ -55,60 +55,75 @@ def flow(packet: Packet, *, to: str = "") -> TrackedFlow:
     return TrackedFlow(packet.protocol, source, source_port, there, port, receiver, port, source, source_port)
 
 
-def world(random: Random) -> tuple[list[dict[str, Any]], HostIntent]:
-    objects = proof_world.world(random)
-    cluster, host = Cluster(), HostGraph()
-    host.update(cluster.subscribe("h1"))
-    cluster.update({key_of(each): msgspec.convert(each, BY_NAME[each["kind"]].struct) for each in objects})
-    for delta in cluster.flush().hosts.values():
-        host.update(delta)
-    host.flush()
-    return objects, host.intent
-
-
-def key_of(thing: dict[str, Any]) -> ResourceKey:
-    return ResourceKey(thing["kind"], thing["metadata"].get("namespace", ""), thing["metadata"]["name"])
-
-
-def interface(intent: HostIntent, address: str) -> str:
-    key = endpoint_at(intent, address)
-    return intent.endpoints[key].interface if key is not None else UPLINK
-
-
 @pytest.mark.slow
 def test_the_judge_says_of_every_flow_what_its_first_packets_journey_says() -> None:
-    """Random worlds, and packets aimed at the edges of their rules. One judge for all of a world's flows, so that a
-    class which is too wide answers for a flow that is not in it."""
+    """Random worlds with host endpoints and floating addresses, packets aimed at the edges of their rules, and more
+    that differ in one thing only. One judge for all of a world's flows, so that a class which is too wide answers for
+    a flow that is not in it."""
     told = {Action.ALLOW: 0, Action.DENY: 0}
     for seed in range(SEED, SEED + 30):
-        random = Random(seed)
-        objects, whole = world(random)
-        worlds = [(each, Judge(each)) for each in halves(whole)]
-        for packet in relatives(random, [flight.packet for flight in proof_world.flights(random, objects, 80)]):
-            by, to = interface(whole, packet.source), interface(whole, packet.destination)
-            if by == UPLINK == to or (packet.icmp_type is None and packet.protocol in (1, 58)):
-                continue
-            if ip_address(packet.source) in SPOOFABLE:
-                continue  # conntrack does not say who sent it
-            for each, judge in worlds:
-                expected = journey(each, packet, arrives_by=by, leaves_by=to).verdict
-                told[expected] += 1
-                found = judge.denial(flow(packet))
-                assert (found is not None) == (expected is Action.DENY), f"MUSLIN_SEED={seed}: {packet}: {found}"
-    assert min(told.values()) > 500, told
+        random, place = Random(seed), Site({})
+        objects = worlds.world(random)
+        place.becomes(objects)
+        for whole in halves(place.intent):
+            judge = Judge(whole, own=OWN, ways=Ways())
+            flights = [flight for flight in aim.flights(random, objects, 60) if is_known(flight)]
+            for arrives, packet in relatives(random, flights):
+                way, receiver = journeyed(whole, arrives, packet)
+                if way is None:
+                    continue
+                told[way.verdict] += 1
+                found = judge.denial(flow(packet, to=receiver))
+                assert (found is not None) == (way.verdict is Action.DENY), (
+                    f"MUSLIN_SEED={seed}: {arrives} {packet}: {found}; "
+                    + "; ".join(f"{one.gate} {one.outcome}" for one in way.passages))
+    assert min(told.values()) > 2000, told
 
 
-def relatives(random: Random, packets: list[Packet]) -> Iterator[Packet]:
+class Ways(dict[bytes, str]):
+    """As the routes of the host say."""
+
+    def get(self, address: bytes, default: Any = "") -> str:
+        return site.exit_to(str(ip_address(address)))
+
+
+def is_known(flight: Flight) -> bool:
+    """Conntrack does not say by which interface a flow began: its source does."""
+    source = ip_address(flight.packet.source)
+    if any(source in ip_network(prefix) for prefix in site.SPOOFABLE):
+        return False
+    return site.exit_to(flight.packet.source) == flight.arrives and not source.is_link_local
+
+
+def journeyed(told: HostIntent, arrives: str, packet: Packet) -> tuple[Journey | None, str]:
+    """Its journey, and to whom; None for one that makes no flow which conntrack and the judge could know."""
+    translation = of_destination(told, packet) if arrives != site.HOST else None
+    receiver = applied(packet, translation).destination
+    leaves = site.exit_to(receiver)
+    if arrives == leaves or ip_address(receiver).is_link_local or packet.source == receiver:
+        return None, receiver
+    way = journey(told, packet, arrives_by=None if arrives == site.HOST else arrives,
+                  leaves_by=None if leaves == site.HOST else leaves)
+    nobodys = any(one.gate is Gate.NOBODYS for one in way.passages)
+    untracked = not way.tracked or any(one.gate is Gate.UNTRACKED and one.outcome is Outcome.DENY
+                                       for one in way.passages)
+    return (None if nobodys or untracked else way), receiver
+
+
+def relatives(random: Random, flights: list[Flight]) -> Iterator[tuple[str, Packet]]:
     """Each, and some that differ in one thing only: these are the ones that a class too wide would swallow."""
     replace = msgspec.structs.replace
-    for packet in packets:
-        others = [other for other in packets if other.version == packet.version and other.protocol == packet.protocol]
-        yield packet
-        for other in random.sample(others, min(3, len(others))):
-            yield replace(packet, source=other.source)
-            yield replace(packet, destination=other.destination)
-            yield replace(packet, destination_port=other.destination_port, icmp_type=other.icmp_type)
-            yield replace(packet, source_port=other.source_port, icmp_code=other.icmp_code)
+    for arrives, given, *_ in flights:
+        packet = Packet(given.source, given.destination, given.protocol, given.destination_port, given.source_port,
+                        given.icmp_type, given.icmp_code)
+        others = [(by, other) for by, other, *_ in flights
+                  if other.version == packet.version and other.protocol == packet.protocol]
+        yield arrives, packet
+        for by, other in random.sample(others, min(3, len(others))):
+            yield by, replace(packet, source=other.source)
+            yield arrives, replace(packet, destination=other.destination)
+            yield arrives, replace(packet, destination_port=other.destination_port, icmp_type=other.icmp_type)
+            yield arrives, replace(packet, source_port=other.source_port, icmp_code=other.icmp_code)
 
 
 def halves(whole: HostIntent) -> tuple[HostIntent, ...]:

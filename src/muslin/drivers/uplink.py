@@ -71,9 +71,9 @@ def _first_usable(links: Mapping[str, Link], addresses: Mapping[str, list[str]],
 
 
 def own_addresses(netlink: Netlink) -> frozenset[bytes]:
-    """The host's own addresses, packed; the gateway that all workloads see as its own is one of them."""
+    """The host's own addresses, packed; the gateway of all workloads, and everybody's, are two of them."""
     found = {ip_interface(item.address).ip.packed for item in read_addresses(netlink, {}, ours=False)}
-    return frozenset(found | {ip_interface(GATEWAY_V4).ip.packed})
+    return frozenset(found | {ip_interface(GATEWAY_V4).ip.packed, b"\xff" * 4})
 
 
 class Ways(dict[bytes, str]):

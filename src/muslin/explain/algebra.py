@@ -17,15 +17,12 @@ from operator import or_
 from typing import NamedTuple
 
 from muslin.explain.census import Census
-from muslin.explain.classes import AddressClass
-from muslin.explain.packet import ICMP
+from muslin.explain.classes import AddressClass, PortName
+from muslin.explain.spoken import Mask, PortLine, Spoken, mask_of
 from muslin.explain.traffic import Sample
-from muslin.explain.walk import IP_IN_IP, VXLAN_PORT
-from muslin.intent import Action, Direction, GroupId, Icmp, Match, PolicyId, Rule, SetId
-from muslin.net import PROTOCOL_NUMBERS, Cidr, version_of
+from muslin.intent import Action, Direction, GroupId, Match, PolicyId, Rule, SetId
+from muslin.net import Cidr, version_of
 
-Mask = int
-"""A set of classes, or of sorts of traffic: one bit each."""
 Outcomes = tuple[tuple[Mask, Mask], ...]
 """(sorts, classes that are allowed for them), the sorts of no two overlapping, together all of them."""
 
@@ -48,35 +45,33 @@ class Reading:
         self._census = census
         self._classes = classes
         self._standings = [found.standings[which] for found in classes]
-        self._samples = samples
+        self._spoken = Spoken(samples, family)
         self._family = family
-        self.everybody: Mask = _mask(number for number, found in enumerate(self._standings) if found.present)
-        self.all_sorts: Mask = (1 << len(samples)) - 1
+        self.everybody: Mask = mask_of(number for number, found in enumerate(self._standings) if found.present)
         self._sets: dict[SetId, Mask] = {}
-        self._ports: dict[tuple[SetId, int, int], Mask] = {}
+        self._ports: dict[PortName, Mask] = {}
+        self._numbers: dict[SetId, set[tuple[int, int]]] = {}
         self._nets: dict[Cidr, Mask] = {}
         self._gather()
         self._addresses: dict[Match, Mask] = {}
-        self._spoken: dict[object, Mask] = {}
         self._terms: dict[tuple[PolicyId, Direction], list[Term]] = {}
-        self._tunnels = _mask(number for number, one in enumerate(samples) if _is_tunnel(one))
 
     def egress(self, number: int) -> Outcomes:
         """To whom a class may send."""
         standing = self._standings[number]
         if not standing.present:
-            return ((self.all_sorts, 0),)
+            return ((self._spoken.everything, 0),)
         if standing.egress is None:
-            return ((self.all_sorts, self.everybody),)
+            return ((self._spoken.everything, self.everybody),)
         return self._outcomes(standing.egress, Direction.EGRESS, number)
 
     def ingress(self, number: int) -> Outcomes:
         """From whom a class may receive."""
         standing = self._standings[number]
         if not standing.present:
-            return ((self.all_sorts, 0),)
+            return ((self._spoken.everything, 0),)
         if standing.ingress is None:
-            return ((self.all_sorts, self.everybody),)
+            return ((self._spoken.everything, self.everybody),)
         return self._outcomes(standing.ingress, Direction.INGRESS, number)
 
     # --- groups -----------------------------------------------------------------------------------------------------
@@ -102,15 +97,15 @@ class Reading:
                 undecided = passed | left
             if group.end is Action.ALLOW:
                 allowed |= undecided
-            if direction is Direction.EGRESS and sorts & self._tunnels:
-                found[0] = found.get(0, 0) | (sorts & self._tunnels)
-                sorts &= ~self._tunnels
+            if direction is Direction.EGRESS and sorts & self._spoken.tunnels:
+                found[0] = found.get(0, 0) | (sorts & self._spoken.tunnels)
+                sorts &= ~self._spoken.tunnels
             found[allowed] = found.get(allowed, 0) | sorts
         return tuple(sorted((sorts, allowed) for allowed, sorts in found.items() if sorts))
 
     def _blocks(self, terms: list[Term]) -> list[Mask]:
         """Sorts of traffic for which the same terms speak."""
-        blocks = [self.all_sorts]
+        blocks = [self._spoken.everything]
         for spoken in {term.sorts for term in terms}:
             split = []
             for block in blocks:
@@ -144,23 +139,34 @@ class Reading:
         if rule.action is Action.LOG:
             return
         source, destination = self._side(rule.source), self._side(rule.destination)
-        if not source or not destination:
+        spoken = self._spoken.by(rule) if source and destination else 0
+        if not spoken:
             return
-        spoken = self._sorts(rule)
-        if not (rule.source.named_ports or rule.destination.named_ports
-                or rule.source.not_named_ports or rule.destination.not_named_ports):
-            if spoken:
-                yield Term(spoken, source, destination, rule.action)
-            return
+        special = self._special(rule.source, self._spoken.source) | self._special(
+            rule.destination, self._spoken.destination)
+        plain = spoken & ~special
+        for match, line in ((rule.source, self._spoken.source), (rule.destination, self._spoken.destination)):
+            if match.named_ports:
+                plain &= line.within(match.ports)
+        if plain:
+            yield Term(plain, source, destination, rule.action)
         found: dict[tuple[Mask, Mask], Mask] = {}
-        for number, sample in enumerate(self._samples):
-            if spoken >> number & 1:
-                by = source & self._port_side(rule.source, sample.source_port, sample.protocol)
-                to = destination & self._port_side(rule.destination, sample.port, sample.protocol)
-                if by and to:
-                    found[by, to] = found.get((by, to), 0) | 1 << number
+        for number in bits(spoken & special):
+            sample = self._spoken.samples[number]
+            by = source & self._port_side(rule.source, sample.source_port, sample.protocol)
+            to = destination & self._port_side(rule.destination, sample.port, sample.protocol)
+            if by and to:
+                found[by, to] = found.get((by, to), 0) | 1 << number
         for (by, to), sorts in found.items():
             yield Term(sorts, by, to, rule.action)
+
+    def _special(self, match: Match, line: PortLine) -> Mask:
+        """Sorts of traffic whose port bears one of these names for somebody."""
+        found = 0
+        for name in (*match.named_ports, *match.not_named_ports):
+            for protocol, port in self._numbers.get(name, ()):
+                found |= self._spoken.of_protocol(protocol) & line.at(port)
+        return found
 
     def _side(self, match: Match) -> Mask:
         """Classes whose addresses are meant, whatever the port."""
@@ -195,34 +201,6 @@ class Reading:
             return 0
         return reduce(or_, (self._ports.get((name, protocol, port), 0) for name in names), 0)
 
-    def _sorts(self, rule: Rule) -> Mask:
-        """Sorts of traffic that the rule may speak of, as far as no port name has a say."""
-        by, to = rule.source, rule.destination
-        key = (rule.ip_version, rule.protocol, rule.not_protocol, rule.icmp, rule.not_icmp, by.ports, by.not_ports,
-               bool(by.named_ports), to.ports, to.not_ports, bool(to.named_ports))
-        found = self._spoken.get(key)
-        if found is None:
-            found = self._spoken[key] = _mask(
-                number for number, sample in enumerate(self._samples) if self._speaks(rule, sample))
-        return found
-
-    def _speaks(self, rule: Rule, sample: Sample) -> bool:
-        return (
-            rule.ip_version in (None, self._family)
-            and rule.protocol in (None, sample.protocol)
-            and (rule.not_protocol is None or rule.not_protocol != sample.protocol)
-            and (rule.icmp is None or self._is(rule.icmp, sample))
-            and (rule.not_icmp is None or not self._is(rule.not_icmp, sample))
-            and _ports_hold(rule.source, sample.source_port)
-            and _ports_hold(rule.destination, sample.port)
-        )
-
-    def _is(self, icmp: Icmp, sample: Sample) -> bool:
-        return (
-            sample.protocol == ICMP[self._family] and sample.icmp is not None
-            and sample.icmp[0] == icmp.type and icmp.code in (None, sample.icmp[1])
-        )
-
     def _gather(self) -> None:
         for number, (found, standing) in enumerate(zip(self._classes, self._standings, strict=True)):
             bit = 1 << number
@@ -230,6 +208,7 @@ class Reading:
                 self._sets[set_id] = self._sets.get(set_id, 0) | bit
             for name in standing.ports:
                 self._ports[name] = self._ports.get(name, 0) | bit
+                self._numbers.setdefault(name[0], set()).add(name[1:])
             for net in found.nets:
                 self._nets[net] = self._nets.get(net, 0) | bit
 
@@ -273,26 +252,5 @@ def bits(mask: Mask) -> Iterator[int]:
         mask ^= low
 
 
-def _mask(numbers: Iterator[int]) -> Mask:
-    found = 0
-    for number in numbers:
-        found |= 1 << number
-    return found
-
-
 def _in_ranges(ranges: tuple[tuple[int, int], ...], port: int | None) -> bool:
     return port is not None and any(low <= port <= high for low, high in ranges)
-
-
-def _ports_hold(match: Match, port: int | None) -> bool:
-    """Numbers only; where there are names beside them, the names may still hold."""
-    if match.ports and not match.named_ports and not _in_ranges(match.ports, port):
-        return False
-    return not _in_ranges(match.not_ports, port)
-
-
-def _is_tunnel(sample: Sample) -> bool:
-    return sample.protocol == IP_IN_IP or (
-        sample.protocol == PROTOCOL_NUMBERS["UDP"] and sample.port == VXLAN_PORT)
-
-

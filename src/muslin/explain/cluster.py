@@ -20,15 +20,16 @@ from dataclasses import dataclass, field
 import msgspec
 
 from muslin.calc.cluster import Graph
-from muslin.explain.algebra import Mask, Outcomes, Reading, bits, transposed
+from muslin.explain.algebra import Outcomes, Reading, bits, transposed
 from muslin.explain.census import Census, census
 from muslin.explain.classes import AddressClass, address_classes
 from muslin.explain.naming import ClassName, class_name, traffic_texts
 from muslin.explain.packet import EPHEMERAL
+from muslin.explain.spoken import Mask
 from muslin.explain.traffic import Sample, asked, sample, sorts
 from muslin.explain.whois import Whois, whois
 from muslin.intent import EndpointKey, Rule
-from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, protocol_name
+from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, protocol_name, version_of
 
 FAMILIES = (4, 6)
 Port = tuple[int, int]
@@ -93,7 +94,7 @@ def matrix(
     reaches: list[Reach] = []
     for family in families:
         asks = {port: one for port in ports if (one := asked(*port, family)) is not None}
-        if asks:
+        if asks and _lived_in((found,), family):
             view = _view((found,), family, among)
             _fill(view, asks, outside, names, reaches)
     return Matrix(ports=tuple(map(port_text, ports)), classes=tuple(names), reaches=tuple(reaches))
@@ -105,8 +106,8 @@ def diff(before: Graph | Census, after: Graph | Census) -> Diff:
     names: list[ClassName] = []
     changes: list[Change] = []
     for family in FAMILIES:
-        view = _view(pair, family, None)
-        _compare(view, names, changes)
+        if _lived_in(pair, family):
+            _compare(_view(pair, family, None), names, changes)
     old, new = (set(found.residents) for found in pair)
     return Diff(classes=tuple(names), changes=tuple(changes), appeared=tuple(sorted(new - old)),
                 vanished=tuple(sorted(old - new)))
@@ -123,7 +124,7 @@ def who_can(
     targets: list[int] = []
     for family in families:
         ask = asked(protocol, port, family, source_port)
-        if ask is not None:
+        if ask is not None and _lived_in((found,), family):
             view = _view((found,), family, None, apart=wanted)
             _ask_who(view, ask, wanted, names, reaches, targets)
     return WhoCan(port=port_text((protocol, port)), classes=tuple(names), destinations=tuple(targets),
@@ -168,6 +169,12 @@ class _View:
     def named_ports(self) -> Iterator[Port]:
         return ((protocol, port) for found in self.classes for standing in found.standings
                 for _, protocol, port in standing.ports)
+
+
+def _lived_in(censuses: tuple[Census, ...], family: int) -> bool:
+    """Has any workload an address of the family?"""
+    return any(version_of(address) == family
+               for each in censuses for one in each.residents.values() for address in one.addresses)
 
 
 def _view(

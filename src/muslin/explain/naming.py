@@ -8,9 +8,10 @@ from contextlib import suppress
 import msgspec
 
 from muslin.errors import Invalid
-from muslin.explain.algebra import Mask, bits
+from muslin.explain.algebra import bits
 from muslin.explain.census import Census
 from muslin.explain.classes import AddressClass
+from muslin.explain.spoken import Mask
 from muslin.explain.traffic import LAST_PORT, Range, Traffic
 from muslin.explain.walk import IP_IN_IP, VXLAN_PORT, parts_of
 from muslin.intent import EndpointKey

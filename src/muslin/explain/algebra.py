@@ -23,6 +23,8 @@ from muslin.explain.traffic import Sample
 from muslin.intent import Action, Direction, GroupId, Match, PolicyId, Rule, SetId
 from muslin.net import Cidr, version_of
 
+__all__ = ["Mask", "Outcomes", "Reading", "bits", "transposed"]
+
 Outcomes = tuple[tuple[Mask, Mask], ...]
 """(sorts, classes that are allowed for them), the sorts of no two overlapping, together all of them."""
 

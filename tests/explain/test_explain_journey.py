@@ -136,12 +136,30 @@ def test_failsafes_and_their_answers_pass_untracked_policy_and_stay_tracked() ->
         assert (journey(intent, packet, leaves_by=ETH0, flow=Flow.ESTABLISHED).verdict is ALLOW) is passes, packet
 
 
-def test_pre_dnat_allow_is_final_for_the_host_only() -> None:
-    """What is forwarded still meets forward policy and the workload's own."""
-    intent = world(pre_dnat="allow", ingress="deny", forward_ingress="deny")
+def test_pre_dnat_allow_is_final_for_the_interface_by_which_it_came() -> None:
+    """What is forwarded skips that interface's forward policy, but meets the workload's own and the way out."""
+    intent = world(pre_dnat="allow", ingress="deny", forward_ingress="deny", forward_egress="out-deny")
     found = journey(intent, WEB, arrives_by=ETH0)
     assert (found.verdict, found.tracked, gates(found)) == (ALLOW, True, [("pre-DNAT", "Allow")])
-    assert journey(intent, tcp(OUTSIDE, "10.0.0.2", 80), arrives_by=ETH0, leaves_by="musw2").verdict is DENY
+    inward = tcp(OUTSIDE, "10.0.0.2", 80)
+    assert journey(intent, inward, arrives_by=ETH0, leaves_by="musw2").verdict is ALLOW
+    assert journey(intent, tcp(OUTSIDE, "198.51.100.1", 80), arrives_by=ETH0, leaves_by=ETH0).verdict is DENY
+    intent.groups[GroupId("in")] = msgspec.structs.replace(intent.groups[GroupId("in")], profiles=())
+    assert journey(intent, inward, arrives_by=ETH0, leaves_by="musw2").verdict is DENY
+
+
+def test_the_star_has_a_say_in_what_workloads_send_and_get_through_the_host() -> None:
+    """Beside their own policy; not in what they speak with the host itself."""
+    between = tcp("10.0.0.1", "10.0.0.2", 80)
+    accept = Settings(endpoint_to_host_action="Accept")
+    for says, verdict in (({"forward_ingress": "deny"}, DENY), ({"forward_egress": "out-deny"}, DENY),
+                          ({"ingress": "deny", "egress": "out-deny"}, ALLOW), ({"pre_dnat": "deny"}, DENY)):
+        intent = world(interface="*", settings=accept, **says)
+        assert journey(intent, between, arrives_by="musw1", leaves_by="musw2").verdict is verdict, says
+        assert journey(intent, tcp(OWN, "10.0.0.2", 80), leaves_by="musw2").verdict is ALLOW
+    early = world(interface="*", pre_dnat="allow", settings=Settings())
+    assert journey(early, tcp("10.0.0.1", OWN, 80), arrives_by="musw1").verdict is DENY, (
+        "what * has accepted early does not count at the host's own door")
 
 
 def test_pre_dnat_lets_flows_and_failsafes_pass() -> None:

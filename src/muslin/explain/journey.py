@@ -103,9 +103,8 @@ def journey(
 
 
 def cover(intent: HostIntent, interface: str) -> HostInterface | None:
-    """The host endpoint that covers an interface of the host, if any. None covers a workload's."""
-    if workload_at(intent, interface) is not None or bears_prefix(intent, interface):
-        return None
+    """The host endpoint that covers an interface, if any: the one that names it, or else `*`, which covers workloads'
+    interfaces too. At the host's own door (gates 3 and 4) those have their own law, and nobody asks this."""
     all_others = None
     for key in sorted(intent.host_interfaces):
         found = intent.host_interfaces[key]
@@ -126,8 +125,8 @@ def bears_prefix(intent: HostIntent, interface: str) -> bool:
 
 
 class _Way:
-    """The state of a packet on its way: `over` when something final was said, `accepted` when an untracked or pre-DNAT
-    policy has let it in for the host."""
+    """The state of a packet on its way. `_accepted`: an untracked or pre-DNAT policy has let it in, so that the interface
+    by which it came is not asked again."""
 
     def __init__(self, intent: HostIntent, packet: Packet, flow: Flow) -> None:
         self._intent = intent
@@ -154,12 +153,14 @@ class _Way:
             self._translate()
 
     def inwards(self, interface: str) -> None:
-        """Gate 3."""
+        """Gate 3. What `*` has accepted early of a workload does not count at the host's own door."""
         endpoint = workload_at(self._intent, interface)
-        if self._denied() or self._accepted:
+        if self._denied():
             return
         if endpoint is not None or bears_prefix(self._intent, interface):
             self._from_workload(interface, endpoint)
+        elif self._accepted:
+            return
         elif (covered := cover(self._intent, interface)) is not None:
             self._own(Gate.INPUT, covered, interface, Direction.INGRESS)
 
@@ -181,7 +182,8 @@ class _Way:
     def leave(self, interface: str) -> None:
         """Gate 4."""
         covered = cover(self._intent, interface)
-        if covered is None:
+        workload = workload_at(self._intent, interface) is not None or bears_prefix(self._intent, interface)
+        if covered is None or workload:
             self._translate()
             return
         if covered.untracked_egress:
@@ -224,7 +226,7 @@ class _Way:
     def _forward(self, arrives_by: str, leaves_by: str, sender: Endpoint | None, receiver: Endpoint | None) -> None:
         intent = self._intent
         source, target = cover(intent, arrives_by), cover(intent, leaves_by)
-        if source is not None and source.forward_ingress:
+        if source is not None and source.forward_ingress and not self._accepted:
             self._ask(Gate.FORWARD_INGRESS, arrives_by, source.key, source.forward_ingress, Direction.INGRESS)
         if sender is not None:
             self._tell(Gate.SENDER, arrives_by, sender.key, list(egress_steps(intent, sender.egress, self._facts)))

@@ -125,8 +125,8 @@ def bears_prefix(intent: HostIntent, interface: str) -> bool:
 
 
 class _Way:
-    """The state of a packet on its way. `_accepted`: an untracked or pre-DNAT policy has let it in, so that the interface
-    by which it came is not asked again."""
+    """The state of a packet on its way. `_accepted`: an untracked or pre-DNAT policy has let it in, so that the
+    interface by which it came is not asked again."""
 
     def __init__(self, intent: HostIntent, packet: Packet, flow: Flow) -> None:
         self._intent = intent

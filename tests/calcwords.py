@@ -9,8 +9,8 @@ import msgspec
 
 from muslin.calc import cluster, host
 from muslin.calc.cluster import ClusterDelta, Illegible
-from muslin.explain import Decision, Packet, why
-from muslin.intent import AddressSet, Direction, EndpointKey, HostIntent, PortSet, SetId
+from muslin.explain import Decision, Packet, journey, why
+from muslin.intent import Action, AddressSet, Direction, EndpointKey, HostIntent, PortSet, SetId
 from muslin.model.ipam import Block
 from muslin.model.kinds import BY_NAME
 from muslin.model.meta import Resource, ResourceKey
@@ -136,6 +136,18 @@ class Cluster:
         found = self.intent(at).sets[set_id]
         assert isinstance(found, AddressSet | PortSet)
         return set(found.members)
+
+    def plug(self, at: str = "h1", **interfaces: tuple[str, ...]) -> None:
+        """From now on the host has exactly these interfaces, with these addresses."""
+        self.hosts[at].update_interfaces({name: frozenset(found) for name, found in interfaces.items()})
+        self.hosts[at].flush()
+
+    def passes(self, frm: str, to: str, what: str = "tcp/80", *, arrives_by: str | None = None,
+               leaves_by: str | None = None, at: str = "h1") -> bool:
+        """A new flow: `arrives_by` alone to the host itself, `leaves_by` alone from it, both through it."""
+        protocol, _, port = what.partition("/")
+        packet = Packet(frm, to, protocol_number(protocol), int(port or 0))
+        return journey(self.intent(at), packet, arrives_by=arrives_by, leaves_by=leaves_by).verdict is Action.ALLOW
 
     def why(self, name: str, direction: str, other: str, what: str = "tcp/80", *, at: str = "h1",
             ns: str = "shop") -> Decision:

@@ -278,23 +278,33 @@ def test_whatever_is_lost_on_the_way_nothing_dangles_on_the_host(history: list[C
     as it was told or denies.
 
     Kills: host: a missing set stands in as empty where it is forbidden; host: policies are not looked at again when a
-    set goes; host: policies are not when a group goes; host: groups are not when an endpoint comes; host: a stand-in
-    set stays when its policy goes; working: `settle` does not forget.
+    set goes; host: policies are not when a group goes; host: groups are not when an endpoint comes, or only a workload;
+    host: a stand-in set stays when its policy goes; host: interfaces that change bind nothing anew; host: troubles
+    outlive their host endpoints; working: `settle` does not forget.
     """
     graph, told, arrived = host.Graph(), Told(), Delta(snapshot=True)
     for delta in hosts_story(history):
-        heard = lossy(delta, data)
+        heard, there = lossy(delta, data), data.draw(st.sampled_from(INTERFACES))
         add_up(arrived, heard)
         graph.update(heard)
+        graph.update_interfaces(there)
         told.hear(graph.flush())
         same(told.state, graph.intent)
         for policy_id, policy in told.state.policies.items():
             assert policy == arrived.policies.get(policy_id) or denies(policy)
             assert policy.staged == policy_id.startswith("Staged")
         anew = host.Graph()
+        anew.update_interfaces(there)
         anew.update(arrived)
         anew.flush()
         same(told.state, anew.intent)
+        assert graph.troubles == anew.troubles
+
+
+INTERFACES: tuple[dict[str, frozenset[str]], ...] = (
+    {}, {"eth0": frozenset({"10.65.0.1"})}, {"eth0": frozenset(), "eth1": frozenset({"10.65.0.1", "172.16.0.1"})},
+    {"musa": frozenset({"10.65.0.1"}), "lan": frozenset({"10.65.0.1"})},
+)
 
 
 def denies(policy: Policy) -> bool:

@@ -83,13 +83,15 @@ def test_without_a_name_it_is_the_interface_that_has_its_address() -> None:
     assert plug(made, eth0=(), eth1=()).host_interfaces == {A: None}
 
 
-def test_a_name_beats_an_address_whatever_the_keys() -> None:
-    made = graph(guard(A, "", "10.0.0.5"), guard(B, "eth0"), eth0=("10.0.0.5",))
-    assert bound(made) == {"b": "eth0"}
-    assert trouble(made, A) == ("error", "eth0 is covered by HostEndpoint/b already; it guards nothing")
-    made.update(Delta(host_interfaces={B: None}))
-    made.flush()
+@pytest.mark.parametrize(("first", "second"), [(("",), ("eth0",)), (("eth0",), ("",))])
+def test_the_smaller_key_wins_by_name_or_by_address(first: tuple[str], second: tuple[str]) -> None:
+    """As in Calico, where a name is no better than an address."""
+    made = graph(guard(A, *first, "10.0.0.5"), guard(B, *second, "10.0.0.5"), eth0=("10.0.0.5",))
     assert bound(made) == {"a": "eth0"}
+    assert trouble(made, B) == ("error", "eth0 is covered by HostEndpoint/a already; it guards nothing")
+    made.update(Delta(host_interfaces={A: None}))
+    made.flush()
+    assert bound(made) == {"b": "eth0"}
     assert not made.troubles
 
 
@@ -103,8 +105,8 @@ def test_of_two_with_the_same_right_the_smaller_key_wins(interface: str) -> None
 
 
 def test_who_loses_one_interface_takes_another_that_has_its_address() -> None:
-    made = graph(guard(A, "", "10.0.0.5", "10.0.1.5"), guard(B, "eth0"), eth0=("10.0.0.5",), eth1=("10.0.1.5",))
-    assert bound(made) == {"a": "eth1", "b": "eth0"}
+    made = graph(guard(A, "eth0"), guard(B, "", "10.0.0.5", "10.0.1.5"), eth0=("10.0.0.5",), eth1=("10.0.1.5",))
+    assert bound(made) == {"a": "eth0", "b": "eth1"}
     assert not made.troubles
 
 

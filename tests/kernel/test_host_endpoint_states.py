@@ -57,12 +57,12 @@ def test_an_address_finds_its_interface_when_it_comes_and_where_it_goes(place: S
 
     link(place, "address", "add", "10.0.0.5/24", "dev", "eth1")
     wait_state(place, "uplink", "up")
-    place.declare(guard("named", interface="eth1"))
-    wait_state(place, "uplink", "error", "eth1 is covered by HostEndpoint/named")
-    wait_state(place, "named", "up")
-    place.api.delete(f"{V3}/hostendpoints/named")
+    place.declare(guard("rival", interface="eth1"))
+    wait_state(place, "uplink", "error", "eth1 is covered by HostEndpoint/rival")
+    wait_state(place, "rival", "up")
+    place.api.delete(f"{V3}/hostendpoints/rival")
     wait_state(place, "uplink", "up")
-    wait_state(place, "named", "")
+    wait_state(place, "rival", "")
 
 
 def test_a_name_waits_for_its_interface_and_a_restart_without_a_server_binds_anew(place: Site) -> None:

@@ -1,0 +1,49 @@
+"""The four bits of the packet mark that our chains speak through.
+
+A chain of iptables cannot return a value, and what `-j ACCEPT` ends is the whole table, not a question. So a policy
+answers by bits, which its callers look at: Felix does the same, and nftables gets by without (see render.nft.chains).
+They are the lowest four bits of `Settings.mark_mask`; the others are left to whoever else asks for some.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from muslin.intent import Settings
+
+_BITS = 4
+
+
+class Marks(msgspec.Struct, frozen=True):
+    """`accept`: a policy allowed it. `leave`: a policy passed it to the next tier. `scratch`: within a few lines.
+    `full`: the workload has as many connections as it may have."""
+
+    accept: int
+    leave: int
+    scratch: int
+    full: int
+
+    @property
+    def answer(self) -> int:
+        return self.accept | self.leave
+
+    @property
+    def all(self) -> int:
+        return self.accept | self.leave | self.scratch | self.full
+
+
+def marks(settings: Settings) -> Marks:
+    return _lowest(settings.mark_mask) or _lowest(Settings().mark_mask) or Marks(1, 2, 4, 8)
+
+
+def too_few(settings: Settings) -> str:
+    """What is wrong with the mask, "" if nothing."""
+    if _lowest(settings.mark_mask):
+        return ""
+    instead = f"{Settings().mark_mask:#x} is used instead"
+    return f"iptablesMarkMask {settings.mark_mask:#x} has fewer than {_BITS} bits: {instead}"
+
+
+def _lowest(mask: int) -> Marks | None:
+    bits = [1 << place for place in range(32) if mask & 1 << place]
+    return Marks(*bits[:_BITS]) if len(bits) >= _BITS else None

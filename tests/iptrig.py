@@ -1,0 +1,37 @@
+"""The host of nftrig with its policy in iptables and ipset instead: the same words, another kernel interface."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import nftrig
+from muslin.drivers.iptables import Flavour, Iptables
+from muslin.intent import Backend, Delta, HostIntent
+from muslin.render.iptables import Changes, IptablesState
+
+FLAVOURS = {Backend.IPTABLES_LEGACY: Flavour.LEGACY, Backend.IPTABLES_NFT: Flavour.NFT}
+BACKENDS = tuple(Backend)
+IPTABLES = tuple(FLAVOURS)
+
+
+class Host(nftrig.Host):
+    """As nftrig.Host."""
+
+    def __init__(self, space: str, backend: Backend) -> None:
+        super().__init__(space)
+        self.iptables = Iptables(FLAVOURS[backend], space)
+        self.rules = IptablesState()
+
+    def apply(self, intent: HostIntent, delta: Delta | None = None) -> Changes:  # type: ignore[override]
+        changes = self.rules.update(delta or Delta(snapshot=True), intent)
+        asyncio.run(self.iptables.apply(changes))
+        return changes
+
+
+@contextmanager
+def host(backend: Backend) -> Iterator[nftrig.Host]:
+    """A host whose kernel enforces by this backend."""
+    with nftrig.host() as plain:
+        yield plain if backend is Backend.NFTABLES else Host(plain.space, backend)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+import iptrig
 import netrig
 import nftrig
 from intents import (
@@ -54,10 +55,10 @@ class Rig:
                 return False
 
 
-@pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
+@pytest.fixture(scope="module", params=iptrig.BACKENDS)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     with ExitStack() as stack:
-        host = stack.enter_context(nftrig.host())
+        host = stack.enter_context(iptrig.host(request.param))
         netrig.run("ip", "-n", host.space, "addr", "add", f"{HOST[4]}/32", "dev", "lo")
         netrig.run("ip", "-n", host.space, "addr", "add", f"{HOST[6]}/128", "dev", "lo")
         one = stack.enter_context(nftrig.station(host, 1))

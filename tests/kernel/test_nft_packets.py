@@ -8,6 +8,7 @@ from socket import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 
 import pytest
 
+import iptrig
 import nftrig
 from intents import (
     ALLOW,
@@ -58,10 +59,10 @@ class Rig:
         return self.host.passes(sender or self.one, self.two, **what)
 
 
-@pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
+@pytest.fixture(scope="module", params=iptrig.BACKENDS)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     with ExitStack() as stack:
-        host = stack.enter_context(nftrig.host())
+        host = stack.enter_context(iptrig.host(request.param))
         yield Rig(host, *(stack.enter_context(nftrig.station(host, number)) for number in (1, 2, 3)))
 
 

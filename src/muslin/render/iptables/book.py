@@ -26,6 +26,7 @@ class Book:
         self._owned: dict[str, frozenset[ChainKey]] = {}
         self._held: dict[str, Elements] = {}
         self._listed: dict[str, frozenset[str]] = {}
+        self._sets_owned: dict[str, frozenset[str]] = {}
         self._list_users: Users[str, str] = Users()
 
     def put_chains(self, owner: str, chains: Mapping[ChainKey, Chain]) -> None:
@@ -97,6 +98,16 @@ class Book:
                 self.drop_set(name)
         if lists:
             self._listed[owner] = frozenset(lists)
+
+    def put_sets(self, owner: str, wanted: Mapping[str, tuple[IpSet, frozenset[str]]]) -> None:
+        """The owner's sets are now these, with these elements, and no others."""
+        for name in self._sets_owned.pop(owner, frozenset()) - wanted.keys():
+            self.drop_set(name)
+        for name, (declared, content) in wanted.items():
+            self.put_set(declared)
+            self.put_content(name, content)
+        if wanted:
+            self._sets_owned[owner] = frozenset(wanted)
 
     def changes(self) -> Changes:
         """What the turn came to; the next turn begins."""

@@ -9,7 +9,7 @@
     filter OUTPUT      nothing: the host may always reach its own workloads
 
     mus-from   (source, interface) in the set of a group? its chain. Then prefixes. Else dropped
-    mus-to     (destination, interface) likewise
+    mus-to     (destination, interface) in the set of a group? its chain. Then the interface alone. Else dropped
 
 Nothing here names an endpoint but by its sets, apart from those with rules of their own (see site). A packet that
 concerns neither a workload nor a host endpoint returns to whoever else has rules. All this stays in the kernel while
@@ -70,7 +70,7 @@ def raw(site: Site, family: int) -> tuple[Chain, ...]:
         chain(
             names.base("PREROUTING"),
             *_forget_marks(site),
-            *site.from_ours(Jump(SOURCE_CHECK, for_good=True)),
+            *site.from_ours(Jump(SOURCE_CHECK)),
             *raw_rules(site, family, SOURCE),
         ),
         chain(
@@ -152,8 +152,7 @@ def _forward(site: Site, place: Place) -> Iterator[Chain]:
     yield chain(
         names.base("FORWARD"),
         Rule((FLOWS,), Jump(OF_A_FLOW, for_good=True)),
-        *((site.way.unanswered(),) if hosts else ()),
-        *((Rule((), Jump(FORWARD_IN)),) if hosts else ()),
+        *(_forward_in(site) if hosts else ()),
         *site.from_ours(Jump(FROM_WORKLOAD)),
         *site.to_ours(Jump(TO_WORKLOAD)),
         *((Rule((), Jump(FORWARD_OUT)),) if hosts else ()),
@@ -175,6 +174,14 @@ def _forward(site: Site, place: Place) -> Iterator[Chain]:
             }
             yield chain(name, *by_interface(site, end, field, chains))
         yield chain("mus-missing", denial(place, "missing: a group of a host endpoint"))
+
+
+def _forward_in(site: Site) -> tuple[Rule, ...]:
+    """What raw or mangle accepted is not asked again."""
+    if not site.listens_to_marks:
+        return site.way.unanswered(), Rule((), Jump(FORWARD_IN))
+    accepted = site.way.marks.accept
+    return (Rule((Marked(accepted, accepted, True),), Jump(FORWARD_IN)),)
 
 
 def _invalid(site: Site) -> tuple[Rule, ...]:
@@ -230,32 +237,36 @@ def _from(site: Site, place: Place) -> Chain:
             )
             for group in site.senders
         ),
-        *_by_rule(site, place, SOURCE),
+        *_by_rule(site, place),
         denial(place, "a source that no endpoint of this interface has"),
     )
 
 
 def _to(site: Site, place: Place) -> Chain:
+    """By their own addresses, which is one lookup for each group; else by the interface alone."""
+    by_address = {group: names.receivers(group, place.family) for group in site.receivers}
+    by_interface = [
+        (group, names.behind(group, place.family, part))
+        for group, parts in site.receivers.items() for part in range(parts)
+    ]
     return chain(
         names.TO,
         *(
             Rule(
-                (InSet(names.receivers(group, place.family), BOTH[DESTINATION]),),
+                (InSet(name, BOTH[DESTINATION]),),
                 Jump(names.group_chain(group, Direction.INGRESS), for_good=True),
             )
-            for group in site.receivers
+            for group, name in (*by_address.items(), *by_interface)
         ),
-        *_by_rule(site, place, DESTINATION),
-        denial(place, "an address that no endpoint of this interface has"),
+        denial(place, "to an interface that no endpoint declares"),
     )
 
 
-def _by_rule(site: Site, place: Place, end: End) -> Iterator[Rule]:
-    """The prefixes of endpoints that have some: towards a router among the workloads, any address behind it."""
-    direction = Direction.EGRESS if end is SOURCE else Direction.INGRESS
+def _by_rule(site: Site, place: Place) -> Iterator[Rule]:
+    """The prefixes of endpoints that have some."""
     for endpoint in site.special:
-        jump = group_jump(site, endpoint.egress if end is SOURCE else endpoint.ingress, direction)
+        jump = group_jump(site, endpoint.egress, Direction.EGRESS)
         for net in _nets(endpoint, place.family):
-            tests = (Interface(end, endpoint.interface), *_within(end, net))
+            tests = (Interface(SOURCE, endpoint.interface), *_within(SOURCE, net))
             verdict = Jump(jump.chain, for_good=True) if jump else place.way.deny(place.table)
             yield Rule(tests, verdict, endpoint.key)

@@ -76,7 +76,9 @@ def input_rules(site: Site) -> Iterator[Rule]:
 def output_rules(site: Site) -> Iterator[Rule]:
     if site.listens_to_marks:
         yield site.way.allowed(site.way.allow)
-    yield from by_interface(site, End.DESTINATION, OUT.field, _chains(site, OUT))
+    if rules := tuple(by_interface(site, End.DESTINATION, OUT.field, _chains(site, OUT))):
+        yield from site.to_ours(RETURN)
+        yield from rules
 
 
 def from_host_rules(site: Site, verdict: Target) -> Iterator[Rule]:

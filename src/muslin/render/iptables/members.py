@@ -127,5 +127,30 @@ def endpoint_elements(endpoint: Endpoint, groups: Mapping[GroupId, Group]) -> El
     return found
 
 
+MOST_BEHIND = 60
+"""An ipset takes the same prefix with 64 interfaces; while one takes another's place, both are there."""
+
+
+def parts_of(interfaces: Iterable[str]) -> list[frozenset[str]]:
+    """In an order of their own, so that one more moves at most one from each part to the next."""
+    ordered = sorted(interfaces)
+    return [frozenset(ordered[place : place + MOST_BEHIND]) for place in range(0, len(ordered), MOST_BEHIND)]
+
+
+def behind_sets(group: GroupId, interfaces: Iterable[str]) -> dict[str, tuple[IpSet, frozenset[str]]]:
+    """Which interfaces lead to that ingress group, whatever the address."""
+    found: dict[str, tuple[IpSet, frozenset[str]]] = {}
+    for part, content in enumerate(parts_of(interfaces)):
+        for family, everything in ((4, "0.0.0.0/0"), (6, "::/0")):
+            declared = IpSet(names.behind(group, family, part), Kind.ADDRESS_INTERFACES, family)
+            found[declared.name] = declared, frozenset(f"{everything},{interface}" for interface in content)
+    return found
+
+
+def receives(endpoint: Endpoint, groups: Mapping[GroupId, Group]) -> bool:
+    """Is there a policy by which it could get anything?"""
+    return names.usable(endpoint.interface) and is_of(groups, endpoint.ingress, Direction.INGRESS)
+
+
 def is_of(groups: Mapping[GroupId, Group], group: GroupId, direction: Direction) -> bool:
     return group in groups and groups[group].direction is direction

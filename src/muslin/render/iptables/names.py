@@ -81,6 +81,11 @@ def receivers(group: GroupId, family: int) -> str:
     return f"mus{family}t-{short(group)}"
 
 
+def behind(group: GroupId, family: int, part: int) -> str:
+    """(anything, interface) of the workloads with that ingress group, part by part."""
+    return f"mus{family}b-{short(group)}-{part}"
+
+
 def sources(family: int) -> str:
     """(address, interface): who may send what from where."""
     return f"mus{family}from"

@@ -32,14 +32,15 @@ from muslin.render.nft.names import prefixes
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """`senders`, `receivers`: the groups that have workloads. `special`: endpoints with rules of their own, by key."""
+    """`senders`: the egress groups that have workloads. `receivers`: the ingress groups, each with how many sets its
+    interfaces fill (see members). `special`: endpoints with rules of their own, by key."""
 
     way: Way
     groups: Mapping[GroupId, Group] = {}
     policies: Mapping[PolicyId, Policy] = {}
     shapes: Mapping[SetId, SetShape] = {}
     senders: tuple[GroupId, ...] = ()
-    receivers: tuple[GroupId, ...] = ()
+    receivers: Mapping[GroupId, int] = {}
     special: tuple[Endpoint, ...] = ()
     host_interfaces: tuple[HostInterface, ...] = ()
 
@@ -101,8 +102,6 @@ def by_interface(site: Site, end: End, field: str, chain_of: Mapping[str, str]) 
     for_all = next((one for one in covered if one.interface == ALL_INTERFACES), None)
     if not covered:
         return
-    if for_all:
-        yield from site.from_ours(Ruling.RETURN) if end is End.SOURCE else site.to_ours(Ruling.RETURN)
     for one in site.covered:
         if one.interface == ALL_INTERFACES:
             continue

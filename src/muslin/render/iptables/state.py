@@ -45,7 +45,17 @@ from muslin.render.iptables.extras import mangling, translating
 from muslin.render.iptables.hooks import filtering, raw
 from muslin.render.iptables.hosts import ROLES, role_chains
 from muslin.render.iptables.marks import too_few
-from muslin.render.iptables.members import FAMILIES, Contents, elements_of, endpoint_elements, group_sets, list_sets
+from muslin.render.iptables.members import (
+    FAMILIES,
+    Contents,
+    behind_sets,
+    elements_of,
+    endpoint_elements,
+    group_sets,
+    list_sets,
+    parts_of,
+    receives,
+)
 from muslin.render.iptables.ruleset import ChainKey, Changes, Ruleset
 from muslin.render.iptables.site import Site, group_of, is_special
 from muslin.render.iptables.words import Chain, IpSet, Kind, Table, needs
@@ -70,6 +80,9 @@ class IptablesState:
         self._policy_users: Users[PolicyId, GroupId] = Users()
         self._group_users: Users[GroupId, EndpointKey] = Users()
         self._interfaces = Interfaces()
+        self._behind: dict[GroupId, dict[EndpointKey, str]] = {}
+        """Ingress group -> the interfaces of its endpoints."""
+        self._receiver: dict[EndpointKey, GroupId] = {}
         self._special: dict[EndpointKey, Endpoint] = {}
         self._settings: Settings | None = None
         self._problems: dict[str, tuple[str, ...]] = {}
@@ -155,22 +168,34 @@ class IptablesState:
             endpoint = intent.endpoints.get(key)
             self._group_users.put(key, (endpoint.ingress, endpoint.egress) if endpoint else ())
         touched = self._interfaces.update({key: intent.endpoints.get(key) for key in keys})
+        moved: set[GroupId] = set()
         for key in sorted(touched):
             self._book.put_elements(key, {})
             self._special.pop(key, None)
+            if before := self._receiver.pop(key, None):
+                del self._behind[before][key]
+                moved.add(before)
         for key in sorted(touched):
             if self._interfaces.holds(key):
                 endpoint = intent.endpoints[key]
                 self._book.put_elements(key, endpoint_elements(endpoint, intent.groups))
                 if is_special(endpoint, intent.settings):
                     self._special[key] = endpoint
+                if receives(endpoint, intent.groups):
+                    self._receiver[key] = endpoint.ingress
+                    self._behind.setdefault(endpoint.ingress, {})[key] = endpoint.interface
+                    moved.add(endpoint.ingress)
+        for group in sorted(moved):
+            self._book.put_sets(f"behind/{group}", behind_sets(group, self._behind[group].values()))
+            if not self._behind[group]:
+                del self._behind[group]
 
     def _update_base(self, intent: HostIntent) -> None:
-        used = {group for group, one in self._groups.items() if self._group_users.of(group) and one}
-        site = _site(intent, self._way, self._contents.shapes, used, self._special)
+        used = {group for group in self._groups if self._group_users.of(group)}
+        site = _site(intent, self._way, self._contents.shapes, self._special, used, self._behind)
         for table, written in _base(site).items():
             self._write(SETTINGS, table, written)
-        self._problems[SETTINGS] = (*self._problems.get(SETTINGS, ()), *filter(None, [too_few(intent.settings)]))
+        self._problems[SETTINGS] = (*filter(None, [too_few(intent.settings)]),)
         self._book.put_elements(SETTINGS, _pool_elements(intent.settings))
 
     def _write(self, owner: str, table: Table, by_family: Mapping[int, Written]) -> None:
@@ -210,28 +235,32 @@ def render(intent: HostIntent, missing: frozenset[str] = frozenset()) -> Ruleset
     held = {key: one for key, one in intent.endpoints.items() if interfaces.holds(key)}
     for key, endpoint in held.items():
         book.put_elements(key, endpoint_elements(endpoint, intent.groups))
-    used = {group for endpoint in intent.endpoints.values() for group in (endpoint.ingress, endpoint.egress)}
+    used = {group for one in intent.endpoints.values() for group in (one.ingress, one.egress)}
+    behind: dict[GroupId, dict[EndpointKey, str]] = {}
+    for key, endpoint in held.items():
+        if receives(endpoint, intent.groups):
+            behind.setdefault(endpoint.ingress, {})[key] = endpoint.interface
+    for ingress, names_behind in behind.items():
+        book.put_sets(f"behind/{ingress}", behind_sets(ingress, names_behind.values()))
     special = {key: one for key, one in held.items() if is_special(one, intent.settings)}
-    for table, written in _base(_site(intent, way, contents.shapes, used & intent.groups.keys(), special)).items():
+    site = _site(intent, way, contents.shapes, special, used & intent.groups.keys(), behind)
+    for table, written in _base(site).items():
         write(SETTINGS, table, written)
     book.put_elements(SETTINGS, _pool_elements(intent.settings))
     return book.ruleset
 
 
 def _site(
-    intent: HostIntent, way: Way, shapes: Mapping[SetId, SetShape], used: Iterable[GroupId],
-    special: Mapping[EndpointKey, Endpoint],
+    intent: HostIntent, way: Way, shapes: Mapping[SetId, SetShape], special: Mapping[EndpointKey, Endpoint],
+    used: Iterable[GroupId], behind: Mapping[GroupId, Mapping[EndpointKey, str]],
 ) -> Site:
-    by_direction = {
-        direction: tuple(sorted(one for one in used if intent.groups[one].direction is direction)) for direction in BOTH
-    }
     return Site(
         way=way,
         groups=intent.groups,
         policies=intent.policies,
         shapes=shapes,
-        senders=by_direction[Direction.EGRESS],
-        receivers=by_direction[Direction.INGRESS],
+        senders=tuple(sorted(one for one in used if intent.groups[one].direction is Direction.EGRESS)),
+        receivers={group: len(parts_of(behind[group].values())) for group in sorted(behind)},
         special=tuple(special[key] for key in sorted(special)),
         host_interfaces=tuple(intent.host_interfaces[key] for key in sorted(intent.host_interfaces)),
     )

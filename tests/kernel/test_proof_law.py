@@ -1,4 +1,4 @@
-"""The law of one rule, line by line, in a real kernel: what `explain` says a rule means is what nftables does."""
+"""The law of one rule, line by line, in a real kernel: what `explain` says a rule means is what nftables and iptables do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import iptrig
 import netrig
 import nftrig
 from intent_words import W2, endpoint, host, policy, rule, tier
@@ -46,10 +47,10 @@ class Rig:
         return self._guarded.hears(self._outside.send(on_wire), nftrig.DEADLINE)
 
 
-@pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
+@pytest.fixture(scope="module", params=iptrig.BACKENDS)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     with ExitStack() as stack:
-        there = stack.enter_context(nftrig.host())
+        there = stack.enter_context(iptrig.host(request.param))
         guarded = stack.enter_context(nftrig.station(there, GUARDED))
         outside = stack.enter_context(nftrig.station(there, OUTSIDE, "up0"))
         for address in TO_GUARDED:

@@ -1,4 +1,4 @@
-"""The law of one rule, line by line, in a real kernel: what `explain` says a rule means is what nftables and iptables do."""
+"""The law of one rule, line by line, in a real kernel: what `explain` says a rule means is what each backend does."""
 
 from __future__ import annotations
 

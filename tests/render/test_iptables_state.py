@@ -17,7 +17,7 @@ from muslin.render.iptables.text import rule_text
 from muslin.render.iptables.words import Table
 from nftcases import intents, mixed, step
 
-_choices = st.lists(st.booleans(), min_size=5, max_size=5)
+_choices = st.lists(st.booleans(), min_size=6, max_size=6)
 walks = st.lists(st.tuples(intents(), _choices, st.booleans()), min_size=1, max_size=4)
 
 

@@ -66,9 +66,14 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def covered(self) -> tuple[HostInterface, ...]:
-        """Host endpoints on an interface of their own, then the one on all others."""
-        named = [one for one in self.host_interfaces if one.interface != ALL_INTERFACES and names.usable(one.interface)]
-        return (*named, *(one for one in self.host_interfaces if one.interface == ALL_INTERFACES))
+        """Host endpoints on an interface of their own, then the one on all others. Should two claim an interface, the
+        smaller key has it."""
+        held: dict[str, HostInterface] = {}
+        for one in self.host_interfaces:
+            held.setdefault(one.interface, one)
+        rest = held.pop(ALL_INTERFACES, None)
+        named = (one for name, one in held.items() if names.usable(name))
+        return (*named, *((rest,) if rest else ()))
 
     @property
     def listens_to_marks(self) -> bool:

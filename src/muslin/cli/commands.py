@@ -19,6 +19,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         Command("get", "objects, as a table, YAML or JSON", "get"),
         Command("status", "hosts, agents, BGP sessions, and what is not as it should be, on one screen", "status"),
         Command("why", "would this packet pass? which rule decides, and by which route", "why"),
+        Command("test", "check policies against what you expect of them, from files alone: for CI", "test"),
         Command("kinds", "the kinds of objects there are, and their short names", "kinds"),
         Command("explain", "the fields of a kind", "explain"),
         Command("ipam", "address blocks: who has which address; check, release", "ipam"),

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from muslin.cli import output
+from muslin.cli import output, worlds
 from muslin.cli.connection import connect
-from muslin.cli.faults import Misused, meant
-from muslin.cli.parsing import Parser
+from muslin.cli.faults import Misused, Refused, meant
+from muslin.cli.parsing import Parser, Words
 from muslin.cli.screen import BOLD, DIM, GREEN, RED, paint
+from muslin.cli.worlds import offline_words
+from muslin.errors import Invalid
 
 EXAMPLES = """
 muslin why web db tcp/5432                workloads by name, where it is the only one
@@ -18,6 +20,8 @@ muslin why shop/web prod/db tcp/5432      or NAMESPACE/NAME
 muslin why 8.8.8.8 web tcp/80 -6          addresses; -4 or -6 says which family
 muslin why web host/h1 icmp               a host; icmp and protocol numbers have no port
 muslin why web db tcp/80 --steps          every policy and rule on the way, and why it did not match
+muslin why web db tcp/80 --offline -f .   of the policies and pods in files, with no cluster at all
+helm template . | muslin why web db tcp/80 --offline -f -
 """
 MORE = """\
 The answer is computed from what the hosts are told, by code that shares nothing with what writes the kernel's rules.
@@ -38,6 +42,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("-6", "--ipv6", action="store_true", help="ask of IPv6")
     parser.add_argument("--steps", action="store_true", help="show every policy and rule on the way")
     parser.add_argument("--exit-code", action="store_true", help="end with 1 when the packet is denied")
+    worlds.options(parser)
     output.option(parser, "table or json")
     words = parser.read(arguments)
     form = output.form(words.output, ("table", "json"))
@@ -50,9 +55,29 @@ def run(arguments: list[str]) -> int:
         query["source_port"] = str(words.source_port)
     if words.ipv4 or words.ipv6:
         query["family"] = "6" if words.ipv6 else "4"
-    found = connect(words).get("/muslin/v1/why", **query)
+    found = _offline(words, query) if worlds.is_offline(words) else connect(words).get("/muslin/v1/why", **query)
     print(json.dumps(found, indent=2) if form == "json" else "\n".join(lines(found, steps=words.steps)))
     return 1 if words.exit_code and found["verdict"] != "Allow" else 0
+
+
+def _offline(words: Words, query: dict[str, str]) -> Json:
+    from muslin.explain import question as asked
+    from muslin.explain.question import Question
+
+    world = worlds.world(words.filename, quiet=words.quiet)
+    try:
+        source, destination = (world.directory.resolve(query[end]) for end in ("source", "destination"))
+        packet = asked.packet_of(
+            Question(protocol=query["protocol"], port=int(query.get("port", 0)),
+                     source_port=int(query.get("source_port", 0)), family=int(query.get("family", 0))),
+            source, destination)
+    except (Invalid, ValueError) as error:
+        raise Refused(offline_words(str(error))) from None
+    found = asked.decided(world, source, destination, packet)
+    told = asked.answer(world, source, destination, packet, found, where=world.where)
+    for end in (told["source"], told["destination"]):
+        end["made_up"] = end["address"] in world.made_up
+    return told
 
 
 def question(text: str) -> dict[str, str]:
@@ -122,7 +147,9 @@ def near_misses(decision: Json) -> list[str]:
 
 
 def _end(end: Json) -> str:
-    where = ", ".join(part for part in (end.get("address"), f"on {end['host']}" if end.get("host") else "") if part)
+    address = f"{end['address']}, made up" if end.get("made_up") else end.get("address")
+    on = end.get("host") and end["host"] != "unscheduled"
+    where = ", ".join(part for part in (address, f"on {end['host']}" if on else "") if part)
     return f"{_name(end)} ({where})" if where and where != _name(end) else _name(end)
 
 
@@ -139,5 +166,5 @@ def _name(end: Json) -> str:
 
 def _within(end: str, namespace: str) -> str:
     """A bare name in the namespace; addresses and NAMESPACE/NAME stay."""
-    bare = namespace and "/" not in end and ":" not in end and not end.replace(".", "").isdigit()
+    bare = namespace and "/" not in end and end != "outside" and ":" not in end and not end.replace(".", "").isdigit()
     return f"{namespace}/{end}" if bare else end

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from muslin.cli import files, screen
 from muslin.cli.faults import Misused, Refused
 from muslin.cli.parsing import Parser, Words
+from muslin.model.documents import Located
+from muslin.model.fault import Fault
 
 if TYPE_CHECKING:
     from muslin.offline import World
@@ -54,3 +56,13 @@ def world(names: Sequence[str], *, quiet: bool = False, what: str = "nothing was
         where = f"{line.file}:{line.line}: " if line else ""
         screen.note(f"warning: {where}{key}: {wrong}")
     return made
+
+
+def fault_at(located: Located, what: str, mend: str) -> Fault:
+    return Fault(what=what, why="", mend=mend, file=located.file, line=located.line, column=located.column)
+
+
+def offline_words(text: str) -> str:
+    """An error's mend, where no server is asked."""
+    return text.replace("`muslin get wep -A` lists what there is",
+                        "`muslin matrix --offline -f ...` lists what there is in the files")

@@ -14,6 +14,8 @@ from muslin.cli.parsing import Parser
 from muslin.cli.screen import BOLD, DIM, GREEN, RED, paint
 
 if TYPE_CHECKING:
+    from muslin.model.documents import Reading
+    from muslin.model.fault import Fault
     from muslin.offline.expectations import Expectation
     from muslin.offline.judge import Counterexample, Outcome
     from muslin.offline.world import World
@@ -73,10 +75,13 @@ def gather(places: Sequence[str], resources: Sequence[str]) -> tuple[list[Expect
     from muslin.offline.expectations import expectations, spelled
 
     expected: list[Expectation] = []
-    faults = []
+    faults: list[Fault] = []
+    beside: list[Reading] = []
     for name, text in _texts(places):
         own = name.endswith(files.EXPECTATIONS)
         reading = documents.read(spelled(text), name, _anything if own else is_foreign)
+        beside += () if own else (reading,)
+        faults += reading.faults if own else ()
         for located in reading.foreign:
             if documents.expects(located.object):
                 found, wrong = expectations(located)
@@ -85,7 +90,6 @@ def gather(places: Sequence[str], resources: Sequence[str]) -> tuple[list[Expect
             elif own:
                 faults.append(worlds.fault_at(located, "this document expects nothing",
                                               "write expectations: with a list of allow: and deny:"))
-        faults += reading.faults if own else ()
     for fault in faults:
         screen.note(str(fault))
     if faults:
@@ -93,8 +97,12 @@ def gather(places: Sequence[str], resources: Sequence[str]) -> tuple[list[Expect
     if not expected:
         raise Refused(f"{', '.join(places)}: nothing is expected there. Write a file shop.muslin-test.yaml:\n"
                       "  expectations:\n  - allow: web -> api tcp/8080\n  - deny: '* -> db'")
-    world = worlds.world(resources or places, quiet=True, what="nothing was tested")
-    return expected, world
+    what = "nothing was tested"
+    if resources:
+        return expected, worlds.world(resources, quiet=True, what=what)
+    read = files.Contents(*(tuple(one for each in beside for one in getattr(each, part))
+                            for part in ("objects", "faults", "foreign")))
+    return expected, worlds.assembled(read, quiet=True, what=what)
 
 
 def _anything(_: object) -> bool:
@@ -117,10 +125,9 @@ def _texts(places: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def judged(world: World, expected: Sequence[Expectation]) -> list[Outcome]:
-    from muslin.offline.judge import Judge
+    from muslin.offline.judge import judge
 
-    judge = Judge(world)
-    return [judge.judge(one) for one in expected]
+    return judge(world, expected)
 
 
 def lines(outcomes: Sequence[Outcome], world: World, seconds: float, *, verbose: bool) -> Iterator[str]:
@@ -141,8 +148,8 @@ def _failure(outcome: Outcome, world: World) -> Iterator[str]:
     yield f"{paint('FAIL', RED)}  {paint(outcome.expectation.title, BOLD)}  {paint(_place(outcome), DIM)}"
     if outcome.expectation.why:
         yield f"      because {outcome.expectation.why}"
-    if outcome.fault is not None:
-        yield f"      {outcome.fault.what.removeprefix(outcome.expectation.title + ': ')}"
+    if outcome.fault:
+        yield f"      {worlds.offline_words(outcome.fault)}"
     for example in outcome.shown:
         verdict = paint("denied", RED) if outcome.expectation.allow else paint("allowed", RED)
         yield f"      {described(example)} is {verdict}"
@@ -195,7 +202,7 @@ def as_json(outcomes: Sequence[Outcome], world: World, seconds: float) -> Json:
         "expectations": [
             {"file": one.expectation.file, "line": one.expectation.line, "text": one.expectation.title,
              "expected": "Allow" if one.expectation.allow else "Deny", "why": one.expectation.why, "met": one.met,
-             "pairs": one.pairs, "against": one.against, "fault": one.fault.what if one.fault else "",
+             "pairs": one.pairs, "against": one.against, "fault": one.fault,
              "counterexamples": [shown(example) for example in one.shown]}
             for one in outcomes
         ],
@@ -228,7 +235,7 @@ def _case(outcome: Outcome, world: World) -> Iterator[str]:
     if outcome.met:
         yield head + "/>"
         return
-    told = [outcome.fault.what] if outcome.fault else []
+    told = [outcome.fault] if outcome.fault else []
     for example in outcome.shown:
         told += [f"{described(example)} is {'denied' if one.allow else 'allowed'}", *deciding(example, world)]
     yield head + ">"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from muslin.cli import files, screen
 from muslin.cli.faults import Misused, Refused
+from muslin.cli.files import Contents
 from muslin.cli.parsing import Parser, Words
 from muslin.model.documents import Located
 from muslin.model.fault import Fault
@@ -38,9 +39,15 @@ def is_offline(words: Words) -> bool:
 
 def world(names: Sequence[str], *, quiet: bool = False, what: str = "nothing was computed") -> World:
     """Raises Refused, having shown every fault of every file."""
-    from muslin.offline import assemble, is_foreign
+    from muslin.offline import is_foreign
 
-    contents = files.read(names, recursive=True, foreign=is_foreign)
+    return assembled(files.read(names, recursive=True, foreign=is_foreign), quiet=quiet, what=what)
+
+
+def assembled(contents: Contents, *, quiet: bool, what: str) -> World:
+    """Of what was read with `is_foreign`. Raises Refused."""
+    from muslin.offline import assemble
+
     assembly = assemble(contents.objects, contents.foreign)
     faults = sorted((*contents.faults, *assembly.faults), key=lambda fault: (fault.file, fault.line, fault.column))
     for fault in faults:

@@ -75,6 +75,7 @@ class Directory:
         self.graph = graph
         self.hosts = hosts
         self.known: Sequence[Known] = tuple(graph.endpoints())
+        self.workloads: Sequence[End] = tuple(map(workload, self.known))
         self._named: dict[str, list[Known]] = {}
         for one in self.known:
             for name in dict.fromkeys(_names(one)):

@@ -1,32 +1,37 @@
-"""Expectations against a world: which are met, and for those that are not, a packet that shows it.
+"""Expectations against a world: which are met, and for those that are not, packets that show it.
 
-Each side of an expectation means one end or many. Pairs of ends that no rule can tell apart are asked once; what is
-found of one is true of all of them.
+Every side of an expectation is some classes of addresses, every service some sorts of traffic (`explain.pairs`); so an
+expectation is exact, of all ports and protocols there are, and a thousand of them take a moment. What is not met is
+asked once more as `why` would be, for a packet that shows it: so the two must agree, and the rule is named.
+Hosts are no classes; what goes to and from them is asked packet by packet, one of every sort.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
 
-from muslin.errors import Invalid
+from muslin.errors import Broken, Invalid
 from muslin.explain import ends, question
+from muslin.explain.algebra import Mask, bits
+from muslin.explain.census import census
 from muslin.explain.decision import Path
 from muslin.explain.ends import End
 from muslin.explain.packet import Packet
-from muslin.intent import Action, GroupId, HostIntent
-from muslin.model.fault import Fault
-from muslin.model.selector import SelectorError
-from muslin.model.selector import parse as parse_selector
-from muslin.net import Cidr, parse_cidr, version_of
-from muslin.offline import atoms
-from muslin.offline.classes import Classes, is_plain
-from muslin.offline.expectations import Expectation
+from muslin.explain.pairs import Pairs
+from muslin.intent import Action, EndpointKey
+from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, contains, host_cidr, version_of
+from muslin.offline.company import Company, company
+from muslin.offline.expectations import Expectation, Service
 from muslin.offline.world import World
 
-EVERYBODY = "*"
 MOST_SHOWN = 3
-_EVERYWHERE = {4: Cidr("0.0.0.0/0"), 6: Cidr("::/0")}
+_LAST = 65535
+_NEVER = tuple(map(Cidr, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/3", "4000::/2", "8000::/2",
+                          "c000::/3", "e000::/4", "f000::/5", "f800::/6", "fe00::/7")))
+"""What no packet of the outside comes from: everything but unicast addresses. Each a prefix that is whole or out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,221 +52,191 @@ class Outcome:
     pairs: int = 0
     against: int = 0
     shown: list[Counterexample] = field(default_factory=list)
-    fault: Fault | None = None
+    fault: str = ""
 
     @property
     def met(self) -> bool:
-        return self.fault is None and not self.against
+        return not self.fault and not self.against
 
 
-@dataclass(frozen=True, slots=True)
-class Alike:
-    """Ends that no rule can tell apart. `names` are unique."""
-
-    kind: Hashable
-    ends: tuple[End, ...]
-    names: frozenset[str]
-
-    @property
-    def families(self) -> set[int]:
-        return {version_of(address) for address in self.ends[0].addresses}
+Side = dict[int, tuple[End, ...]]
+"""Class -> ends in it that are meant."""
 
 
-class Judge:
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._classes: Classes | None = None
-        self._bounds: dict[Hashable, atoms.Bounds] = {}
-        self._asked: dict[Hashable, Packet | None] = {}
-        self._groups: dict[tuple[str, str], tuple[Alike, ...]] = {}
-
-    def judge(self, expectation: Expectation) -> Outcome:
-        outcome = Outcome(expectation)
+def judge(world: World, expected: Sequence[Expectation]) -> list[Outcome]:
+    """One outcome for each, in order."""
+    known = cache(company)
+    meant: list[tuple[Company, Company] | str] = []
+    for one in expected:
         try:
-            sources = self._ends(expectation.source, expectation.namespace)
-            destinations = self._ends(expectation.destination, expectation.namespace)
-            for some in sources:
-                for others in destinations:
-                    self._pairs(expectation, some, others, outcome)
+            meant.append((known(one.source, one.namespace, world.directory),
+                          known(one.destination, one.namespace, world.directory)))
         except (Invalid, ValueError) as error:
-            outcome.fault = _fault(expectation, str(error))
-            return outcome
+            meant.append(str(error))
+    nets = {net for pair in meant if not isinstance(pair, str) for side in pair for net in side.nets}
+    court = _Court(world, nets)
+    return [Outcome(one, fault=sides) if isinstance(sides, str) else court.judge(one, *sides)
+            for one, sides in zip(expected, meant, strict=True)]
+
+
+class _Court:
+    def __init__(self, world: World, nets: Iterable[Cidr]) -> None:
+        self._world = world
+        self._own = {host_cidr(address) for addresses in world.hosts.values() for address in addresses}
+        asked, counted = {*nets, *_NEVER, *self._own}, census(world.graph)
+        self._pairs = {family: Pairs(counted, family, [net for net in asked if version_of(net) == family])
+                       for family in (4, 6)}
+        self._sides: dict[tuple[int, int], Side] = {}
+        self._class_of: dict[int, dict[EndpointKey, list[int]]] = {4: {}, 6: {}}
+        for family, pairs in self._pairs.items():
+            for number, found in enumerate(pairs.classes):
+                for key in dict.fromkeys(key for key, _ in found.members):
+                    self._class_of[family].setdefault(key, []).append(number)
+
+    def judge(self, expectation: Expectation, sources: Company, destinations: Company) -> Outcome:
+        outcome = Outcome(expectation)
+        for family, pairs in self._pairs.items():
+            if expectation.family in (0, family):
+                self._by_classes(outcome, pairs, self._side(sources, family), self._side(destinations, family))
+                self._by_packets(outcome, pairs, sources, destinations)
         if not outcome.pairs:
-            outcome.fault = _fault(expectation, _nothing(expectation, sources, destinations))
+            outcome.fault = _nothing(sources, destinations)
         return outcome
 
-    def _pairs(self, expectation: Expectation, some: Alike, others: Alike, outcome: Outcome) -> None:
-        """All pairs of ends of these two classes."""
-        number = len(some.ends) * len(others.ends) - len(some.names & others.names)
-        families = [version for version in (4, 6) if version in some.families and version in others.families
-                    and expectation.family in (0, version)]
-        if not number or not families:
-            return
-        outcome.pairs += number
-        for version in families:
-            against = self._against(expectation, some, others, version)
-            if against is None:
+    # --- workloads and the outside -------------------------------------------------------------------------------
+
+    def _by_classes(self, outcome: Outcome, pairs: Pairs, sources: Side, destinations: Side) -> None:
+        expectation = outcome.expectation
+        wanted = _sorts(pairs, expectation)
+        asked = against = 0
+        for destination, receivers in destinations.items():
+            senders = pairs.senders(destination)
+            for source, some in sources.items():
+                number = _different(some, receivers)
+                if not number or (pairs.classes[source].outside and pairs.classes[destination].outside):
+                    continue
+                asked += number
+                passing = pairs.passing(source, destination) if senders >> source & 1 else 0
+                wrong = wanted & ~passing if expectation.allow else wanted & passing
+                if wrong:
+                    against += number
+                if wrong and len(outcome.shown) < MOST_SHOWN:
+                    self._show(outcome, pairs, wrong, some, receivers)
+        outcome.pairs = max(outcome.pairs, asked)
+        outcome.against = max(outcome.against, against)
+
+    def _show(self, outcome: Outcome, pairs: Pairs, wrong: Mask, some: Sequence[End], others: Sequence[End]) -> None:
+        """Packets of pairs that are enough to see it."""
+        sort = next(bits(wrong))
+        ports = _range(outcome.expectation.services, pairs, sort)
+        for source, destination in product(some, others):
+            if len(outcome.shown) >= MOST_SHOWN:
+                return
+            addresses = source.address(pairs.family), destination.address(pairs.family)
+            if source == destination or not all(addresses):
                 continue
-            outcome.against += number
-            for source, destination in _different(some, others):
-                if len(outcome.shown) == MOST_SHOWN:
-                    return
-                outcome.shown.append(self._anew(against, source, destination, version))
-            return
+            packet = pairs.packet(sort, *addresses, *ports)
+            found = question.decided(self._world, source, destination, packet)
+            if (found.verdict is Action.ALLOW) is outcome.expectation.allow:
+                raise Broken(f"{outcome.expectation.title}: {packet} alone is {found.verdict}, but not in its class")
+            outcome.shown.append(Counterexample(source, destination, packet, found))
 
-    def _against(self, expectation: Expectation, some: Alike, others: Alike, version: int) -> Packet | None:
-        """A packet that fares otherwise, asked once for all pairs like these."""
-        key = (some.kind, others.kind, version, expectation.allow, expectation.services)
-        if key not in self._asked:
-            source, destination = next(iter(_different(some, others)))
-            self._asked[key] = self._search(expectation, source, destination, version)
-        return self._asked[key]
-
-    def _search(self, expectation: Expectation, source: End, destination: End, version: int) -> Packet | None:
-        wanted = Action.ALLOW if expectation.allow else Action.DENY
-        addresses = source.address(version), destination.address(version)
-        for packet in atoms.packets(self._bounds_of(source, destination), *addresses, expectation.services,
-                                    every=not expectation.allow):
-            if question.decided(self._world, source, destination, packet).verdict is not wanted:
-                return packet
-        return None
-
-    def _anew(self, packet: Packet, source: End, destination: End, version: int) -> Counterexample:
-        """The same packet between these two."""
-        made = Packet(source.address(version), destination.address(version), packet.protocol, packet.destination_port,
-                      packet.source_port, packet.icmp_type, packet.icmp_code)
-        return Counterexample(source, destination, made,
-                              question.decided(self._world, source, destination, made))
-
-    def _bounds_of(self, source: End, destination: End) -> atoms.Bounds:
-        asked: list[tuple[HostIntent, GroupId]] = []
-        for end in (source, destination):
-            intent = self._world.intent(end.host) if end.host else None
-            endpoint = intent.endpoints.get(end.key) if intent is not None and end.key else None
-            if intent is not None and endpoint is not None:
-                asked += [(intent, endpoint.egress), (intent, endpoint.ingress)]
-            elif intent is not None:
-                asked += [(intent, group) for group in intent.groups]
-        key = frozenset(group for _, group in asked)
-        if key not in self._bounds:
-            self._bounds[key] = atoms.bounds(asked)
-        return self._bounds[key]
-
-    def _kind(self, end: End) -> Hashable:
-        """Two ends of one kind are the same to every rule."""
-        intent = self._world.intent(end.host) if end.host else None
-        endpoint = intent.endpoints.get(end.key) if intent is not None and end.key else None
-        groups = (endpoint.ingress, endpoint.egress) if endpoint is not None else (end.sort, end.key)
-        return end.host, groups, *(self._address_classes().of(address) for address in
-                                   filter(None, (end.address(4), end.address(6))))
-
-    def _alike(self, some: Iterable[End]) -> tuple[Alike, ...]:
-        found: dict[Hashable, list[End]] = {}
-        for end in some:
-            found.setdefault(self._kind(end), []).append(end)
-        return tuple(Alike(kind, tuple(ends), frozenset(end.key or end.called for end in ends))
-                     for kind, ends in found.items())
-
-    def _address_classes(self) -> Classes:
-        if self._classes is None:
-            self._classes = Classes(map(self._world.intent, self._world.hosts))
-        return self._classes
-
-    # --- who is meant ---------------------------------------------------------------------------------------------
-
-    def _ends(self, text: str, namespace: str) -> tuple[Alike, ...]:
-        """Raises Invalid when nobody is meant."""
-        key = (text, namespace)
-        if key not in self._groups:
-            self._groups[key] = self._alike(self._meant(text, namespace))
-        return self._groups[key]
-
-    def _meant(self, text: str, namespace: str) -> Iterable[End]:
-        known = self._world.directory.known
-        if text == EVERYBODY:
-            return [ends.workload(one) for one in known]
-        inside, slash, rest = text.rpartition("/")
-        if rest == EVERYBODY and slash:
-            found = [ends.workload(one) for one in known if one.key.namespace == inside]
-            if not found:
-                raise Invalid(f"there is no workload in namespace {inside!r}: "
-                              f"there are {', '.join(sorted({one.key.namespace for one in known})) or 'none'}")
-            return found
-        if text.startswith("{") or (slash and rest.startswith("{")):
-            return self._selected(rest if slash and not text.startswith("{") else text, inside or namespace)
-        if text == ends.OUTSIDE:
-            return self._outside()
-        if (cidr := _prefix(text)) is not None:
-            return self._within(cidr)
-        bare = namespace and not slash and text not in self._world.hosts and not _is_address(text)
-        return [self._world.directory.resolve(f"{namespace}/{text}" if bare else text)]
-
-    def _selected(self, text: str, namespace: str) -> Iterable[End]:
-        words = text[1:-1].strip() if text.endswith("}") else ""
-        if not words:
-            raise Invalid(f"{text!r}: write a selector in braces, such as {{app == 'web'}}")
-        try:
-            selector = parse_selector(words)
-        except SelectorError as error:
-            raise Invalid(f"{text}: {error}") from None
-        found = [ends.workload(one) for one in self._world.directory.known
-                 if selector.matches(one.labels) and namespace in ("", one.key.namespace)]
-        if not found:
-            raise Invalid(f"no workload has labels like {text}: `muslin matrix --offline -o wide` shows what they have")
+    def _side(self, meant: Company, family: int) -> Side:
+        key = id(meant), family  # companies are made once, and may be of a thousand ends
+        found = self._sides.get(key)
+        if found is None:
+            found = self._sides[key] = {number: tuple(some) for number, some in self._gathered(meant, family).items()}
         return found
 
-    def _outside(self) -> Iterator[End]:
-        """An address of each class that nobody here has."""
-        seen = set[Hashable]()
-        for version in (4, 6):
-            first = ends.far_away(self._world.graph, self._world.hosts, version)
-            for address in (first, *self._address_classes().within(_EVERYWHERE[version])):
-                if not address or not is_plain(address):
-                    continue
-                end = self._world.directory.resolve(address)
-                kind = self._address_classes().of(address)
-                if end.sort == ends.OUTSIDE and kind not in seen:
-                    seen.add(kind)
-                    yield end
+    def _gathered(self, meant: Company, family: int) -> dict[int, list[End]]:
+        found: dict[int, list[End]] = {}
+        for end in meant.ends:
+            if end.key is not None:
+                for number in self._class_of[family].get(end.key, ()):
+                    found.setdefault(number, []).append(end)
+        if meant.nets or meant.outside:
+            for number in range(len(self._pairs[family].classes)):
+                if some := self._at_addresses(meant, family, number):
+                    found.setdefault(number, []).extend(some)
+        return found
 
-    def _within(self, cidr: Cidr) -> Iterator[End]:
-        seen = set[Hashable]()
-        for address in self._address_classes().within(cidr):
-            end = self._world.directory.resolve(address)
-            kind = end.key or (end.host, end.sort, self._address_classes().of(address))
-            if kind not in seen:
-                seen.add(kind)
-                yield end
+    def _at_addresses(self, meant: Company, family: int, number: int) -> list[End]:
+        """Ends of a class that prefixes, or the outside, mean."""
+        one = self._pairs[family].classes[number]
+        if one.outside:
+            hosts = not self._own.isdisjoint(one.nets)
+            if not hosts and (self._is_outside(one.nets) if meant.outside else not one.nets.isdisjoint(meant.nets)):
+                return [End(sort=ends.OUTSIDE, name=one.sample, addresses=(one.sample,))]
+            return []
+        return [self._world.directory.resolve(address) for _, address in one.members
+                if any(contains(net, host_cidr(address)) for net in meant.nets)]
+
+    def _is_outside(self, nets: Iterable[Cidr]) -> bool:
+        return not any(net in _NEVER for net in nets)
+
+    # --- hosts ----------------------------------------------------------------------------------------------------
+
+    def _by_packets(self, outcome: Outcome, pairs: Pairs, sources: Company, destinations: Company) -> None:
+        for source in sources.ends:
+            for destination in destinations.ends:
+                if ends.HOST in (source.sort, destination.sort) and source != destination:
+                    self._by_packet(outcome, pairs, source, destination)
+
+    def _by_packet(self, outcome: Outcome, pairs: Pairs, source: End, destination: End) -> None:
+        addresses = source.address(pairs.family), destination.address(pairs.family)
+        if not all(addresses):
+            return
+        outcome.pairs += 1
+        expectation = outcome.expectation
+        for sort in bits(_sorts(pairs, expectation)):
+            packet = pairs.packet(sort, *addresses, *_range(expectation.services, pairs, sort))
+            found = question.decided(self._world, source, destination, packet)
+            if (found.verdict is Action.ALLOW) is not expectation.allow:
+                outcome.against += 1
+                if len(outcome.shown) < MOST_SHOWN:
+                    outcome.shown.append(Counterexample(source, destination, packet, found))
+                return
 
 
-def _is_address(text: str) -> bool:
-    return ":" in text or text.replace(".", "").isdigit()
+def _sorts(pairs: Pairs, expectation: Expectation) -> Mask:
+    """What is expected to pass, or not to. `allow: ... any` does not mean tunnels, which nobody can allow."""
+    every = not expectation.allow
+    found = 0 if expectation.services else pairs.everything & ~(0 if every else pairs.tunnels)
+    for service in expectation.services:
+        if service.protocol == 0:
+            found |= pairs.pings(every=every)
+        elif service.protocol in PROTOCOLS_WITH_PORTS:
+            first, last = (0, _LAST) if service.whole else (service.first, service.last)
+            spoken = pairs.ports(service.protocol, first, last, every=every)
+            found |= spoken if every or first == last else spoken & ~pairs.tunnels
+        else:
+            found |= pairs.protocol(service.protocol)
+    return found
 
 
-def _prefix(text: str) -> Cidr | None:
-    if "/" not in text or not _is_address(text.partition("/")[0]):
-        return None
-    return parse_cidr(text)
+def _range(services: Iterable[Service], pairs: Pairs, sort: int) -> tuple[int, int]:
+    """The ports that an expectation speaks of, among those of the sort."""
+    traffic = pairs.traffic[sort]
+    for service in services:
+        if service.protocol == traffic.protocol and not service.whole and any(
+                low <= service.last and service.first <= high for low, high in traffic.ports):
+            return service.first, service.last
+    return 1, _LAST
 
 
-def _different(some: Alike, others: Alike) -> Iterator[tuple[End, End]]:
-    """Pairs of two ends, never one with itself."""
-    for source in some.ends:
-        for destination in others.ends:
-            if (source.key or source.called) != (destination.key or destination.called):
-                yield source, destination
+def _different(some: Sequence[End], others: Sequence[End]) -> int:
+    """How many pairs of two different ends there are."""
+    if len(some) == 1:
+        return len(others) - (some[0] in others)
+    if len(others) == 1:
+        return len(some) - (others[0] in some)
+    return len(some) * len(others) - len({end.called for end in some} & {end.called for end in others})
 
 
-def _nothing(expectation: Expectation, sources: Iterable[Alike], destinations: Iterable[Alike]) -> str:
+def _nothing(sources: Company, destinations: Company) -> str:
     """Why no pair of ends is left."""
-    families = [set[int]().union(*(one.families for one in some)) for some in (sources, destinations)]
-    if families[0].isdisjoint(families[1]) or any(expectation.family not in {0, *some} for some in families):
-        return "no pair of ends has an address of one family: say other ends, or leave ipv4 and ipv6 out"
-    return "both sides mean the same workload: an expectation is about two"
-
-
-def _fault(expectation: Expectation, what: str) -> Fault:
-    return Fault(what=f"{expectation.title}: {what}", why="", mend="", file=expectation.file, line=expectation.line,
-                 column=1)
-
-
+    if sources == destinations and len(sources.ends) == 1:
+        return "both sides mean the same workload: an expectation is about two"
+    if not (sources.ends or destinations.ends):
+        return "nothing of ours is at either side: one of them must be a workload or a host"
+    return "no pair of ends has an address of one family: say other ends, or leave ipv4 and ipv6 out"

@@ -56,7 +56,7 @@ class AddressClass:
 
 def address_classes(
     censuses: Sequence[Census], nets: Iterable[Cidr], family: int, *, among: Collection[EndpointKey] | None = None,
-    apart: Collection[EndpointKey] = frozenset(),
+    apart: Collection[str] = frozenset(),
 ) -> list[AddressClass]:
     """Workloads' classes first, in the order of the names of their members. `among`: classes of these workloads only.
     `apart`: these are never in one class with others."""

@@ -29,7 +29,7 @@ from muslin.explain.spoken import Mask
 from muslin.explain.traffic import Sample, asked, sample, sorts
 from muslin.explain.whois import Whois, whois
 from muslin.intent import EndpointKey, Rule
-from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, protocol_name, version_of
+from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, host_cidr, protocol_name, version_of
 
 FAMILIES = (4, 6)
 Port = tuple[int, int]
@@ -114,10 +114,11 @@ def diff(before: Graph | Census, after: Graph | Census) -> Diff:
 
 
 def who_can(
-    cluster: Graph | Census, whom: Collection[EndpointKey], protocol: int, port: int = 0, *,
+    cluster: Graph | Census, whom: Collection[EndpointKey | str], protocol: int, port: int = 0, *,
     source_port: int = EPHEMERAL, families: Iterable[int] = FAMILIES,
 ) -> WhoCan:
-    """Which classes reach these workloads: workloads, and the outside."""
+    """Which classes reach these: workloads by their keys, addresses of the outside as they are. The sources are
+    workloads, and for workloads the outside too."""
     found, wanted = _census(cluster), frozenset(whom)
     names: list[ClassName] = []
     reaches: list[Reach] = []
@@ -125,7 +126,7 @@ def who_can(
     for family in families:
         ask = asked(protocol, port, family, source_port)
         if ask is not None and _lived_in((found,), family):
-            view = _view((found,), family, None, apart=wanted)
+            view = _view((found,), family, None, apart=wanted)  # an address is a class of its own as well
             _ask_who(view, ask, wanted, names, reaches, targets)
     return WhoCan(port=port_text((protocol, port)), classes=tuple(names), destinations=tuple(targets),
                   reaches=tuple(reaches))
@@ -179,9 +180,9 @@ def _lived_in(censuses: tuple[Census, ...], family: int) -> bool:
 
 def _view(
     censuses: tuple[Census, ...], family: int, among: Collection[EndpointKey] | None,
-    *, apart: frozenset[EndpointKey] = frozenset(),
+    *, apart: frozenset[EndpointKey | str] = frozenset(),
 ) -> _View:
-    nets = {net for found in censuses for rule in _rules(found) for net in _nets(rule)}
+    nets = {net for found in censuses for rule in _rules(found) for net in _nets(rule)} | set(_hosts(apart))
     return _View(censuses, family, address_classes(censuses, nets, family, among=among, apart=apart))
 
 
@@ -242,20 +243,24 @@ def _at(outcomes: Outcomes, sort: int) -> Mask:
 
 
 def _ask_who(
-    view: _View, ask: Sample, wanted: frozenset[EndpointKey], names: list[ClassName], reaches: list[Reach],
+    view: _View, ask: Sample, wanted: frozenset[EndpointKey | str], names: list[ClassName], reaches: list[Reach],
     targets: list[int],
 ) -> None:
     reading = view.read(0, [ask])
-    first = len(names)
+    first, hosts = len(names), set(_hosts(wanted))
     names += [class_name(view.censuses, found) for found in view.classes]
-    chosen = [number for number, found in enumerate(view.classes) if any(key in wanted for key, _ in found.members)]
+    chosen = [number for number, found in enumerate(view.classes) if any(key in wanted for key, _ in found.members)
+              or (found.outside and not hosts.isdisjoint(found.region))]
     targets += [first + number for number in chosen]
     entering = {number: reading.ingress(number)[0][1] for number in chosen}
     text = port_text((ask.protocol, ask.port or 0))
     for source in range(len(view.classes)):
+        if view.classes[source].outside and all(view.classes[number].outside for number in chosen):
+            break
         leaving = reading.egress(source)[0][1]
         reached = tuple(first + number for number in chosen
                         if leaving >> number & 1 and entering[number] >> source & 1
+                        and not (view.classes[source].outside and view.classes[number].outside)
                         and not (number == source and view.alone(source)))
         if reached:
             reaches.append(Reach(source=first + source, ports=(text,), destinations=reached))
@@ -349,6 +354,11 @@ def _census(cluster: Graph | Census) -> Census:
 
 def _rules(found: Census) -> Iterator[Rule]:
     return (rule for policy in found.policies.values() for rule in (*policy.ingress, *policy.egress))
+
+
+def _hosts(ends: Iterable[str]) -> Iterator[Cidr]:
+    """Of keys and addresses, the addresses, as prefixes. A key has a slash, no address has one."""
+    return (host_cidr(end) for end in ends if "/" not in end)
 
 
 def _nets(rule: Rule) -> Iterator[Cidr]:

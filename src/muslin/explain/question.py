@@ -55,7 +55,7 @@ class Question:
 def packet_of(question: Question, source: End, destination: End) -> Packet:
     """Raises Invalid, with what to write."""
     version = _version(question, source, destination)
-    protocol = _protocol(question.protocol or "tcp", version)
+    protocol = protocol_of(question.protocol or "tcp", version)
     if protocol in PROTOCOLS_WITH_PORTS and not 1 <= question.port <= 65535:
         raise Invalid("say to which port, 1 to 65535, such as tcp/80")
     if question.source_port > 65535:
@@ -165,7 +165,8 @@ def _version(question: Question, source: End, destination: End) -> int:
     )
 
 
-def _protocol(text: str, version: int) -> int:
+def protocol_of(text: str, version: int) -> int:
+    """`icmp` and `ping` mean that of the family. Raises ValueError."""
     if text.lower() in ("icmp", "ping", "icmpv6"):
         return ICMP[version]
     return protocol_number(text)

@@ -1,22 +1,26 @@
 """Who reaches whom: every workload against every other.
 
     GET /muslin/v1/matrix?ports=tcp/80,udp/53,icmp[&namespace=shop]
+    GET /muslin/v1/matrix?by=class&ports=...[&namespace=shop][&outside=true]
 
-The same opinion as `why`, for each pair, family and port; a large cluster is asked for one namespace at a time.
+The same opinion as `why`, for each pair, family and port; a large cluster is asked by classes, or for one namespace at
+a time.
 """
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 from aiohttp import web
 
-from muslin.explain import verdicts
+from muslin.explain import cluster, verdicts
 from muslin.intent import EndpointKey, HostIntent
 from muslin.net import PROTOCOLS_WITH_PORTS, protocol_name, protocol_number
 from muslin.server import ends
 from muslin.server.hub import Hub
 from muslin.server.refusals import Refusal, bad_request
-from muslin.server.requests import answer
+from muslin.server.requests import answer, flag
 from muslin.store import Store
 
 MOST_CELLS = 2_000_000
@@ -33,11 +37,16 @@ class Matrix:
     async def matrix(self, request: web.Request) -> web.Response:
         await self._hub.wait_revision(await self._store.revision())
         ports = _ports(request.query.get("ports", ""))
-        namespace = request.query.get("namespace", "")
+        namespace, by = request.query.get("namespace", ""), request.query.get("by", "workload")
+        if by not in ("workload", "class"):
+            raise bad_request(f"by={by[:40]!r}: write by=workload or by=class")
+        if by == "class":
+            return await self._by_class(ports, namespace, outside=flag(request, "outside"))
         workloads = [ends.workload(known) for known in self._hub.graph.endpoints()
                      if not namespace or known.key.namespace == namespace]
         if 2 * len(workloads) ** 2 * len(ports) > MOST_CELLS:
-            raise Refusal(422, "Invalid", f"{len(workloads)} workloads are too many for one matrix: add namespace=NAME")
+            message = f"{len(workloads)} workloads are too many for one matrix: add namespace=NAME, or by=class"
+            raise Refusal(422, "Invalid", message)
         keys = {one.key for one in workloads}
         intents = [_only(self._hub.intent(host), keys) for host in sorted({one.host for one in workloads})]
         return answer({
@@ -49,6 +58,13 @@ class Matrix:
                 for cell in verdicts(intents, ports)
             ],
         })
+
+
+    async def _by_class(self, ports: list[tuple[int, int]], namespace: str, *, outside: bool) -> web.Response:
+        found = cluster.census(self._hub.graph)
+        among = None if not namespace else {
+            key for key in found.residents if key.startswith(f"WorkloadEndpoint/{namespace}/")}
+        return answer(await asyncio.to_thread(lambda: cluster.matrix(found, ports, among=among, outside=outside)))
 
 
 def _ports(text: str) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from muslin import paths
 from muslin.server import address_routes, builtin, discovery, openapi, reviews
 from muslin.server.bodies import MOST
 from muslin.server.feeds import Feeds
+from muslin.server.foresight import Foresight
 from muslin.server.hub import Hub
 from muslin.server.listeners import Listener, Tls, insecure, listen, secure
 from muslin.server.matrix import Matrix
@@ -120,6 +121,7 @@ def application(store: Store, hub: Hub, metrics: Metrics, stopping: Stopping) ->
     app.router.add_routes(status.routes())
     app.router.add_routes(Why(store, hub).routes())
     app.router.add_routes(Matrix(store, hub).routes())
+    app.router.add_routes(Foresight(store, hub).routes())
     addresses = address_routes.register(app, store)
     app.router.add_routes(Resources(objects, Watching(objects, stopping, metrics), addresses).routes())
     return app

@@ -19,12 +19,12 @@ from muslin.explain.packet import Packet
 from muslin.explain.question import Question
 from muslin.intent import HostIntent
 from muslin.model.ipam import Block
-from muslin.model.network import Node
 from muslin.net import Cidr, contains, host_cidr, version_of
 from muslin.server import ends
 from muslin.server.decoding import decoded
 from muslin.server.ends import End, Hosts
 from muslin.server.hub import Hub
+from muslin.server.places import hosts_of
 from muslin.server.refusals import bad_request
 from muslin.server.requests import answer, number
 from muslin.server.sources import positions
@@ -56,7 +56,7 @@ class Why:
 
     async def why(self, request: web.Request) -> web.Response:
         await self._hub.wait_revision(await self._store.revision())
-        cluster = Cluster(self._hub, await self._hosts())
+        cluster = Cluster(self._hub, await hosts_of(self._store))
         source = ends.resolve(request.query.get("source", ""), cluster.graph, cluster.hosts)
         destination = ends.resolve(request.query.get("destination", ""), cluster.graph, cluster.hosts)
         packet = _packet(request, source, destination)
@@ -67,16 +67,6 @@ class Why:
         block = await self._block(packet.destination) if between else None
         return answer(question.answer(cluster, source, destination, packet, found, where=lines.__getitem__,
                                       block=block))
-
-    async def _hosts(self) -> Hosts:
-        found = {}
-        for entry in (await self._store.list(layout.prefix("Node"))).entries:
-            key = layout.parse(entry.key)
-            if key is None:
-                continue
-            node = decoded(key, entry.value)
-            found[key.name] = _addresses(node) if isinstance(node, Node) else ()
-        return found
 
     async def _block(self, address: str) -> Block | None:
         wanted = host_cidr(address)
@@ -97,15 +87,3 @@ def _packet(request: web.Request, source: End, destination: End) -> Packet:
     except (Invalid, ValueError) as error:
         raise bad_request(str(error)) from None
 
-
-def _addresses(node: Node) -> tuple[str, ...]:
-    bgp = node.spec.bgp
-    given = [bgp.ipv4_address, bgp.ipv6_address] if bgp else []
-    given += [address.address for address in node.spec.addresses]
-    found = []
-    for text in given:
-        try:
-            found.append(host_cidr(text).partition("/")[0])
-        except ValueError:
-            continue  # its own fault names it; here it is only one address fewer to be found by
-    return tuple(dict.fromkeys(found))

@@ -26,6 +26,7 @@ from muslin.intent import (
     Policy,
     PolicyId,
     PortSet,
+    Qos,
     Rule,
     SetId,
     Settings,
@@ -48,6 +49,10 @@ PROTOCOLS = (1, 6, 17, 58, 132, 99)
 
 HOST_ENDPOINTS = tuple(EndpointKey(f"HostEndpoint/{number}") for number in range(3))
 FAILSAFES = ((6, 22, ""), (6, 22, "10.0.0.0/8"), (17, 53, "10.0.0.0/8"), (17, 53, "10.0.0.0/24"), (6, 22, "fd00::/64"))
+NAT = (("192.0.2.1", "10.0.0.1"), ("192.0.2.2", "10.0.0.1"), ("192.0.2.1", "10.0.0.2"), ("2001:db8::1", "fd00::1"),
+       ("192.0.2.3", "fd00::1"))
+QOS = (Qos(egress_packet_rate=100), Qos(egress_packet_rate=100, dscp=46), Qos(ingress_connections=3, dscp=0),
+       Qos(ingress_packet_rate=100, ingress_packet_burst=9, egress_connections=1), Qos(ingress_bandwidth=10**6))
 RANGES = ((80, 80), (80, 90), (85, 100), (0, 65535), (91, 91))
 
 
@@ -102,7 +107,8 @@ def _group(dice: Random, identity: GroupId) -> Group:
 def _endpoint(dice: Random, key: EndpointKey) -> Endpoint:
     return Endpoint(
         key=key, interface=dice.choice(INTERFACES), ingress=dice.choice(GROUPS), egress=dice.choice(GROUPS),
-        addresses=_few(dice, HOSTS, 0.9, 3), spoofable=_few(dice, CIDRS, 0.5),
+        addresses=_few(dice, HOSTS, 0.9, 3), spoofable=_few(dice, CIDRS, 0.5), nat=_few(dice, NAT, 0.4),
+        qos=dice.choice((None, None, *QOS)),
     )
 
 
@@ -128,7 +134,9 @@ def _settings(dice: Random) -> Settings:
     return Settings(
         interface_prefix=dice.choice(("mus", "mus", "tap", "mus,tap")), drop_invalid=dice.random() < 0.5,
         endpoint_to_host_action=dice.choice(("Drop", "Accept")), masquerade=_few(dice, CIDRS, 0.4),
-        pools=_few(dice, CIDRS, 0.4), mark_mask=dice.choice((0xFFFF0000, 0xF0, 0)),
+        pools=_few(dice, CIDRS, 0.4), floating_addresses=dice.random() < 0.7, masquerade_exclude=_few(dice, CIDRS, 0.2),
+        masquerade_address=dice.choice(("", "", "192.0.2.9")), masquerade_ports=dice.choice((None, (1024, 2000))),
+        masquerade_interfaces=dice.choice(("", "eth0", "eth+", "a*")), mark_mask=dice.choice((0xFFFF0000, 0xF0, 0)),
         failsafe_inbound=_few(dice, FAILSAFES, 0.7, 4), failsafe_outbound=_few(dice, FAILSAFES, 0.7, 4),
         filter_deny=dice.choice(("Drop", "Drop", "Reject")), log_rate=dice.choice((None, None, (10, "minute"))),
     )

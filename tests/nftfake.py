@@ -23,7 +23,18 @@ from muslin.render.nft.table import (
     Table,
     commands,
 )
-from muslin.render.nft.words import ByMap, Chain, Choose, InSet, Rule, Verdict
+from muslin.render.nft.words import (
+    ByMap,
+    Chain,
+    Choose,
+    ConnectionsOver,
+    InSet,
+    Mapped,
+    PacketsOver,
+    Rule,
+    Translate,
+    Verdict,
+)
 
 
 class FakeKernel:
@@ -65,11 +76,11 @@ class FakeKernel:
                 assert all(name not in self._sets_of(rule) for chain in table.chains.values() for rule in chain.rules)
                 del table.sets[name], table.elements[name]
 
-    def _add_elements(self, name: str, new: tuple[tuple[object, Verdict | None], ...]) -> None:
+    def _add_elements(self, name: str, new: tuple[tuple[object, Mapped], ...]) -> None:
         content = self.table.elements[name]
         for element, verdict in new:
             assert element not in content, f"{name} has {element}"
-            assert verdict is None or not verdict.chain or verdict.chain in self.table.chains
+            assert not isinstance(verdict, Verdict) or not verdict.chain or verdict.chain in self.table.chains
             content[element] = verdict
         if self.table.sets[name].interval:
             _check_disjoint(list(content))
@@ -80,7 +91,7 @@ class FakeKernel:
     def _led_to(self) -> set[str]:
         by_rules = {to for chain in self.table.chains.values() for rule in chain.rules for to in self._chains_of(rule)}
         verdicts = (verdict for content in self.table.elements.values() for verdict in content.values())
-        return by_rules | {verdict.chain for verdict in verdicts if verdict}
+        return by_rules | {verdict.chain for verdict in verdicts if isinstance(verdict, Verdict)}
 
     @staticmethod
     def _chains_of(rule: Rule) -> set[str]:
@@ -92,7 +103,8 @@ class FakeKernel:
 
     @staticmethod
     def _sets_of(rule: Rule) -> set[str]:
-        return {s.set if isinstance(s, InSet) else s.map for s in rule.statements if isinstance(s, InSet | ByMap)}
+        found = {s.set for s in rule.statements if isinstance(s, InSet | PacketsOver | ConnectionsOver)}
+        return found | {s.map for s in rule.statements if isinstance(s, ByMap | Translate)}
 
 
 def _check_disjoint(elements: list[object]) -> None:

@@ -123,14 +123,18 @@ class Station:
 
     def hears(self, token: bytes, seconds: float) -> bool:
         """Does a frame with that token come in?"""
+        return self.frame(token, seconds) is not None
+
+    def frame(self, token: bytes, seconds: float) -> bytes | None:
+        """The frame with that token, if it comes in."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             if not select.select([self.wire], [], [], left)[0]:
-                return False
+                return None
             frame, address = self.wire.recvfrom(2048)
             if token in frame and address[2] != socket.PACKET_OUTGOING:
-                return True
-        return False
+                return frame
+        return None
 
 
 class Host:

@@ -74,6 +74,7 @@ class CtState(Enum):
     INVALID = 1
     ESTABLISHED = 2
     RELATED = 4
+    NEW = 8
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):

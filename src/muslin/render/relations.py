@@ -9,6 +9,7 @@ from muslin.intent import Endpoint, EndpointKey
 
 Used = TypeVar("Used")
 User = TypeVar("User")
+Claimant = TypeVar("Claimant", bound=str)
 
 
 class Users(Generic[Used, User]):
@@ -68,3 +69,24 @@ class Interfaces:
                 touched |= claimants
                 claimants.add(key)
         return touched
+
+
+class Claims(Generic[Used, Claimant]):
+    """Things that one of several claimants has: the smallest, whoever came first."""
+
+    def __init__(self) -> None:
+        self._users: Users[Used, Claimant] = Users()
+
+    def update(self, claims: Mapping[Claimant, Iterable[Used]]) -> set[Claimant]:
+        """Takes changes over. The claimants that may stand otherwise now, the changed ones included."""
+        touched = set(claims)
+        for claimant, things in claims.items():
+            before = self._users.by(claimant)
+            self._users.put(claimant, things)
+            for thing in before ^ self._users.by(claimant):
+                touched |= self._users.of(thing)
+        return touched
+
+    def held(self, claimant: Claimant) -> frozenset[Used]:
+        """What the claimant has."""
+        return frozenset(thing for thing in self._users.by(claimant) if claimant == min(self._users.of(thing)))

@@ -31,9 +31,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from muslin.intent import Settings
-from muslin.net import Cidr, version_of
+from muslin.net import Cidr
 from muslin.render.matching import WORDS
-from muslin.render.nft import cutting, hosts
+from muslin.render.nft import cutting, hosts, qos, translation
 from muslin.render.nft.chains import INVALID_FROM_WORKLOAD, of_a_flow
 from muslin.render.nft.extent import ADDRESS, OTHERS, UDP, Extent, Ours, of_family, udp
 from muslin.render.nft.places import DENIED, EGRESS_ALLOWED, FAMILIES, manner_of
@@ -43,13 +43,9 @@ from muslin.render.nft.words import (
     ByMap,
     Chain,
     Counter,
-    Element,
     Equal,
     Field,
     Hook,
-    InSet,
-    Mapped,
-    Masquerade,
     Match,
     NamedSet,
     OneOf,
@@ -59,16 +55,12 @@ from muslin.render.nft.words import (
     Type,
     goto,
 )
-from muslin.render.prefixes import maximal
 
 FILTER_PRIORITY = 0
-SOURCE_NAT_PRIORITY = 100
 
 FROM = {4: "from4", 6: "from6"}
 FROM_NETS = {4: "from4-nets", 6: "from6-nets"}
 TO = {4: "to4", 6: "to6"}
-MASQUERADED = {4: "masqueraded4", 6: "masqueraded6"}
-POOLS = {4: "pools4", 6: "pools6"}
 OTHER_SOURCE = "other-source"
 INVALID = "invalid"
 TO_HOST = "to-host"
@@ -81,33 +73,26 @@ LINK_ICMP6 = (130, 131, 132, 133, 135, 136)
 
 
 def sets() -> tuple[NamedSet, ...]:
-    """The sets and maps that hold this host's endpoints and pools."""
+    """The sets and maps of every host."""
     found = [NamedSet(OTHERS, (Type.INTERFACE,))]
     for family, address in ADDRESS.items():
         found += [
             NamedSet(FROM[family], (address, Type.INTERFACE), verdicts=True),
             NamedSet(FROM_NETS[family], (address, Type.INTERFACE), interval=True, verdicts=True),
             NamedSet(TO[family], (Type.INTERFACE,), verdicts=True),
-            NamedSet(MASQUERADED[family], (address,), interval=True),
-            NamedSet(POOLS[family], (address,), interval=True),
         ]
-    return (*found, *cutting.sets())
+    return (*found, *translation.sets(), *cutting.sets())
 
 
-def elements(settings: Settings) -> dict[tuple[str, Element], Mapped]:
-    """The elements that the settings put into those sets."""
-    found: dict[tuple[str, Element], Mapped] = {}
-    for where, prefixes in ((MASQUERADED, settings.masquerade), (POOLS, settings.pools)):
-        for family in FAMILIES:
-            for prefix in maximal(net for net in prefixes if version_of(net) == family):
-                found[where[family], prefix] = None
-    return found
+def optional_sets() -> tuple[NamedSet, ...]:
+    """Those that are there only while they hold something."""
+    return (*hosts.sets(), *translation.optional_sets(), *qos.optional_sets())
 
 
 def chains(extent: Extent) -> tuple[Chain, ...]:
     """All that do not stand for a policy or a group."""
     settings = extent.settings
-    found = (
+    return (
         _forward(extent),
         _other_source(),
         *(_egress_allowed(family, extent) for family in FAMILIES),
@@ -118,8 +103,9 @@ def chains(extent: Extent) -> tuple[Chain, ...]:
         _workload_input(extent),
         _to_host(settings),
         *hosts.chains(extent),
+        *translation.chains(extent),
+        *qos.chains(extent),
     )
-    return (*found, _postrouting()) if settings.masquerade else found
 
 
 def _undeclared(extent: Extent) -> tuple[Rule, ...]:
@@ -219,22 +205,6 @@ def _to_host(settings: Settings) -> Chain:
     if settings.endpoint_to_host_action == "Drop":
         return Chain(TO_HOST, (Rule(_DROP, "from a workload to its host: endpointToHostAction Drop"),))
     return Chain(TO_HOST, (Rule((Counter(), ACCEPT), "from a workload to its host"),))
-
-
-def _postrouting() -> Chain:
-    rules = tuple(
-        Rule(
-            (
-                InSet((WORDS[family].source.address,), MASQUERADED[family]),
-                InSet((WORDS[family].destination.address,), POOLS[family], True),
-                Counter(),
-                Masquerade(),
-            ),
-            "natOutgoing",
-        )
-        for family in FAMILIES
-    )
-    return Chain("postrouting", rules, Hook("nat", "postrouting", SOURCE_NAT_PRIORITY))
 
 
 _DROP: tuple[Statement, ...] = (Counter(), DROP)

@@ -8,7 +8,7 @@ element, chains by name and hook. Names in `differences` are those that `nft lis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from muslin.render.nft.words import (
     Chain,
     Choose,
     Element,
+    Field,
     Hook,
     Log,
     Mapped,
@@ -27,7 +28,9 @@ from muslin.render.nft.words import (
     Reject,
     Rule,
     Ruling,
+    SourceNat,
     Statement,
+    Translate,
     Verdict,
 )
 
@@ -42,10 +45,12 @@ class ListedChain(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """A table as it can be read back. Elements are text: `10.0.0.1 . mus1` and the verdict or ""."""
+    """A table as it can be read back. Elements are text: `10.0.0.1 . mus1` and the verdict or "". `loose`: sets whose
+    elements come and go while the table stands; a kernel does not tell."""
 
     chains: dict[str, ListedChain] = {}
     elements: dict[str, dict[str, str]] = {}
+    loose: frozenset[str] = frozenset()
 
 
 def listing_of(table: Table) -> Listing:
@@ -56,11 +61,12 @@ def listing_of(table: Table) -> Listing:
             name: {_element_text(element): _verdict_text(verdict) for element, verdict in content.items()}
             for name, content in table.elements.items()
         },
+        frozenset(name for name, declared in table.sets.items() if declared.loose),
     )
 
 
 def parse(output: bytes) -> Listing:
-    """From `nft -n -j list table`. Elements that have a lifetime are no part of the table: they are left out."""
+    """From `nft -n -j list table`."""
     chains: dict[str, ListedChain] = {}
     lines: dict[str, list[Line]] = {}
     elements: dict[str, dict[str, str]] = {}
@@ -71,8 +77,7 @@ def parse(output: bytes) -> Listing:
             elif kind == "rule":
                 lines.setdefault(body["chain"], []).append((body.get("comment", ""), _listed_ending(body["expr"])))
             elif kind in ("set", "map"):
-                there = () if "timeout" in body.get("flags", ()) else body.get("elem", [])
-                elements[body["name"]] = dict(_listed_elements(there))
+                elements[body["name"]] = dict(_listed_elements(body.get("elem", [])))
     with_lines = {
         name: msgspec.structs.replace(chain, lines=tuple(lines.get(name, ()))) for name, chain in chains.items()
     }
@@ -102,7 +107,7 @@ def _element_differences(expected: Listing, found: Listing) -> Iterator[str]:
         wanted, there = expected.elements.get(name), found.elements.get(name)
         if there is None or wanted is None:
             yield f"set {name} {'is gone' if there is None else 'is not ours'}"
-        elif wanted != there:
+        elif wanted != there and name not in expected.loose:
             missing, strange = len(wanted.items() - there.items()), len(there.items() - wanted.items())
             yield f"set {name} lacks {missing} elements and has {strange} that are not ours"
 
@@ -129,6 +134,10 @@ def _ending(statement: Statement) -> str:
             return "masquerade"
         case Reject():
             return "reject"
+        case SourceNat():
+            return "snat"
+        case Translate(field=field):
+            return "snat" if field in (Field.SOURCE4, Field.SOURCE6) else "dnat"
         case _:
             return ""
 
@@ -161,7 +170,7 @@ def _listed_ending(statements: list[dict[str, Any]]) -> str:
         data = last["vmap"]["data"]
         return f"vmap {data}" if isinstance(data, str) else "vmap"
     return _listed_verdict(last) if last.keys() & set(Ruling) else next(
-        (word for word in ("log", "masquerade", "reject") if word in last), ""
+        (word for word in ("log", "masquerade", "reject", "snat", "dnat") if word in last), ""
     )
 
 
@@ -173,7 +182,7 @@ def _listed_verdict(body: dict[str, Any]) -> str:
     return ""
 
 
-def _listed_elements(elements: Iterable[Any]) -> Iterator[tuple[str, str]]:
+def _listed_elements(elements: list[Any]) -> Iterator[tuple[str, str]]:
     for element in elements:
         if isinstance(element, list):
             key, verdict = element

@@ -18,7 +18,9 @@ from muslin.render.nft.extent import ADDRESS, OTHERS
 from muslin.render.nft.hooks import FROM, FROM_NETS, TO
 from muslin.render.nft.hosts import to_group
 from muslin.render.nft.places import FAMILIES, Gate
-from muslin.render.nft.words import Element, Mapped, NamedSet, Type
+from muslin.render.nft.qos import limits_of
+from muslin.render.nft.translation import floating_elements
+from muslin.render.nft.words import Element, Mapped, NamedSet, Type, jump
 from muslin.render.prefixes import maximal
 
 
@@ -74,9 +76,11 @@ def ports_of(set_id: SetId, members: Iterable[PortMember]) -> dict[str, list[Ele
 
 
 def endpoint_elements(
-    endpoint: Endpoint, groups: Mapping[GroupId, Group], settings: Settings
+    endpoint: Endpoint, groups: Mapping[GroupId, Group], settings: Settings, floating: frozenset[Cidr]
 ) -> dict[Place, Mapped]:
     """Everything that the kernel knows of one endpoint. A group that is not there denies.
+
+    `floating`: which of the addresses that it claims by its floating addresses are its own.
 
     An interface that nft cannot name gets nothing here; the model refuses such names, it never carries a workload.
     """
@@ -86,6 +90,10 @@ def endpoint_elements(
     found: dict[Place, Mapped] = {}
     if not name.startswith(names.prefixes(settings)):
         found[OTHERS, name] = None
+    if settings.floating_addresses:
+        found.update(floating_elements(endpoint, floating))
+    for limits in limits_of(endpoint):
+        found[limits.end, name] = jump(limits.name)
     for family in FAMILIES:
         leave = to_group(endpoint.egress, Gate.EGRESS, family, groups)
         found[TO[family], name] = to_group(endpoint.ingress, Gate.INGRESS, family, groups)

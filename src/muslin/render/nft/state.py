@@ -19,9 +19,22 @@ from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
-from muslin.intent import Delta, Direction, EndpointKey, Group, GroupId, HostIntent, Policy, PolicyId, SetId, Settings
+from muslin.intent import (
+    Delta,
+    Direction,
+    Endpoint,
+    EndpointKey,
+    Group,
+    GroupId,
+    HostIntent,
+    Policy,
+    PolicyId,
+    SetId,
+    Settings,
+)
+from muslin.net import Cidr
 from muslin.render.matching import named_sets
-from muslin.render.nft import hooks, hosts
+from muslin.render.nft import hooks, qos, translation
 from muslin.render.nft.book import Book
 from muslin.render.nft.chains import group_chains, has_own_chain, policy_chains, rules_of
 from muslin.render.nft.contents import Contents
@@ -29,8 +42,9 @@ from muslin.render.nft.extent import OTHERS, Extent
 from muslin.render.nft.hosts import Covering, covering
 from muslin.render.nft.members import endpoint_elements
 from muslin.render.nft.places import WORKLOAD_GATES, Gate, Manner, Place, manner_of, places
+from muslin.render.nft.qos import Limits, limits_of
 from muslin.render.nft.table import Changes, Table
-from muslin.render.relations import Interfaces, Users
+from muslin.render.relations import Claims, Interfaces, Users
 
 SETTINGS = "Settings"
 HOST_INTERFACES = "HostInterfaces"
@@ -43,7 +57,7 @@ class NftState:
     """What each key of the intent has put into the table, and who must be written anew when it changes."""
 
     def __init__(self) -> None:
-        self._book = Book(hosts.sets())
+        self._book = Book(hooks.optional_sets())
         self._contents = Contents(self._book)
         self._policies: dict[PolicyId, Policy] = {}
         self._groups: set[GroupId] = set()
@@ -51,6 +65,8 @@ class NftState:
         self._policy_users: Users[PolicyId, GroupId] = Users()
         self._group_users: Users[GroupId, EndpointKey] = Users()
         self._interfaces = Interfaces()
+        self._floating: Claims[Cidr, EndpointKey] = Claims()
+        self._limits: Users[Limits, EndpointKey] = Users()
         self._gates: Gates = {}
         self._manner = Manner()
         self._settings: Settings | None = None
@@ -91,7 +107,7 @@ class NftState:
     def _update_base(self, settings: Settings, covered: Covering) -> None:
         if settings != self._settings:
             self._settings = settings
-            self._book.put_elements(SETTINGS, hooks.elements(settings))
+            self._book.put_elements(SETTINGS, translation.elements(settings))
         extent = extent_of(self._book, settings, covered)
         if extent != self._extent:
             self._extent = extent
@@ -161,20 +177,30 @@ class NftState:
 
     def _update_endpoints(self, keys: Iterable[EndpointKey], intent: HostIntent) -> None:
         """All that are touched give up their elements first, so that one can take over the interface of another."""
-        for key in keys:
-            endpoint = intent.endpoints.get(key)
+        changed = {key: intent.endpoints.get(key) for key in keys}
+        for key, endpoint in changed.items():
             self._group_users.put(key, (endpoint.ingress, endpoint.egress) if endpoint else ())
-        touched = self._interfaces.update({key: intent.endpoints.get(key) for key in keys})
+        touched = self._interfaces.update(changed)
+        touched |= self._floating.update({key: translation.addresses_of(each) for key, each in changed.items()})
         for key in sorted(touched):
             self._book.put_elements(key, {})
         for key in sorted(touched):
-            if self._interfaces.holds(key):
-                self._book.put_elements(key, endpoint_elements(intent.endpoints[key], intent.groups, intent.settings))
+            found = intent.endpoints[key] if self._interfaces.holds(key) else None
+            self._update_limits(key, found)
+            if found is not None:
+                own = self._floating.held(key)
+                self._book.put_elements(key, endpoint_elements(found, intent.groups, intent.settings, own))
+
+    def _update_limits(self, key: EndpointKey, endpoint: Endpoint | None) -> None:
+        before = self._limits.by(key)
+        self._limits.put(key, limits_of(endpoint))
+        for limits in before | self._limits.by(key):
+            _put_limits(self._book, limits, used=bool(self._limits.of(limits)))
 
 
 def render(intent: HostIntent) -> Table:
     """The whole table, from the intent alone."""
-    book = Book(hosts.sets())
+    book = Book(hooks.optional_sets())
     contents = Contents(book)
     for declared in hooks.sets():
         book.put_set(declared)
@@ -188,15 +214,29 @@ def render(intent: HostIntent) -> Table:
     for key, group in intent.groups.items():
         where = places_of((key,), gates, manner)
         book.put_chains(f"group/{key}", group_chains(group, where, intent.policies, contents.shapes))
-    interfaces = Interfaces()
+    interfaces, floating = Interfaces(), Claims[Cidr, EndpointKey]()
     interfaces.update(intent.endpoints)
+    floating.update({key: translation.addresses_of(endpoint) for key, endpoint in intent.endpoints.items()})
     for endpoint in intent.endpoints.values():
         if interfaces.holds(endpoint.key):
-            book.put_elements(endpoint.key, endpoint_elements(endpoint, intent.groups, intent.settings))
+            for limits in limits_of(endpoint):
+                _put_limits(book, limits, used=True)
+            own = floating.held(endpoint.key)
+            book.put_elements(endpoint.key, endpoint_elements(endpoint, intent.groups, intent.settings, own))
     book.put_elements(HOST_INTERFACES, covered.elements)
-    book.put_elements(SETTINGS, hooks.elements(intent.settings))
+    book.put_elements(SETTINGS, translation.elements(intent.settings))
     book.put_chains(SETTINGS, hooks.chains(extent_of(book, intent.settings, covered)))
     return book.table
+
+
+def _put_limits(book: Book, limits: Limits, *, used: bool) -> None:
+    """A chain, and the sets in which it counts."""
+    for declared in qos.measures(limits):
+        if used:
+            book.put_set(declared)
+        elif declared.name in book.table.sets:
+            book.drop_set(declared.name)
+    book.put_chains(limits.name, (qos.chain(limits),) if used else ())
 
 
 def extent_of(book: Book, settings: Settings, covered: Covering) -> Extent:

@@ -35,6 +35,7 @@ from muslin.render.nft.words import (
     ByMap,
     Choose,
     ClearMark,
+    ConnectionsOver,
     Counter,
     CtState,
     Element,
@@ -51,18 +52,28 @@ from muslin.render.nft.words import (
     NoTrack,
     OneOf,
     OpensTcp,
+    PacketsOver,
     Reject,
     Rule,
     Ruling,
+    SetDscp,
     SetMark,
+    SourceNat,
     Span,
     Statement,
+    Translate,
     Type,
     Verdict,
 )
 
 BATCH = 1000
 """Elements on a line: an error then points at something that a person can still read."""
+
+
+DYNAMIC_SIZE = 65535
+"""Elements that the kernel may put into a set while it counts."""
+IDLE = 60
+"""Seconds after which the measure of a link that carries nothing is forgotten."""
 
 
 def text(changes: Changes) -> str:
@@ -130,10 +141,11 @@ def rule_text(rule: Rule) -> str:
 
 
 def _set(declared: NamedSet) -> str:
-    word = "map" if declared.verdicts else "set"
-    key = " . ".join(part.word for part in declared.key) + (" : verdict" if declared.verdicts else "")
-    flags = " flags interval;" if declared.interval else " flags timeout;" if declared.timeout else ""
-    return f"add {word} {FAMILY} {TABLE} {declared.name} {{ type {key};{flags} }}"
+    data = "verdict" if declared.verdicts else declared.data.word if declared.data else ""
+    key = " . ".join(part.word for part in declared.key) + (f" : {data}" if data else "")
+    flags = ",".join(word for word in ("interval", "dynamic", "timeout") if getattr(declared, word))
+    more = (f" flags {flags};" if flags else "") + (f" size {DYNAMIC_SIZE};" if declared.dynamic else "")
+    return f"add {'map' if data else 'set'} {FAMILY} {TABLE} {declared.name} {{ type {key};{more} }}"
 
 
 def _element_lines(verb: str, name: str, elements: list[str]) -> Iterator[str]:
@@ -168,18 +180,33 @@ def _statement(statement: Statement) -> str:
             return f"meta mark set meta mark & {bit ^ 0xFFFFFFFF:#010x}"
         case NoTrack():
             return "notrack"
-        case Limit(number=number, unit=unit, burst=burst):
-            return f"limit rate {number}/{unit} burst {burst} packets"
+        case Limit():
+            return _limit(statement)
         case Reject(reset=reset):
             return "reject with tcp reset" if reset else "reject with icmpx admin-prohibited"
         case Counter():
             return "counter"
         case Log(prefix=prefix):
             return f"log prefix {_quoted(prefix)}"
-        case Masquerade():
-            return "masquerade"
+        case PacketsOver(field=field, set=name, limit=limit):
+            return f"update @{name} {{ {field.word} timeout {IDLE}s {_limit(limit, 'over ')} }}"
+        case ConnectionsOver(field=field, set=name, number=number):
+            return f"add @{name} {{ {field.word} ct count over {number} }}"
+        case SetDscp(family=family, value=value):
+            return f"{'ip' if family == 4 else 'ip6'} dscp set {value}"
+        case Masquerade(ports=ports):
+            return f"masquerade to :{_atom(ports, Type.PORT)}" if ports else "masquerade"
+        case SourceNat(address=address, ports=ports):
+            return f"snat ip to {address}" + (f":{_atom(ports, Type.PORT)}" if ports else "")
+        case Translate(field=field, map=name):
+            kind = "snat" if field in (Field.SOURCE4, Field.SOURCE6) else "dnat"
+            return f"{kind} {field.word.split()[0]} to {field.word} map @{name}"
         case Verdict():
             return _verdict(statement)
+
+
+def _limit(limit: Limit, over: str = "") -> str:
+    return f"limit rate {over}{limit.number}/{limit.unit} burst {limit.burst} packets"
 
 
 def _key(fields: tuple[Field, ...]) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "Chain",
     "Choose",
     "ClearMark",
+    "ConnectionsOver",
     "Counter",
     "CtState",
     "Element",
@@ -46,12 +47,16 @@ __all__ = [
     "NoTrack",
     "OneOf",
     "OpensTcp",
+    "PacketsOver",
     "Reject",
     "Rule",
     "Ruling",
+    "SetDscp",
     "SetMark",
+    "SourceNat",
     "Span",
     "Statement",
+    "Translate",
     "Type",
     "Verdict",
     "goto",
@@ -153,12 +158,52 @@ class Log(msgspec.Struct, frozen=True, gc=False):
 
 
 class Masquerade(msgspec.Struct, frozen=True, gc=False):
-    """The source becomes the address of the interface that the packet leaves by."""
+    """The source becomes the address of the interface that the packet leaves by; the port one of `ports`."""
+
+    ports: Span | None = None
+
+
+class SourceNat(msgspec.Struct, frozen=True, gc=False):
+    """The source becomes this IPv4 address; the port one of `ports`."""
+
+    address: str
+    ports: Span | None = None
+
+
+class Translate(msgspec.Struct, frozen=True, gc=False):
+    """The address in the field becomes what a map holds for it; when it holds nothing, the next rule."""
+
+    field: Field
+    map: str
+
+
+class PacketsOver(msgspec.Struct, frozen=True, gc=False):
+    """Matches what is over the limit, which is measured for each value of the field, in a set that the kernel fills."""
+
+    field: Field
+    set: str
+    limit: Limit
+
+
+class ConnectionsOver(msgspec.Struct, frozen=True, gc=False):
+    """Matches a new connection while there are so many, counted for each value of the field, in a set that the kernel
+    fills."""
+
+    field: Field
+    set: str
+    number: int
+
+
+class SetDscp(msgspec.Struct, frozen=True, gc=False):
+    """The packet's class, 0 to 63."""
+
+    family: int
+    value: int
 
 
 Statement = (
-    Match | OpensTcp | Marked | Limit | ByMap | Choose | Counter | SetMark | ClearMark | NoTrack | Log | Masquerade
-    | Reject | Verdict
+    Match | OpensTcp | Marked | Limit | PacketsOver | ConnectionsOver | ByMap | Choose | Counter | SetMark | ClearMark
+    | SetDscp | NoTrack | Log | Masquerade | SourceNat | Translate | Reject | Verdict
 )
 
 
@@ -190,11 +235,18 @@ Mapped = Verdict | str | None
 
 
 class NamedSet(msgspec.Struct, frozen=True, gc=False):
-    """A set, or with `verdicts` a map from key to verdict. `interval`: elements may be prefixes; they are disjoint.
-    `timeout`: elements have lifetimes; they come and go while the table stands, and are no part of it."""
+    """A set, or with `verdicts` a map from key to verdict, or with `data` one to that type. `interval`: elements may be
+    prefixes; they are disjoint. `timeout`: elements have lifetimes; `dynamic`: rules put them in."""
 
     name: str
     key: tuple[Type, ...]
     interval: bool = False
     verdicts: bool = False
     timeout: bool = False
+    dynamic: bool = False
+    data: Type | None = None
+
+    @property
+    def loose(self) -> bool:
+        """Elements come and go while the table stands, and are no part of it."""
+        return self.timeout or self.dynamic

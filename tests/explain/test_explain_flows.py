@@ -34,7 +34,7 @@ from muslin.explain.decision import Outcome
 from muslin.explain.flows import Judge, packed
 from muslin.explain.journey import Gate, Journey, journey
 from muslin.explain.translation import applied, of_destination
-from muslin.intent import Action, HostIntent, Settings
+from muslin.intent import Action, EndpointKey, GroupId, HostIntent, HostInterface, Settings
 from muslin.net import TrackedFlow
 from prove import aim, site, worlds
 from prove.flight import Flight
@@ -207,3 +207,21 @@ def test_two_addresses_that_no_list_tells_apart_may_be_told_apart_by_a_named_por
 
     assert judge.denial(flow(Packet("192.0.2.9", "10.65.0.2", 6, 8080))) is not None
     assert judge.denial(flow(Packet("192.0.2.9", "10.65.0.1", 6, 8080))) is None
+
+
+def test_what_pre_dnat_policy_accepts_passes_its_interfaces_own_policies() -> None:
+    """For the host itself as well as for a workload behind a floating address."""
+    opens = msgspec.structs.replace(group(INGRESS, profiles=(ALLOW_ALL,)), id=GroupId("opens"), end=Action.PASS)
+    silent = msgspec.structs.replace(group(INGRESS), id=GroupId("silent"), end=Action.PASS)
+    shut = group(INGRESS)
+    told = intent(ALLOW_ALL, OPEN_IN, OPEN_OUT, opens, silent, shut, endpoint(1, OPEN_IN, OPEN_OUT))
+    own = {packed("192.0.2.1")}
+    to_host = flow(Packet("198.51.100.9", "192.0.2.1", 6, 80))
+    to_workload = flow(Packet("198.51.100.9", "203.0.113.1", 6, 80), to="10.65.0.1")
+    for before, denied in ((opens, False), (silent, True)):
+        covered = HostInterface(key=EndpointKey("HostEndpoint/up"), interface="*", ingress=shut.id, egress=shut.id,
+                                forward_ingress=shut.id, pre_dnat=before.id)
+        told.host_interfaces[covered.key] = covered
+        judge = Judge(told, own=own)
+        assert (judge.denial(to_host) is not None) == denied
+        assert (judge.denial(to_workload) is not None) == denied

@@ -100,16 +100,16 @@ class Judge:
 
     def _inwards(self, flow: TrackedFlow) -> Denial | None:
         sender = self._endpoint(flow.source)
+        by = self._cover(flow.source, sender)
+        denied, accepted = self._before_translation(flow, by)
+        if denied is not None or accepted:
+            return denied
         if sender is not None:
             decision = to_host(self._intent, first_packet(flow), source=sender.key)
-            denied = decision.verdict is Action.DENY
-            return Denial(sender.key, EGRESS, decision.decided_by) if denied else None
-        by = self._cover(flow.source)
+            refused = decision.verdict is Action.DENY
+            return Denial(sender.key, EGRESS, decision.decided_by) if refused else None
         if by is None or self._is_failsafe(flow, INGRESS):
             return None
-        before, accepted = self._before_translation(flow, by)
-        if before is not None or accepted:
-            return before
         return self._bench(by.ingress, INGRESS).denial(flow, by.key)
 
     def _outwards(self, flow: TrackedFlow) -> Denial | None:
@@ -122,14 +122,13 @@ class Judge:
 
     def _through(self, flow: TrackedFlow) -> Denial | None:
         sender, receiver = self._endpoint(flow.source), self._holders.get(flow.receiver)
-        source = self._cover(flow.source) if sender is None and self._forwards else None
-        target = self._cover(flow.receiver) if receiver is None and self._forwards else None
-        if source is not None:
-            before, _ = self._before_translation(flow, source)
-            if before is not None:
-                return before
+        source = self._cover(flow.source, sender) if self._forwards else None
+        target = self._cover(flow.receiver, receiver) if self._forwards else None
+        denied, accepted = self._before_translation(flow, source)
+        if denied is not None:
+            return denied
         asked = (
-            (source, source.forward_ingress if source else "", INGRESS, False),
+            (source, source.forward_ingress if source and not accepted else "", INGRESS, False),
             (sender, sender.egress if sender else "", EGRESS, True),
             (receiver, receiver.ingress if receiver else "", INGRESS, False),
             (target, target.forward_egress if target else "", EGRESS, False),
@@ -141,9 +140,9 @@ class Judge:
                     return denial
         return None
 
-    def _before_translation(self, flow: TrackedFlow, by: HostInterface) -> tuple[Denial | None, bool]:
-        """Of the pre-DNAT policy: whether it denies, whether it lets in for the host itself."""
-        if not by.pre_dnat:
+    def _before_translation(self, flow: TrackedFlow, by: HostInterface | None) -> tuple[Denial | None, bool]:
+        """Of the pre-DNAT policy: whether it denies, whether it lets in past the policies of its interface."""
+        if by is None or not by.pre_dnat:
             return None, False
         flow = flow._replace(receiver=flow.destination, receiver_port=flow.destination_port)
         if self._is_failsafe(flow, INGRESS):
@@ -163,10 +162,13 @@ class Judge:
             found = next((self._ranges[prefix] for prefix in within if prefix in self._ranges), None)
         return found
 
-    def _cover(self, address: bytes) -> HostInterface | None:
+    def _cover(self, address: bytes, endpoint: Endpoint | None = None) -> HostInterface | None:
+        """Of the interface by which packets come from there, or go there."""
         if not self._intent.host_interfaces:
             return None
-        interface = self._ways.get(address, "") if self._by_name else ""
+        interface = endpoint.interface if endpoint is not None else ""
+        if endpoint is None and self._by_name:
+            interface = self._ways.get(address, "")
         if interface not in self._covers:
             self._covers[interface] = cover(self._intent, interface)
         return self._covers[interface]

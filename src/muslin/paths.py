@@ -30,6 +30,11 @@ def cni_pending(node: str) -> Path:
     return state_dir() / "cni-pending" / node
 
 
+def docker_socket(node: str) -> Path:
+    """Where dockerd finds this host's driver."""
+    return run_dir() / "agents" / f"{node}.docker"
+
+
 def server_address() -> str:
     """How clients find the server: $MUSLIN_SERVER, or the unix socket. `unix:PATH`, `http://H:P` or `https://H:P`."""
     return os.environ.get("MUSLIN_SERVER", f"unix:{server_socket()}")

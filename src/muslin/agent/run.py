@@ -17,6 +17,7 @@ import socket
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -55,10 +56,19 @@ class Service(Protocol):
     async def run(self) -> None: ...
 
 
-Services = Callable[[Workloads, AgentOptions], Sequence[Service]]
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What an agent gives to those who serve orchestrators on it."""
+
+    workloads: Workloads
+    upstream: Upstream
+    options: AgentOptions
 
 
-def no_services(_: Workloads, __: AgentOptions) -> Sequence[Service]:
+Services = Callable[[Host], Sequence[Service]]
+
+
+def no_services(_: Host) -> Sequence[Service]:
     return ()
 
 
@@ -96,7 +106,7 @@ async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Serv
     feeding, calling = (Upstream(options.servers, options.identity) for _ in range(2))
     reporter = Reporter(options.node, worker, speaker)
     workloads = Workloads(options.node, worker, calling, Journal(options.state_path))
-    serving = services(workloads, options)
+    serving = services(Host(workloads, calling, options))
     app = api.application(workloads, reporter)
     for service in serving:
         app.router.add_routes(service.routes())

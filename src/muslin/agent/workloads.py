@@ -91,7 +91,7 @@ class Workloads:
 
     async def add(self, request: Request) -> Workload:
         """Raises Invalid, ApiError, Transient; what was done is undone then."""
-        if bool(request.netns) == bool(request.tap):
+        if sum(map(bool, (request.netns, request.tap, request.loose))) != 1:
             raise Invalid("a workload needs either netns (its namespace) or tap (its interface), not both")
         if request.mac:
             pack_mac(request.mac)
@@ -118,7 +118,7 @@ class Workloads:
         existing = await resources.find(self._upstream, path)
         cable = await self._cable(request, name)
         if existing is None:
-            link = cable.interface if request.netns else ""
+            link = "" if request.tap else cable.interface
             self._journal.write(Entry(key=key, interface=link, handle=request.handle(self._node)))
         addresses, link_there, _ = await _together(  # they do not wait for each other
             self._addresses(request, name, existing, undo, undone),
@@ -133,7 +133,7 @@ class Workloads:
             await _in_thread(lambda host: plug.connect(host, cable, addresses))
         log.info("workload_added", key=key, interface=cable.interface, addresses=",".join(addresses))
         return Workload(key=key, name=request.name, namespace=request.namespace, interface=cable.interface,
-                        addresses=addresses, state="up", mac=cable.inner_mac if request.netns else request.mac,
+                        addresses=addresses, state="up", mac=request.mac if request.tap else cable.inner_mac,
                         mtu=cable.mtu)
 
     async def _addresses(self, request: Request, name: str, existing: Object | None, undo: AsyncExitStack,
@@ -155,7 +155,8 @@ class Workloads:
                     undone: Undone) -> Link:
         if request.tap:
             return await _in_thread(lambda host: plug.adopt(host, request.tap))
-        link = await _in_thread(lambda host: plug.lay(host, cable))
+        lay = plug.lay_loose if request.loose else plug.lay
+        link = await _in_thread(lambda host: lay(host, cable))
         if existing is None:
             undo.push_async_callback(_step_back, undone, "interface", _unplug, cable.interface, cable.owner)
         return link
@@ -167,7 +168,7 @@ class Workloads:
             found = await _in_thread(lambda host: read_uplink(host, workload_prefix=INTERFACE_PREFIX))
             mtu = self._uplink_mtu = found.mtu
         return Cable(owner=endpoint_key(request.namespace, name), interface=interface, namespace=request.netns,
-                     inner=request.interface, mac=request.mac, mtu=request.mtu or mtu)
+                     inner=request.loose or request.interface, mac=request.mac, mtu=request.mtu or mtu)
 
     def _endpoint(self, request: Request, name: str, cable: Cable, addresses: tuple[Cidr, ...]) -> Object:
         place = {NETNS_ANNOTATION: request.netns, INTERFACE_ANNOTATION: request.interface} if request.netns else {}
@@ -176,7 +177,7 @@ class Workloads:
             "endpoint": request.endpoint, "containerID": request.container_id, "pod": request.pod,
             "serviceAccountName": request.service_account_name, "interfaceName": cable.interface,
             "ipNetworks": list(addresses), "profiles": list(request.profiles) or [f"kns.{request.namespace}"],
-            "mac": cable.inner_mac if request.netns else request.mac, "ports": list(request.ports),
+            "mac": request.mac if request.tap else cable.inner_mac, "ports": list(request.ports),
             "ipNATs": _nats(request.floating, addresses), "allowSpoofedSourcePrefixes": list(request.spoofable),
             "qosControls": request.qos_controls,
         }

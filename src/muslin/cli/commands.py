@@ -40,6 +40,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         Command("server", "the API server, with its store", "server"),
         Command("agent", "the agent that keeps this host's kernel as it should be", "agent"),
         Command("cni", "make this host's container runtimes (podman, containerd, kubelet) use muslin", "cni"),
+        Command("docker", "make this host's dockerd use muslin", "docker"),
         Command("lab", "a whole data centre of network namespaces on this machine, to try things", "lab"),
     )),
     ("Other", (

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from muslin import paths
-from muslin.agent.options import AgentOptions
-from muslin.agent.run import Service
-from muslin.agent.workloads import Workloads
-from muslin.plugins import cni
+from muslin.agent.run import Host, Service
+from muslin.plugins import cni, docker
 
 
-def services(workloads: Workloads, options: AgentOptions) -> Sequence[Service]:
-    return (cni.Service(workloads, paths.cni_pending(options.node)),)
+def services(host: Host) -> Sequence[Service]:
+    node = host.options.node
+    return (
+        cni.Service(host.workloads, paths.cni_pending(node)),
+        docker.Service(host.workloads, host.upstream, docker.Book(host.options.state_path / "docker.json"),
+                       docker.Keeper(paths.docker_socket(node), host.options.socket_path), node),
+    )

@@ -26,7 +26,8 @@ _WORKLOAD_FIELDS = {"k8s": "pod", "cni": "containerID"}
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """POST /v1/workloads. Exactly one of `netns` (name or path) and `tap` (an interface that is there).
+    """POST /v1/workloads. Exactly one of `netns` (name or path), `tap` (an interface that is there), and `loose`: the
+    name, on the host, of the link's other end, which the caller takes away, names and configures.
 
     `name`: the workload; `interface`: its side of the link. No `addresses`: one of each family that has a pool, or
     `v4` and `v6` of each family, from `pools` (names or prefixes) if given. With `foreign_addresses` they come from
@@ -39,6 +40,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     namespace: str = DEFAULT_NAMESPACE
     netns: str = ""
     tap: str = ""
+    loose: str = ""
     interface: str = "eth0"
     labels: dict[str, str] = {}
     addresses: tuple[str, ...] = ()

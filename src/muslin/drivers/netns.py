@@ -17,7 +17,8 @@ from muslin.errors import Broken, Invalid
 
 NAMED = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
-_OWN = "/proc/thread-self/ns/net"
+OWN = "/proc/thread-self/ns/net"
+"""The namespace of the thread that opens it."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -61,14 +62,14 @@ def _is_namespace(descriptor: int) -> bool:
 
 def is_own(descriptor: int) -> bool:
     """Is it the namespace that this thread is in?"""
-    theirs, ours = os.fstat(descriptor), Path(_OWN).stat()
+    theirs, ours = os.fstat(descriptor), Path(OWN).stat()
     return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 @contextmanager
 def inside(descriptor: int) -> Iterator[None]:
     """This thread stands inside that namespace. Raises OSError when it is none."""
-    home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    home = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _enter(descriptor)
         try:

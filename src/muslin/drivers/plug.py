@@ -103,6 +103,24 @@ def lay(host: Netlink, cable: Cable) -> Link:
     return ours
 
 
+def lay_loose(host: Netlink, cable: Cable) -> Link:
+    """The veth with both ends here: whoever asked for it takes the other end away, names it, and gives it addresses.
+
+    One that is there from before is made anew: where its other end went, nobody knows.
+    """
+    for name in (cable.interface, cable.inner):
+        link = links.read_link(host, name)
+        if link is None:
+            continue
+        if name == cable.interface and link.owner != cable.owner:
+            raise NameTaken(f"interface {name}: there is one of that name already, and it is not ours")
+        links.remove_links(host, [link.index])
+    with netns.opened(netns.OWN) as namespace:
+        link = _make(host, cable, namespace)
+    links.change_link(host, LinkChange(index=link.index, up=True))
+    return link
+
+
 def _make(host: Netlink, cable: Cable, namespace: int) -> Link:
     veth = Veth(name=cable.interface, mac=HOST_MAC, owner=cable.owner, mtu=cable.mtu,
                 peer_name=cable.inner, peer_mac=cable.inner_mac, peer_namespace=namespace)

@@ -124,13 +124,25 @@ def _asked_for(enabled: Sequence[tuple[IPPool, Pool]], wanted: Sequence[str], ve
     by_word: dict[str, Pool] = {word: pool for _, pool in enabled for word in (pool.name, pool.cidr)}
     chosen = []
     for word in wanted:
-        pool = by_word.get(word) or by_word.get(_canonical(word) or "")
+        pool = by_word.get(word) or by_word.get(_canonical(word) or "") or _part(enabled, word)
         if pool is None:
             there = ", ".join(pool.name for _, pool in enabled) or "none"
             raise Exhausted(f"pool {word!r} does not exist for IPv{version} or is disabled (enabled: {there}): "
                             "name an enabled pool, or make it with an IPPool")
         chosen.append(pool)
     return tuple(chosen)
+
+
+def _part(enabled: Sequence[tuple[IPPool, Pool]], word: str) -> Pool | None:
+    """A prefix inside a pool, such as a container network's subnet: whole blocks of it. Raises Exhausted."""
+    cidr = _canonical(word)
+    for _, pool in enabled:
+        if cidr is not None and contains(pool.cidr, cidr):
+            if int(cidr.rpartition("/")[2]) > pool.block_size:
+                raise Exhausted(f"{cidr} is smaller than a block of pool {pool.name} (/{pool.block_size}): take a"
+                                f" prefix of /{pool.block_size} or shorter, or make an IPPool with smaller blocks")
+            return Pool(pool.name, cidr, pool.block_size)
+    return None
 
 
 def _canonical(text: str) -> Cidr | None:

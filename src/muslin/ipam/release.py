@@ -18,11 +18,13 @@ from muslin.net import Cidr
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What must still hold of an address for it to be released. Empty fields hold always."""
+    """What must still hold of an address for it to be released. Empty fields hold always. `handle_prefix`: its handle
+    begins so."""
 
     address: str
     handle: str = ""
     sequence_number: int | None = None
+    handle_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ def by_address(held: Held[Block], conditions: Iterable[Condition], now: int, coo
         if condition.handle and condition.handle != holder.handle_id:
             raise Taken(f"address {condition.address} is held by {holder.handle_id or 'nobody named'}, "
                         f"not by {condition.handle}: it was not released")
+        if not (holder.handle_id or "").startswith(condition.handle_prefix):
+            raise Taken(f"address {condition.address} is held by {holder.handle_id or 'nobody named'}, "
+                        f"not by any {condition.handle_prefix}*: it was not released")
         if condition.sequence_number is not None and condition.sequence_number != number:
             raise Taken(f"address {condition.address} was assigned anew (sequence number {number}, "
                         f"not {condition.sequence_number}): it was not released")

@@ -51,13 +51,15 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Unwanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """POST /muslin/v1/addresses/release: all that a handle has, or addresses (with `handle`: only if it has them), or
-    the blocks of a host that is gone for good; addresses in them stay with their holders."""
+    """POST /muslin/v1/addresses/release: all that a handle has, or addresses (with `handle`: only if it has them; with
+    `handlePrefix`: only if a handle that begins so has them), or the blocks of a host that is gone for good; addresses
+    in those stay with their holders."""
 
     handle: str = ""
     host: str = ""
     addresses: tuple[str, ...] = ()
     sequence_number: int | None = msgspec.field(default=None, name="sequenceNumber")
+    handle_prefix: str = msgspec.field(default="", name="handlePrefix")
 
 
 class Addresses:
@@ -87,7 +89,8 @@ class Addresses:
         """What was released now; addresses that were free already are not an error."""
         if unwanted.addresses:
             number = unwanted.sequence_number
-            conditions = [Condition(_address(text), unwanted.handle, number) for text in unwanted.addresses]
+            conditions = [Condition(_address(text), unwanted.handle, number, unwanted.handle_prefix)
+                          for text in unwanted.addresses]
             return tuple(map(host_cidr, await self._release_each(conditions)))
         if unwanted.host:
             return await self._release_host(unwanted.host)

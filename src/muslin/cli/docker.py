@@ -1,0 +1,52 @@
+"""`muslin docker`: make this host's dockerd use muslin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from muslin.cli.agents import agent
+from muslin.cli.faults import Misused, Refused
+from muslin.cli.parsing import Parser
+
+EXAMPLES = """
+muslin docker install                    once per host; dockerd needs no restart
+docker network create -d muslin --ipam-driver muslin --subnet 10.65.8.0/24 shop
+docker run --network shop --label app=web nginx
+muslin docker uninstall
+"""
+MORE = """\
+A network's containers reach each other, on every host that has a network of that name, and the world; others do not
+reach them, apart from published ports. -o policy=open or -o policy=deny changes that; labels of containers, networks
+and compose are labels for policies: `muslin get workloadendpoints -n docker --show-labels`."""
+PLUGINS = "/etc/docker/plugins"
+
+
+def run(arguments: list[str]) -> int:
+    parser = Parser("docker", "Make this host's dockerd use muslin.", usage="install|uninstall|show [options]",
+                    examples=EXAMPLES, more=MORE)
+    parser.positional("verb", nargs="?", default="", metavar="install|uninstall|show")
+    parser.add_argument("--host", default="", metavar="NAME", help="the agent, where several run on this machine")
+    parser.add_argument("--docker", default="unix:/var/run/docker.sock", metavar="ADDRESS", help="of dockerd")
+    parser.add_argument("--plugin-dir", default=PLUGINS, metavar="DIR", help=f"default: {PLUGINS}")
+    words = parser.read(arguments)
+    if words.verb not in ("install", "uninstall", "show"):
+        raise Misused("muslin docker install, uninstall or show\n  see: muslin docker --help")
+    client = agent(words.host)
+    spec = Path(words.plugin_dir, "muslin.spec")
+    if words.verb == "show":
+        found = client.get("/v1/docker")
+        print("\n".join(f"{name}: {value}" for name, value in found.items()))
+        return 0
+    if words.verb == "uninstall":
+        client.put("/v1/docker", {"docker": words.docker, "enabled": False})
+        spec.unlink(missing_ok=True)
+        print(f"removed {spec}")
+        return 0
+    found = client.put("/v1/docker", {"docker": words.docker, "enabled": True})
+    try:
+        spec.parent.mkdir(parents=True, exist_ok=True)
+        spec.write_text(f"unix://{found['socket']}\n")
+    except OSError as error:
+        raise Refused(f"{spec}: {error.strerror}: `muslin docker install` needs root") from None
+    print(f"{spec}: dockerd's networks of driver muslin are now made by the agent of {found['node']}")
+    return 0

@@ -1,0 +1,205 @@
+"""Docker, as its users use it: a real dockerd, networks of ours, containers that reach each other or do not."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from agentrig import V3, Site, deny_to, site
+from dockerrig import Docker, Failed, docker, install
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Site]:
+    with site() as made:
+        made.start_agent("h1")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def host(place: Site) -> Iterator[Docker]:
+    with docker(place, "h1") as made:
+        try:
+            yield made
+        finally:
+            print(made.words()[-3000:])
+
+
+@pytest.fixture
+def clean(host: Docker) -> Iterator[None]:
+    yield
+    ids = host("ps", "-aq").split()
+    if ids:
+        host("rm", "-f", *ids)
+    for network in host("network", "ls", "-q", "--filter", "driver=muslin").split():
+        host("network", "rm", network)
+
+
+def network(host: Docker, name: str, *words: str) -> str:
+    host("network", "create", "-d", "muslin", "--ipam-driver", "muslin", *words, name)
+    return name
+
+
+def endpoints(place: Site) -> list[dict[str, Any]]:
+    return place.api.get(f"{V3}/workloadendpoints")["items"]
+
+
+@pytest.mark.usefixtures("clean")
+def test_containers_of_a_network_reach_each_other_and_nobody_else_reaches_them(place: Site, host: Docker) -> None:
+    network(host, "blue", "--subnet", "10.65.8.0/24")
+    network(host, "red", "--subnet", "10.65.9.0/24")
+    one, two = host.container("b1", "--network", "blue"), host.container("b2", "--network", "blue")
+    other = host.container("r1", "--network", "red")
+
+    address = host.address(two, "blue")
+    assert address.startswith("10.65.8.")
+    assert host.ping(one, address), "the first packet passes"
+    assert not host.ping(other, address)
+    assert not host.ping(one, host.address(other, "red"))
+
+    host("rm", "-f", one, two, other)
+    assert endpoints(place) == []
+
+
+@pytest.mark.usefixtures("clean")
+def test_both_families_fixed_addresses_and_a_start_after_a_stop(place: Site, host: Docker) -> None:
+    network(host, "dual", "--ipv6", "--subnet", "10.65.8.0/24", "--subnet", "fd00:65::8:0/112")
+    one = host.container("d1", "--network", "dual", "--ip", "10.65.8.77")
+    two = host.container("d2", "--network", "dual")
+    settings = host.inspect(two)["NetworkSettings"]["Networks"]["dual"]
+    assert settings["GlobalIPv6Address"].startswith("fd00:65::8:")
+    assert host.address(one, "dual") == "10.65.8.77"
+    assert host.ping(two, "10.65.8.77")
+    assert host.ping(one, settings["GlobalIPv6Address"])
+
+    with pytest.raises(Failed, match=r"10\.65\.8\.77"):
+        host.container("d3", "--network", "dual", "--ip", "10.65.8.77")
+    host("stop", "-t", "0", one)
+    assert len(endpoints(place)) == 1
+    host("start", one)
+    assert host.ping(two, "10.65.8.77")
+
+
+@pytest.mark.usefixtures("clean")
+def test_labels_count_before_the_first_packet(place: Site, host: Docker) -> None:
+    network(host, "lab", "--subnet", "10.65.8.0/24", "--label", "tier=back")
+    place.declare(deny_to("no-web", "role == 'db' && tier == 'back'", source={"selector": "role == 'web'"}))
+    try:
+        database = host.container("db", "--network", "lab", "--label", "role=db")
+        web = host.container("web", "--network", "lab", "--label", "role=web", "--label", "when=2026-11-30T10:00:00Z")
+        other = host.container("other", "--network", "lab")
+        assert not host.ping(web, host.address(database, "lab"))
+        assert host.ping(other, host.address(database, "lab"))
+        [found] = [each["metadata"]["labels"] for each in endpoints(place)
+                   if each["metadata"]["labels"]["docker.name"] == "web"]
+        assert found["docker.network"] == "lab"
+        assert found["when"].startswith("2026-11-30T10-00-00Z-"), "a value that is no label value keeps its words"
+    finally:
+        place.api.delete(f"{V3}/globalnetworkpolicies/no-web")
+
+
+@pytest.mark.usefixtures("clean")
+def test_policies_of_networks(place: Site, host: Docker) -> None:
+    network(host, "open", "--subnet", "10.65.8.0/24", "-o", "policy=open")
+    network(host, "shut", "--subnet", "10.65.9.0/24", "-o", "policy=deny")
+    network(host, "inside", "--subnet", "10.65.10.0/24", "--internal")
+    names = {name: [host.container(f"{name}{number}", "--network", name) for number in (1, 2)]
+             for name in ("open", "shut", "inside")}
+    at = {name: host.address(pair[1], name) for name, pair in names.items()}
+    assert host.ping(names["open"][0], at["open"])
+    assert not host.ping(names["shut"][0], at["shut"])
+    assert host.ping(names["inside"][0], at["inside"])
+    assert not host.ping(names["inside"][0], at["open"]), "internal: not even to those who would let it in"
+    assert not host.ping(names["open"][0], at["inside"])
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_container_in_two_networks_and_out_again(place: Site, host: Docker) -> None:
+    network(host, "one", "--subnet", "10.65.8.0/24")
+    network(host, "two", "--subnet", "10.65.9.0/24")
+    both = host.container("both", "--network", "one")
+    first, second = host.container("c1", "--network", "one"), host.container("c2", "--network", "two")
+    host("network", "connect", "two", both)
+    assert host.ping(both, host.address(first, "one"))
+    assert host.ping(both, host.address(second, "two"))
+    assert host.ping(second, host.address(both, "two"))
+    host("network", "disconnect", "one", both)
+    assert not host.ping(both, host.address(first, "one"))
+    assert host.ping(both, host.address(second, "two"))
+    host("network", "connect", "one", both)
+    host("restart", "-t", "0", both)
+    assert host.ping(both, host.address(first, "one"))
+    assert host.ping(both, host.address(second, "two"))
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (("--ipam-driver", "muslin", "--subnet", "10.9.0.0/16"), "in no IPPool"),
+    (("--ipam-driver", "muslin", "--subnet", "10.65.8.0/28"), "smaller than a block"),
+    (("--ipam-driver", "muslin", "--subnet", "10.65.8.0/24", "--gateway", "10.65.8.1"), "leave it out"),
+    (("--ipam-driver", "muslin", "--subnet", "10.65.8.0/24", "-o", "colour=blue"), "colour"),
+    (("--ipam-driver", "muslin", "--subnet", "10.65.8.0/24", "-o", "policy=maybe"), "same-network, open, deny"),
+    (("--ipam-driver", "muslin", "--ipam-opt", "x=y"), "--ipam-opt x"),
+    (("--subnet", "10.65.8.0/24"), "--ipam-driver muslin"),
+])
+@pytest.mark.usefixtures("clean")
+def test_what_cannot_be_is_refused_in_words(host: Docker, words: tuple[str, ...], says: str) -> None:
+    with pytest.raises(Failed, match=says):
+        _create_and_use(host, words)
+
+
+def _create_and_use(host: Docker, words: tuple[str, ...]) -> None:
+    """Some are seen when the first address is asked for, and no earlier."""
+    host("network", "create", "-d", "muslin", *words, "bad")
+    host.container("never", "--network", "bad")
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_network_without_a_subnet_takes_from_the_pools(host: Docker) -> None:
+    network(host, "any")
+    one, two = (host.container(name, "--network", "any") for name in ("a1", "a2"))
+    assert host.address(one, "any").startswith("10.65.")
+    assert host.ping(one, host.address(two, "any"))
+
+
+@pytest.mark.usefixtures("clean")
+def test_without_an_agent_docker_fails_at_once_and_says_what_to_do(place: Site, host: Docker) -> None:
+    network(host, "gone", "--subnet", "10.65.8.0/24")
+    one, two = (host.container(name, "--network", "gone") for name in ("g1", "g2"))
+    place.signal("agent-h1", signal.SIGKILL)
+    try:
+        assert host.ping(one, host.address(two, "gone")), "who runs goes on"
+        begun = time.monotonic()
+        with pytest.raises(Failed, match="start it with `muslin agent`"):
+            host.container("g3", "--network", "gone")
+        assert time.monotonic() - begun < 8
+    finally:
+        place.start_agent("h1")
+    assert host.ping(one, host.address(two, "gone"))
+    three = host.container("g4", "--network", "gone")
+    assert host.ping(one, host.address(three, "gone"))
+
+
+@pytest.mark.usefixtures("clean")
+def test_dockerd_may_be_killed_and_come_back_and_the_book_may_be_lost(place: Site, host: Docker) -> None:
+    network(host, "live", "--subnet", "10.65.8.0/24")
+    one, two = (host.container(name, "--network", "live") for name in ("l1", "l2"))
+    address = host.address(two, "live")
+    host.stop(signal.SIGKILL)
+    place.signal("agent-h1", signal.SIGKILL)
+    (place.state / "agents" / "h1" / "docker.json").unlink()
+    host.start()
+    place.start_agent("h1")
+    install(place, "h1", "install", "--docker", f"unix:{host.socket}", "--plugin-dir", str(host.plugins))
+    assert host.ping(one, address)
+    three = host.container("l3", "--network", "live")
+    assert host.ping(three, address)
+    host("rm", "-f", one, two, three)
+    assert endpoints(place) == []
+    four = host.container("l4", "--network", "live", "--ip", address)
+    assert host.address(four, "live") == address, "addresses of before are free again, too"

@@ -31,7 +31,9 @@ LINK = ((58, 135), (58, 133), (58, 134), (58, 130), (58, 128), (17, 67), (17, 54
 
 def flights(random: Random, objects: list[Object], count: int, *, plain: bool = False) -> Iterator[Flight]:
     """`plain`: only to and from workloads, as worlds without host endpoints have it."""
-    targets = [*_targets(World(objects))]
+    targets: dict[str, list[Target]] = {}
+    for target in _targets(World(objects)):
+        targets.setdefault(target.sort, []).append(target)
     failsafes = [
         each for found in objects if found["kind"] == "FelixConfiguration"
         for field in ("failsafeInboundHostPorts", "failsafeOutboundHostPorts") for each in found["spec"].get(field, ())
@@ -42,10 +44,12 @@ def flights(random: Random, objects: list[Object], count: int, *, plain: bool = 
             yield _link(random)
             continue
         if targets and random.random() < 0.75:
-            made = _aimed(random, random.choice(targets), pool, plain=plain)
+            sort = random.choices([*targets], [OFTEN[sort] for sort in targets])[0]
+            made = _aimed(random, random.choice(targets[sort]), pool, plain=plain)
         else:
-            rule = _of_failsafe(random, failsafes) if not plain and random.random() < 0.5 else {}
-            made = _flight(random, rule, pool, plain=plain)
+            about_failsafe = not plain and random.random() < 0.5
+            made = _flight(random, _of_failsafe(random, failsafes) if about_failsafe else {}, pool, plain=plain,
+                           arrives=random.choice(("up0", "up1", site.HOST, site.HOST)) if about_failsafe else "")
         if made is not None:
             yield made
 
@@ -55,8 +59,14 @@ class Target(NamedTuple):
 
     rule: Object
     hits: Callable[[Packet], bool]
+    arrives: tuple[str, ...] = ()
+    """Where a packet must come from to meet it; empty: anywhere."""
+    sort: str = "plain"
 
 
+OFTEN = {"plain": 8, "doNotTrack ingress": 2, "doNotTrack egress": 2, "preDNAT ingress": 2,
+         "applyOnForward ingress": 2, "applyOnForward egress": 2}
+"""So that rare sorts of policy are aimed at where there are any."""
 TRIES = 8
 STEP_ASIDE = 0.4
 """How often one field of a packet that hits its target is taken from another try."""
@@ -67,11 +77,22 @@ def _targets(world: World) -> Iterator[Target]:
     for policy in policies(world, staged=True):
         for direction in policy.directions:
             for rule in policy.spec.get(direction, ()):
-                yield Target(rule, _hits(world, rule, policy, direction))
+                sort = next((word for word in ("doNotTrack", "preDNAT", "applyOnForward") if policy.spec.get(word)), "")
+                name = f"{sort} {direction}" if sort else "plain"
+                yield Target(rule, _hits(world, rule, policy, direction), _from(policy, direction), name)
     for profile in world.of("Profile"):
         for direction in (INGRESS, EGRESS):
             for rule in profile["spec"].get(direction, ()):
                 yield Target(rule, lambda packet, rule=rule: rule_matches(world, rule, "", packet))  # type: ignore[misc]
+
+
+def _from(policy: Reading, direction: str) -> tuple[str, ...]:
+    """Policies that only host endpoints have, or that speak of them: at the interfaces of the host."""
+    if not policy.spec.get("applyOnForward") and "side" not in policy.spec.get("selector", ""):
+        return ()
+    if direction == INGRESS:
+        return tuple(site.INTERFACES)
+    return (site.HOST,) if policy.spec.get("doNotTrack") else (site.HOST, *site.INTERFACES, *site.WORKLOADS)
 
 
 def _hits(world: World, rule: Object, policy: Reading, direction: str) -> Callable[[Packet], bool]:
@@ -88,7 +109,8 @@ def _aimed(random: Random, target: Target, pool: _Pool, *, plain: bool) -> Fligh
     """A packet that hits, if a few tries find one; or that misses it by one field."""
     last = None
     for _ in range(TRIES):
-        made = _flight(random, target.rule, pool, plain=plain)
+        arrives = random.choice(target.arrives) if target.arrives else ""
+        made = _flight(random, target.rule, pool, plain=plain, arrives=arrives)
         if made is None:
             continue
         if target.hits(made.packet):
@@ -130,9 +152,10 @@ OWN = {address for both in site.INTERFACES.values() for address in both}
 LOCALS = {address for both in site.LOCAL.values() for address in both}
 
 
-def _flight(random: Random, rule: Object, pool: _Pool, *, plain: bool) -> Flight | None:
+def _flight(random: Random, rule: Object, pool: _Pool, *, plain: bool, arrives: str = "") -> Flight | None:
     family = rule.get("ipVersion") or random.choice((4, 4, 6))
-    arrives = random.choice((*site.WORKLOADS, "up0", "up0", *(() if plain else ("up1", "up0", site.HOST, site.HOST))))
+    anywhere = (*site.WORKLOADS, "up0", "up0", *(() if plain else ("up1", "up0", site.HOST)))
+    arrives = arrives or random.choice(anywhere)
     source = _source(random, rule, pool, arrives, family)
     destination = _destination(random, rule, pool, arrives, family, plain=plain)
     if source is None or destination is None or source == destination:

@@ -90,19 +90,24 @@ class Site:
 
 def explained(intent: HostIntent, flight: Flight) -> str:
     """Where `explain` says that it comes out."""
-    given = flight.packet
-    way = _journey(intent, flight, given.destination)
-    if way.packet.destination != given.destination:
-        way = _journey(intent, flight, way.packet.destination)
+    way = _way(intent, flight)
     leaves = site.exit_to(way.packet.destination)
     return leaves if str(way.verdict) == "Allow" else law.NOWHERE
 
 
 def why(intent: HostIntent, flight: Flight) -> list[str]:
     """Gate by gate, for people."""
-    way = _journey(intent, flight, flight.packet.destination)
+    way = _way(intent, flight)
     return [f"{one.gate} {one.interface} {one.endpoint}: {one.outcome} by {origin_text(one.decided_by)}"
             for one in way.passages]
+
+
+def _way(intent: HostIntent, flight: Flight) -> Any:
+    """The exit depends on the translation, and `explain` wants to know it beforehand."""
+    way = _journey(intent, flight, flight.packet.destination)
+    if way.packet.destination != flight.packet.destination:
+        return _journey(intent, flight, way.packet.destination)
+    return way
 
 
 def _journey(intent: HostIntent, flight: Flight, destination: str) -> Any:

@@ -57,16 +57,15 @@ def site_with(backends: Sequence[str]) -> Iterator[Site]:
 
 
 def proof(
-    site: Site, seed: int, flights: int, goes_on: Callable[[Progress], bool], *, plain: bool = False
+    site: Site, seed: int, flights: int, goes_on: Callable[[Progress], bool], *, without: tuple[str, ...] = ()
 ) -> Iterator[Difference]:
-    """Differences as they are found: at most one of each world. `goes_on` is asked before every world. `plain`: only
-    what concerns workloads."""
+    """Differences as they are found: at most one of each world. `goes_on` is asked before every world."""
     random = Random(seed)
     progress = Progress(seed)
     before: list[Object] = []
     while goes_on(progress):
-        objects = worlds.world(random, plain=plain)
-        made = aim.apart(aim.flights(random, objects, flights, plain=plain), partial(floating, objects))
+        objects = worlds.world(random, without=without)
+        made = aim.apart(aim.flights(random, objects, flights), partial(floating, objects))
         site.becomes(objects)
         opinions = site.opinions(objects, made)
         if progress.worlds % DRIFT_EVERY == 0 and (found := site.drift()):

@@ -29,12 +29,17 @@ NETS6 = ("fd65::/126", "fd65::2/127", "fd65::3/128", "fd65::/32", "2001:db8::/32
 # --- the world ------------------------------------------------------------------------------------------------------
 
 
-def world(random: Random, *, plain: bool = False) -> list[Object]:
-    """`plain`: only what concerns workloads; no interface of the host is covered, and nothing is translated."""
+def world(random: Random, *, plain: bool = False, without: tuple[str, ...] = ()) -> list[Object]:
+    """`plain`: only what concerns workloads; no interface of the host is covered, and nothing is translated.
+    `without`: "floating" addresses, the host endpoint "*"."""
+    covers = () if plain else random.choice(COVERS)
     policies = [_policy(random, number, plain=plain) for number in range(random.randint(0, 8))]
+    if covers:
+        policies += [_host_policy(random, 10 + number) for number in range(random.randint(1, 4))]
     return [
-        *_namespaces(random), *_profiles(random), *_workloads(random, plain=plain),
-        *_host_endpoints(random, plain=plain), *_sets(random), *_tiers(random), *policies,
+        *_namespaces(random), *_profiles(random), *_sets(random), *_tiers(random), *policies,
+        *_workloads(random, floating=not plain and "floating" not in without),
+        *_host_endpoints(random, covers, without),
         *([] if plain else [*_felix(random), *_staged(random, policies)]),
     ]
 
@@ -72,7 +77,7 @@ def _profiles(random: Random) -> Iterator[Object]:
             "labelsToApply": {"pcns.team": "z", "pcns.projectcalico.org/name": "red"}})
 
 
-def _workloads(random: Random, *, plain: bool) -> Iterator[Object]:
+def _workloads(random: Random, *, floating: bool) -> Iterator[Object]:
     for host, names in ((site.NODE, site.LOCAL), ("h2", site.REMOTE)):
         for name, (v4, v6) in names.items():
             networks = [f"{v4}/32", f"{v6}/128"]
@@ -90,7 +95,7 @@ def _workloads(random: Random, *, plain: bool) -> Iterator[Object]:
                 spec["serviceAccountName"] = random.choice(("sa1", "sa2"))
             if random.random() < 0.1:
                 spec["allowSpoofedSourcePrefixes"] = random.sample(site.SPOOFABLE, random.randint(1, 2))
-            if not plain and name in site.FLOATING and random.random() < 0.3:
+            if floating and name in site.FLOATING and random.random() < 0.3:
                 spec["ipNATs"] = [
                     {"internalIP": inside, "externalIP": outside}
                     for inside, outside in zip((v4, v6), site.FLOATING[name], strict=True)
@@ -111,12 +116,12 @@ COVERS: tuple[tuple[Object, ...], ...] = (
 """Which interfaces of the host are covered: by name, by address, all, twice, and one that is not there."""
 
 
-def _host_endpoints(random: Random, *, plain: bool) -> Iterator[Object]:
+def _host_endpoints(random: Random, covers: tuple[Object, ...], without: tuple[str, ...]) -> Iterator[Object]:
     if random.random() < 0.3:
         spec: Object = {"node": "h2", "interfaceName": "eth0", "expectedIPs": ["203.0.113.77"], "profiles": ["odd"],
                         "ports": [{"name": "http", "protocol": "TCP", "port": 80}]}
         yield _thing("HostEndpoint", "h2-eth0", spec, labels=_labels(random))
-    for number, cover in enumerate(() if plain else random.choice(COVERS)):
+    for number, cover in enumerate(each for each in covers if each.get("interfaceName") not in without):
         name, protocol, port = random.choice(NAMED)
         spec = {"node": site.NODE, **cover, "profiles": random.sample(LISTED, random.choice((0, 1, 1)))}
         if random.random() < 0.5:
@@ -183,6 +188,20 @@ def _policy(random: Random, number: int, *, plain: bool) -> Object:
     return _thing(kind, f"{tier}.p{number}", spec, namespace)
 
 
+def _host_policy(random: Random, number: int) -> Object:
+    """One that concerns host endpoints, with rules that speak of little, so that they decide."""
+    found = _policy(random, number, plain=False)
+    while found["kind"] != "GlobalNetworkPolicy":
+        found = _policy(random, number, plain=False)
+    spec = found["spec"] | {"selector": random.choice(("has(side)", "side == 'host'", "all()"))}
+    spec.pop("namespaceSelector", None)
+    for direction in ("ingress", "egress"):
+        if direction in spec:
+            sparse = [_rule(random, "", few=True) for _ in range(random.randint(1, 3))]
+            spec[direction] = [*spec[direction][:1], *sparse]
+    return found | {"spec": spec}
+
+
 SORTS = ("plain", "forward", "doNotTrack", "preDNAT")
 
 
@@ -222,7 +241,7 @@ def _rules(random: Random, namespace: str, most: int) -> list[Object]:
     return [_rule(random, namespace) for _ in range(random.randint(0, most))]
 
 
-def _rule(random: Random, namespace: str) -> Object:
+def _rule(random: Random, namespace: str, *, few: bool = False) -> Object:
     rule: Object = {"action": random.choices(("Allow", "Deny", "Pass", "Log"), (8, 3, 2, 1))[0]}
     if random.random() < 0.1:
         rule["ipVersion"] = random.choice((4, 6))
@@ -237,12 +256,12 @@ def _rule(random: Random, namespace: str) -> Object:
             {"type": 8, "code": 0}, {"type": 8, "code": 1}, {"type": 128, "code": 0}, {"type": 128, "code": 1},
         ))
     for side in ("source", "destination"):
-        if words := _side(random, rule.get("protocol"), namespace):
+        if words := _side(random, rule.get("protocol"), namespace, 0.4 if few else 1.0):
             rule[side] = words
     return rule
 
 
-def _side(random: Random, protocol: str | int | None, namespace: str) -> Object:
+def _side(random: Random, protocol: str | int | None, namespace: str, often: float) -> Object:
     words: Object = {}
     chances: tuple[tuple[str, float, Callable[[], Any]], ...] = (
         ("nets", 0.2, lambda: random.sample(NETS4 + NETS6, random.randint(1, 3))),
@@ -256,7 +275,7 @@ def _side(random: Random, protocol: str | int | None, namespace: str) -> Object:
              {"names": ["sa1"], "selector": "has(rank)"}))),
     )
     for name, chance, make in chances:
-        if random.random() < chance:
+        if random.random() < chance * often:
             words[name] = make()
     if protocol in ("TCP", "UDP", "SCTP", "UDPLite", 6):
         if random.random() < 0.5:

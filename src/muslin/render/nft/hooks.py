@@ -193,6 +193,7 @@ def _workload_input(extent: Extent) -> Chain:
             Rule((*dhcp4, Equal(Field.SOURCE4, Cidr("0.0.0.0/32")), ACCEPT), "DHCP"),
             Rule((*dhcp4, own, ACCEPT), "DHCP"),
             Rule((*dhcp6, link_local, ACCEPT), "DHCP"),
+            Rule((*dhcp6, own, ACCEPT), "DHCP"),
             *(cutting.rule(family) for family in FAMILIES),
             *_by_source(FROM),
             Rule((goto(OTHER_SOURCE),)),

@@ -108,10 +108,9 @@ def _link_needs(family: int, target: Ruling) -> Iterator[Rule]:
 def _own_link_needs(family: int) -> Iterator[Rule]:
     """The same, from an address of its own: the link comes before policy."""
     own = InSet(names.sources(family), BOTH[SOURCE])
-    if family == 4:
-        yield Rule((*_udp(68, 67), own), ACCEPT, "DHCP")
-        return
-    for number in LINK_ICMP6:
+    ports = (68, 67) if family == 4 else (546, 547)
+    yield Rule((*_udp(*ports), own), ACCEPT, "DHCP")
+    for number in LINK_ICMP6 if family == 6 else ():
         yield Rule((Protocol(ICMP6), IcmpType(6, number), own), ACCEPT, "neighbour discovery")
 
 

@@ -51,7 +51,7 @@ class FakeKernel:
                 if isinstance(test, InSet):
                     declared = self.ruleset.sets[test.set]
                     assert declared.family == key.family
-                    assert len(test.ends) == (1 if declared.kind.value == "hash:net" else 2)
+                    assert len(test.ends) == {"hash:net": 1, "hash:ip,port,ip": 3}.get(declared.kind.value, 2)
 
     def _remove_from_sets(self, changes: Changes) -> None:
         for name, elements in changes.removed.items():

@@ -152,7 +152,7 @@ def test_a_limit_that_the_kernel_cannot_keep_is_told_and_the_rest_stands() -> No
     assert any("--set-dscp" in rule_text(rule) for chain in state.ruleset.chains.values() for rule in chain.rules)
 
 
-MASKS = [(0xFFFF0000, 0x10000), (0xF0, 0x10), (0x80000007, 1), (0b111, 0x10000)]
+MASKS = [(0xFFFF0000, 0x20000), (0xF0, 0x20), (0x80000007, 2), (0b111, 0x20000)]
 
 
 @pytest.mark.parametrize(("mask", "accept"), MASKS)

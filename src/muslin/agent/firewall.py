@@ -38,6 +38,11 @@ class Firewall:
         self.fault = ""
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """Whatever the intent can say, nftables can."""
+        return ()
+
+    @property
     def in_force(self) -> bool:
         """Is the policy of the last intent in the kernel?"""
         return self._begun and not self.fault
@@ -91,6 +96,10 @@ class Firewall:
         more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         self._mended.append(f"nftables: {'; '.join(found[:_TOLD])}{more}")
         await self._apply(whole(self._state.table))
+
+    async def remove(self) -> None:
+        """Our table. Raises Transient."""
+        await self._nft.remove()
 
     async def _looks_as_wanted(self) -> bool:
         """Did a predecessor leave these very sets, chains and elements? Then they stay: to replace the table, even in

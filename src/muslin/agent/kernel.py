@@ -16,15 +16,14 @@ import asyncio
 from collections.abc import Hashable, Iterable
 
 from muslin.agent.duties import ADDRESS, KINDS, LINK, NEIGHBOUR, ROUTE, Duties, Open
-from muslin.agent.firewall import Firewall
+from muslin.agent.enforcement import Enforcement
 from muslin.drivers import conntrack, links, rtnetlink, sysctl
 from muslin.drivers.links import Link, LinkChange
 from muslin.drivers.monitor import Noticed
 from muslin.drivers.netlink import Netlink
-from muslin.drivers.nft import Nft
 from muslin.drivers.rtnetlink import Address, Change, Item
 from muslin.errors import Broken, Transient
-from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, Neighbour, Problem, Route, RouteKind
+from muslin.intent import Backend, Delta, EndpointKey, EndpointState, HostIntent, Neighbour, Problem, Route, RouteKind
 from muslin.intent.endpoint import Endpoint
 from muslin.reconcile import Done, Outcome, Reconciler, Refused, Step, TryAgain, Unsettled
 from muslin.render.nft import Flow
@@ -36,9 +35,9 @@ _LINKS_RECHECKED = 50
 class Kernel:
     """Of the namespace of the thread that makes it. One caller at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, dataplane: Backend | None = None) -> None:
         self._netlink = Netlink()
-        self._firewall = Firewall(Nft())
+        self._firewall = Enforcement(dataplane)
         self._reconciler = Reconciler(KINDS)
         self._duties = Duties(self._reconciler, ipv6=sysctl.has_ipv6())
         self._links: dict[str, Link] = {}
@@ -102,7 +101,7 @@ class Kernel:
 
     def next_due(self, now: float) -> float | None:
         """When to call `work` again at the latest."""
-        if self._firewall.fault:
+        if self._firewall.is_unfinished:
             return now + 1.0
         return self._reconciler.next_due(now)
 
@@ -313,6 +312,7 @@ class Kernel:
         ]
         if self._firewall.fault:
             found.insert(0, Problem(what=self._firewall.fault, mend="nft --check, or the log of the agent, says more"))
+        found += (Problem(what=said) for said in self._firewall.problems)
         return tuple(found)
 
     def orphans(self) -> tuple[Link, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from muslin import paths
 from muslin.client.address import Identity
+from muslin.intent import Backend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,7 @@ class AgentOptions:
     `ipv4_address`, `ipv6_address`: what BGP speaks from, as address/length; "" takes the uplink's.
     `as_number` "" leaves what the Node resource or BGPConfiguration say. `labels` are added to the Node resource.
     `bgp` False: no BIRD, and no BGP addresses in the Node resource.
+    `dataplane`: what enforces policy, whatever FelixConfiguration says; None leaves it to that.
     """
 
     node: str
@@ -30,6 +32,7 @@ class AgentOptions:
     as_number: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     bgp: bool = True
+    dataplane: Backend | None = None
 
     @property
     def socket_path(self) -> Path:

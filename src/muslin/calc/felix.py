@@ -93,6 +93,7 @@ def port(given: ProtoPort) -> tuple[int, int, str]:
 
 
 READERS: Mapping[str, Reader] = {
+    "chain_insert_mode": choice("Insert", "Append"),
     "default_endpoint_to_host_action": choice("Drop", "Accept", "Return"),
     "floating_ips": choice("Enabled", "Disabled"),
     "iptables_backend": choice("Legacy", "NFT", "Auto"),

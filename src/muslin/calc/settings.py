@@ -76,6 +76,7 @@ def settings(specs: list[FelixConfigurationSpec], around: Surroundings) -> Setti
         masquerade_interfaces=_read(specs, "iptables_nat_outgoing_interface_filter", ""),
         filter_allow=_read(specs, f"{kernel}_filter_allow_action", _BLANK.filter_allow),
         filter_deny=_read(specs, f"{kernel}_filter_deny_action", _BLANK.filter_deny),
+        chain_insert=_read(specs, "chain_insert_mode", _BLANK.chain_insert),
     )
 
 

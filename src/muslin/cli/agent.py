@@ -15,6 +15,7 @@ from muslin.cli.faults import Refused
 from muslin.cli.labelling import pairs
 from muslin.cli.parsing import Parser, Words
 from muslin.client.address import parse
+from muslin.intent import Backend
 from muslin.model import validation
 from muslin.model.kinds import CALICO
 
@@ -25,7 +26,8 @@ muslin agent --ip 10.0.0.11/24 --as-number 65001 --label rack=east
 """
 MORE = """\
 It asks the server for what this host must do, makes the kernel so (nftables, routes, BIRD) and reports. It owns the nft
-table `inet muslin`, interfaces mus*, and its own routes; nothing else is touched. It needs root."""
+table `inet muslin` (or chains mus-* of iptables and sets mus* of ipset), interfaces mus*, and its own routes; nothing
+else is touched. It needs root."""
 
 
 def options(parser: Parser) -> None:
@@ -36,6 +38,8 @@ def options(parser: Parser) -> None:
     parser.add_argument("--as-number", default="", metavar="N", help="AS number (default: as BGPConfiguration says)")
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="of the Node: rack=east")
     parser.add_argument("--no-bgp", action="store_true", help="routes to other hosts are somebody else's job")
+    parser.add_argument("--dataplane", default="", choices=["", *Backend], metavar="NAME",
+                        help="nftables, iptables-legacy or iptables-nft (default: as FelixConfiguration says)")
     parser.add_argument("--socket", default="", metavar="FILE", help="where the agent listens (default: /run/muslin)")
     parser.add_argument("--state", default="", metavar="DIR", help="what it keeps (default: /var/lib/muslin)")
 
@@ -53,6 +57,7 @@ def chosen(words: Words, servers: Sequence[str]) -> AgentOptions:
         as_number=words.as_number,
         labels=pairs(words.label),
         bgp=not words.no_bgp,
+        dataplane=Backend(words.dataplane) if words.dataplane else None,
     )
     _check(options)
     return options

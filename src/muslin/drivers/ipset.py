@@ -59,6 +59,12 @@ class Ipset:
                 self._lingering.add(waiting[at])
             waiting = waiting[at + 1 :]
 
+    async def remove(self) -> None:
+        """All of ours. Raises Transient while somebody still looks at one: the kernel frees rules a little later."""
+        await self.destroy(await self.read())
+        if self._lingering:
+            raise Transient(f"ipset: {len(self._lingering)} sets are still looked at")
+
     def keep(self, names: Iterable[str]) -> None:
         """These are wanted again."""
         self._lingering.difference_update(names)

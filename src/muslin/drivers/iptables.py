@@ -18,12 +18,14 @@ from pathlib import Path
 from muslin.drivers.ipset import Ipset
 from muslin.drivers.program import Program
 from muslin.errors import Broken, Transient
+from muslin.render.iptables.cutting import cut_lines, uncut_lines
 from muslin.render.iptables.listing import Listing, jump_lines, parse_tables
 from muslin.render.iptables.names import CHAIN, TABLES, base
 from muslin.render.iptables.probes import PROBE, PROBED_SET, Sample
 from muslin.render.iptables.ruleset import ChainKey, Changes
 from muslin.render.iptables.text import gone_lines, set_lines, table_text, tables_of
 from muslin.render.iptables.words import Chain, Table
+from muslin.render.nft import Flow
 
 _WAIT = "20"
 """Seconds that we wait for the lock of iptables."""
@@ -69,6 +71,15 @@ class Iptables:
         await self.sets.write(gone_lines(changes))
         await self.sets.destroy(changes.gone_sets)
 
+    async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
+        """Packets of these flows are dropped that conntrack does not know any more, whichever end sends them, for so
+        many seconds from now; see `render.iptables.cutting`. Raises Transient or Broken."""
+        await self.sets.write(cut_lines(flows, seconds))
+
+    async def uncut(self, flows: Iterable[Flow]) -> None:
+        """They may go on. Those that were not cut are fine."""
+        await self.sets.write(uncut_lines(flows))
+
     async def read(self) -> Listing:
         """What of ours there is, with the built-in chains that lead to it."""
         found = await self._read_tables()
@@ -81,7 +92,7 @@ class Iptables:
             await self._restore(family, self._whole_tables(dict.fromkeys(found.chains), found, family))
         self._bases.clear()
         if sets:
-            await self.sets.destroy(await self.sets.read())
+            await self.sets.remove()
 
     async def _replace(self, changes: Changes) -> None:
         """From whatever is there to the whole."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 
 from muslin.errors import Transient
 
@@ -28,6 +29,10 @@ class Program:
             raise Transient(f"{error.filename} is not installed: apt install iptables ipset iproute2") from None
         output, errors = await process.communicate(given.encode() if given is not None else None)
         return process.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace")
+
+
+def is_installed(name: str) -> bool:
+    return shutil.which(name, path=_environment()["PATH"]) is not None
 
 
 def _environment() -> dict[str, str]:

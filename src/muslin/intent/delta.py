@@ -83,6 +83,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Accept: other chains of iptables do not see an allowed packet. Return: they have their say."""
     filter_deny: str = "Drop"
     """Drop or Reject: what a denied packet meets."""
+    chain_insert: str = "Insert"
+    """Insert: the chains of iptables lead to ours first. Append: last, behind whatever else is there."""
 
 
 class Delta(msgspec.Struct, kw_only=True, omit_defaults=True):

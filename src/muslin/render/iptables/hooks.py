@@ -22,7 +22,7 @@ from collections.abc import Iterator
 
 from muslin.intent import Direction, Endpoint
 from muslin.net import Cidr, is_host, version_of
-from muslin.render.iptables import names
+from muslin.render.iptables import cutting, names
 from muslin.render.iptables.chains import ACCEPT, DROP, RETURN, Place, denial
 from muslin.render.iptables.hosts import forwards, from_host_rules, input_rules, output_rules, raw_rules
 from muslin.render.iptables.site import Site, by_interface, chain, group_jump, limits_connections
@@ -140,6 +140,7 @@ def filtering(site: Site, family: int) -> tuple[Chain, ...]:
         *_input(site, place),
         _from(site, place),
         _to(site, place),
+        cutting.chain(),
     ]
     if out := tuple(output_rules(site)):
         found.append(chain(names.base("OUTPUT"), *out))
@@ -151,6 +152,7 @@ def _forward(site: Site, place: Place) -> Iterator[Chain]:
     yield chain(
         names.base("FORWARD"),
         Rule((FLOWS,), Jump(OF_A_FLOW, for_good=True)),
+        cutting.rule(place.family),
         *(_forward_in(site) if hosts else ()),
         *site.from_ours(Jump(FROM_WORKLOAD)),
         *site.to_ours(Jump(TO_WORKLOAD)),
@@ -215,6 +217,7 @@ def _input(site: Site, place: Place) -> Iterator[Chain]:
         *_link_needs(place.family, ACCEPT),
         *_own_link_needs(place.family),
         Rule((FLOWS,), ACCEPT),
+        cutting.rule(place.family),
         *_invalid(site),
         Rule((), Jump(names.FROM)),
         *_no_tunnels(place),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from muslin.intent import ALL_INTERFACES, Direction, HostInterface
 from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, version_of
-from muslin.render.iptables import names
+from muslin.render.iptables import cutting, names
 from muslin.render.iptables.chains import DROP, RETURN, denial
 from muslin.render.iptables.site import Site, by_interface, group_jump, group_of
 from muslin.render.iptables.words import (
@@ -108,6 +108,7 @@ def _role_rules(site: Site, family: int, role: Role, host: HostInterface) -> Ite
     passing = site.way.allow if tracked else RETURN
     if tracked:
         yield Rule((Flow(("ESTABLISHED", "RELATED")),), passing)
+        yield cutting.rule(family)
         if site.settings.drop_invalid:
             yield Rule((Flow(("INVALID",)),), DROP, "invalid, says conntrack")
     yield from _failsafes(site, family, role, passing)

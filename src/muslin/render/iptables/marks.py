@@ -2,7 +2,9 @@
 
 A chain of iptables cannot return a value, and what `-j ACCEPT` ends is the whole table, not a question. So a policy
 answers by bits, which its callers look at: Felix does the same, and nftables gets by without (see render.nft.chains).
-They are the lowest four bits of `Settings.mark_mask`; the others are left to whoever else asks for some.
+They are the lowest four bits of `Settings.mark_mask`, the others are left to whoever else asks for some. The lowest is
+the one that nftables has for itself: while a host goes from one to the other, both look at every packet, so nothing
+that must last lies there.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ _BITS = 4
 
 
 class Marks(msgspec.Struct, frozen=True):
-    """`accept`: a policy allowed it. `leave`: a policy passed it to the next tier. `scratch`: within a few lines.
+    """`scratch`: within a few lines. `accept`: a policy allowed it. `leave`: a policy passed it to the next tier.
     `full`: the workload has as many connections as it may have."""
 
+    scratch: int
     accept: int
     leave: int
-    scratch: int
     full: int
 
     @property

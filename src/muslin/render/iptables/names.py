@@ -91,6 +91,11 @@ def sources(family: int) -> str:
     return f"mus{family}from"
 
 
+def cut(family: int) -> str:
+    """Ends of flows that policy has ended."""
+    return f"mus{family}cut"
+
+
 def masqueraded(family: int) -> str:
     return f"mus{family}masquerade"
 

@@ -28,7 +28,7 @@ from muslin.intent import (
     Settings,
 )
 from muslin.net import Cidr, version_of
-from muslin.render.iptables import names
+from muslin.render.iptables import cutting, names
 from muslin.render.iptables.book import Book
 from muslin.render.iptables.chains import (
     Place,
@@ -275,7 +275,7 @@ def _standing_sets() -> tuple[IpSet, ...]:
             IpSet(names.masqueraded(family), Kind.NETS, family),
             IpSet(names.pools(family), Kind.NETS, family),
         )
-    )
+    ) + cutting.sets()
 
 
 def _pool_elements(settings: Settings) -> dict[str, frozenset[str]]:

@@ -30,6 +30,7 @@ from muslin.render.iptables.words import (
     Log,
     Marked,
     Masquerade,
+    OpensTcp,
     Ports,
     Protocol,
     Reject,
@@ -115,12 +116,14 @@ def _test(test: Test) -> str:
             return _state_test(test)
 
 
-def _state_test(test: Flow | Marked | Limit | Above | Connections) -> str:
+def _state_test(test: Flow | Marked | OpensTcp | Limit | Above | Connections) -> str:
     match test:
         case Flow(states=states):
             return f"-m conntrack --ctstate {','.join(states)}"
         case Marked(value=value, mask=mask, negated=negated):
             return f"-m mark {_not(negated)}--mark {value:#x}/{mask:#x}"
+        case OpensTcp():
+            return "-p 6 -m tcp --syn"
         case Limit(number=number, per=per, burst=burst):
             return f"-m limit --limit {number}/{per} --limit-burst {burst}"
         case Above(rate=rate, burst=burst, name=name):

@@ -95,6 +95,10 @@ class Marked(msgspec.Struct, frozen=True, gc=False):
     negated: bool = False
 
 
+class OpensTcp(msgspec.Struct, frozen=True, gc=False):
+    """A TCP packet that asks for a connection: SYN without ACK."""
+
+
 class Limit(msgspec.Struct, frozen=True, gc=False):
     """Holds only so often."""
 
@@ -118,7 +122,7 @@ class Connections(msgspec.Struct, frozen=True, gc=False):
 
 
 Test = (
-    Protocol | Address | AddressRange | InSet | Ports | IcmpType | Interface | Flow | Marked | Limit | Above
+    Protocol | Address | AddressRange | InSet | Ports | IcmpType | Interface | Flow | Marked | OpensTcp | Limit | Above
     | Connections
 )
 

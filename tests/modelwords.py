@@ -27,9 +27,10 @@ SPECS: dict[str, Object] = {
     "BGPFilter": {"importV4": [{"action": "Accept"}]},
     "FelixConfiguration": {"logSeverityScreen": "Info"},
     "ClusterInformation": {"datastoreReady": True},
+    "KubeControllersConfiguration": {"controllers": {"node": {"hostEndpoint": {"autoCreate": "Enabled"}}}},
 }
 _NAMES = {"WorkloadEndpoint": "h1-muslin-web-eth0", "BGPConfiguration": "default", "FelixConfiguration": "default",
-          "ClusterInformation": "default"}
+          "ClusterInformation": "default", "KubeControllersConfiguration": "default"}
 
 
 def made(kind: str, name: str | None = None, **spec: Any) -> Object:

@@ -6,9 +6,8 @@ Mutants of src/muslin/calc that fail here, named `module: what`; each was tried:
                    end with Pass; untracked stages keep their tier's action; untracked, or pre-DNAT, ends with Deny;
                    pre-DNAT takes egress policies; a group without policies is handed out; normal leaves out
                    applyOnForward; a host has no profiles
-    policies       a namespaced policy meets host endpoints; doNotTrack and preDNAT meet workloads; what does not decode
-                   loses that it is for hosts, its passage, or that it is for forwarding; stands_like ignores the
-                   passage, or forward
+    policies       a namespaced policy meets host endpoints; what does not decode loses that it is for hosts, its
+                   passage, or that it is for forwarding; stands_like ignores the passage, or forward
     rulebook       only workloads' classes are soiled
     classes        the sort is no part of the key
     cluster        untracked is handed out for *; its fault is noted for every interface; it stays when the host

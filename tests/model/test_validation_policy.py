@@ -304,7 +304,7 @@ ENVELOPES: list[tuple[Any, str, str]] = [
     ({"apiVersion": "projectcalico.org/v3", "kind": "gnp"}, "kind", "write kind: GlobalNetworkPolicy"),
     ({"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolcy"}, "kind", "write kind: NetworkPolicy"),
     ({"apiVersion": "projectcalico.org/v3", "kind": "GlobalThreatFeed"}, "kind", "take the document out"),
-    ({"apiVersion": "projectcalico.org/v3", "kind": "KubeControllersConfiguration"}, "kind", "take the document out"),
+    ({"apiVersion": "projectcalico.org/v3", "kind": "CalicoNodeStatus"}, "kind", "take the document out"),
     ({"apiVersion": "projectcalico.org/v3", "kind": 7}, "kind", "write kind"),
     ({"apiVersion": "projectcalico.org/v2", "kind": "Tier", "metadata": {"name": "a"}}, "apiVersion", "org/v3"),
     ({"apiVersion": "projectcalico.org/v3", "kind": "Namespace", "metadata": {"name": "a"}}, "apiVersion", ": v1"),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from muslin.calc import auto_host_endpoints
 from muslin.calc.bgp import Fabric
 from muslin.calc.faults import Faults
 from muslin.calc.illegible import Illegible
 from muslin.calc.settings import Surroundings, addresses_of, faults, merged, salvaged, settings, sorted_pools
 from muslin.intent import BgpSpeaker, Settings
+from muslin.model.controllers import KubeControllersConfiguration
 from muslin.model.felix import FelixConfiguration
 from muslin.model.ipam import Block, BlockAttribute
 from muslin.model.meta import Resource, ResourceKey
@@ -65,6 +67,8 @@ class Network:
                 self._put(self._peers, key, resource if isinstance(resource, BGPPeer) else None)
             case "BGPFilter":
                 self._put(self._filters, key, resource if isinstance(resource, BGPFilter) else None)
+            case "KubeControllersConfiguration":
+                self._note_controllers(key, value)
             case "FelixConfiguration":
                 self._update_felix(key, value if isinstance(value, FelixConfiguration | Illegible) else None)
 
@@ -121,6 +125,14 @@ class Network:
         self._fabric = None
         self.bgp_changed = True
         return True
+
+    def _note_controllers(self, key: ResourceKey, value: object) -> None:
+        """What it asks for is done by the server, see `calc.auto_host_endpoints`."""
+        if isinstance(value, KubeControllersConfiguration):
+            self._notes.note(key, "object", auto_host_endpoints.faults(value))
+        elif isinstance(value, Illegible):
+            self._notes.note(key, "object", f"{value.reason}. Until this is mended host endpoints that were made by "
+                             "themselves stay as they are")
 
     def _update_felix(self, key: ResourceKey, value: FelixConfiguration | Illegible | None) -> None:
         if isinstance(value, FelixConfiguration):

@@ -26,7 +26,7 @@ Json = dict[str, Any]
 FIRST = ("Namespace", "Tier", "ClusterInformation", "FelixConfiguration", "BGPConfiguration", "IPPool", "IPReservation",
          "Node", "Profile", "BGPFilter", "BGPPeer", "GlobalNetworkSet", "NetworkSet")
 LAST = ("GlobalNetworkPolicy", "NetworkPolicy", "StagedGlobalNetworkPolicy", "StagedNetworkPolicy",
-        "StagedKubernetesNetworkPolicy", "HostEndpoint", "WorkloadEndpoint")
+        "StagedKubernetesNetworkPolicy", "KubeControllersConfiguration", "HostEndpoint", "WorkloadEndpoint")
 
 
 @dataclass(frozen=True, slots=True)

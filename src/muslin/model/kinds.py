@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muslin.model import endpoint, network, policy, staged
+from muslin.model.controllers import KubeControllersConfiguration
 from muslin.model.felix import FelixConfiguration
 from muslin.model.meta import Resource
 
@@ -69,6 +70,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="BGPFilter", plural="bgpfilters", struct=network.BGPFilter, short=("bgpf",)),
     Kind(name="FelixConfiguration", plural="felixconfigurations", struct=FelixConfiguration,
          short=("felixconfig", "felixconfigs")),
+    Kind(name="KubeControllersConfiguration", plural="kubecontrollersconfigurations",
+         struct=KubeControllersConfiguration, short=("kcc", "kccs", "kubecontrollersconfig", "kubecontrollersconfigs")),
     Kind(name="ClusterInformation", plural="clusterinformations", struct=network.ClusterInformation,
          short=("clusterinfo", "clusterinfos")),
     Kind(name="Namespace", plural="namespaces", struct=network.Namespace, short=("ns",), group_version="v1"),

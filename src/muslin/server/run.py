@@ -17,6 +17,7 @@ from aiohttp import web
 
 from muslin import paths
 from muslin.server import address_routes, builtin, discovery, openapi, reviews
+from muslin.server.auto_host_endpoints import AutoHostEndpoints
 from muslin.server.bodies import MOST
 from muslin.server.feeds import Feeds
 from muslin.server.foresight import Foresight
@@ -71,7 +72,8 @@ async def _serve(store: Store, options: ServerOptions, listeners: Sequence[Liste
     gc.set_threshold(20_000, 20, 50)  # the many small dicts of a list are no garbage; look less often
     stopping, metrics = Stopping(), Metrics()
     hub = Hub(store, metrics)
-    app = application(store, hub, metrics, stopping)
+    auto = AutoHostEndpoints(Objects(store))
+    app = application(store, hub, metrics, stopping, auto)
     silent = logging.getLogger("muslin.server.http")  # the shell logs what is our fault; what is not HTTP is nobody's
     silent.setLevel(logging.CRITICAL)
     runner = web.AppRunner(app, access_log=None, logger=silent, shutdown_timeout=2, max_line_size=LINE,
@@ -85,9 +87,10 @@ async def _serve(store: Store, options: ServerOptions, listeners: Sequence[Liste
             log.info("listening", at=str(listener))
         started.set()
         async with asyncio.TaskGroup() as tasks:
-            calculating = tasks.create_task(hub.run())
+            running = [tasks.create_task(hub.run()), tasks.create_task(auto.run())]
             await stop.wait()
-            calculating.cancel()
+            for task in running:
+                task.cancel()
     finally:
         stopping.stop()
         hub.wake_all()
@@ -98,13 +101,15 @@ async def _serve(store: Store, options: ServerOptions, listeners: Sequence[Liste
         log.info("stopped")
 
 
-def application(store: Store, hub: Hub, metrics: Metrics, stopping: Stopping) -> web.Application:
+def application(
+    store: Store, hub: Hub, metrics: Metrics, stopping: Stopping, auto: AutoHostEndpoints,
+) -> web.Application:
     """Everything that is answered."""
     began = time.monotonic()
     app = web.Application(middlewares=[shell(metrics)], client_max_size=MOST)
     objects = Objects(store)
     feeds = Feeds(hub, stopping)
-    status = Status(objects, hub, feeds, began)
+    status = Status(objects, hub, feeds, began, lambda: auto.problems)
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="ok" if hub.ready else "loading", status=200 if hub.ready else 503)

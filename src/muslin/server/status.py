@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -29,7 +29,10 @@ ESTABLISHED = "Established"
 
 
 class Status:
-    def __init__(self, objects: Objects, hub: Hub, feeds: Feeds, began: float) -> None:
+    def __init__(self, objects: Objects, hub: Hub, feeds: Feeds, began: float,
+                 problems: Callable[[], tuple[Problem, ...]]) -> None:
+        """`problems`: of the server's own tasks."""
+        self._own = problems
         self._store = objects.store
         self._hub = hub
         self._feeds = feeds
@@ -44,6 +47,7 @@ class Status:
             {"object": str(key), "message": message, "mend": _mend(key)}
             for key, message in sorted(self._hub.faults.items())
         ]
+        faults += [{"object": one.key, "message": one.what, "mend": one.mend} for one in self._own()]
         ok = self._hub.ready and not faults and not any(host["problems"] for host in hosts)
         return answer({"server": await self._server(), "hosts": hosts, "faults": faults, "ok": ok})
 

@@ -147,6 +147,10 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Import", count("spec.importV4", "spec.importV6")),
         Column("Export", count("spec.exportV4", "spec.exportV6")),
     ),
+    "KubeControllersConfiguration": (
+        Column("AutoHostEndpoints", _default(at("spec.controllers.node.hostEndpoint.autoCreate"), "Disabled")),
+        Column("Templates", count("spec.controllers.node.hostEndpoint.templates")),
+    ),
     "ClusterInformation": (
         Column("Version", at("spec.calicoVersion")), Column("Ready", at("spec.datastoreReady")),
         Column("GUID", at("spec.clusterGUID"), wide=True),

@@ -67,8 +67,8 @@ def _check_name(kind: Kind, name: str, findings: Findings) -> None:
 
 
 def _check_reserved(kind: Kind, name: str, findings: Findings) -> None:
-    if kind.name == "ClusterInformation" and name != SINGLETON:
-        findings.add(_NAME, f"a ClusterInformation named {shown(name)}", "there is only one", f"write {SINGLETON}")
+    if kind.name in ("ClusterInformation", "KubeControllersConfiguration") and name != SINGLETON:
+        findings.add(_NAME, f"a {kind.name} named {shown(name)}", "there is only one", f"write {SINGLETON}")
     if kind.name == "Profile" and name == DEFAULT_ALLOW:
         findings.add(_NAME, f"{name} is built in", "it cannot be written", "choose another name", Reason.FORBIDDEN)
 

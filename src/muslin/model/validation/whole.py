@@ -12,7 +12,7 @@ from typing import Any
 from muslin.model.fault import Fault, Reason
 from muslin.model.kinds import BY_NAME, Kind, find
 from muslin.model.translated import NETWORK_POLICY, of_kind, translation
-from muslin.model.validation import bgp, endpoint, felix, policy, pool, staged
+from muslin.model.validation import bgp, controllers, endpoint, felix, policy, pool, staged
 from muslin.model.validation.findings import Findings, listed, near, shown
 from muslin.model.validation.kubernetes import check_kubernetes_policy
 from muslin.model.validation.metadata import check_metadata
@@ -36,6 +36,7 @@ _RULES: dict[str, Callable[[dict[str, Any], Findings], None]] = {
     "BGPPeer": bgp.check_bgp_peer,
     "BGPFilter": bgp.check_bgp_filter,
     "FelixConfiguration": felix.check_felix_configuration,
+    "KubeControllersConfiguration": controllers.check_kube_controllers_configuration,
 }
 _TRANSLATED: dict[str, Callable[[dict[str, Any], Findings], None]] = {
     NETWORK_POLICY.kind.plural: check_kubernetes_policy,
@@ -46,7 +47,6 @@ _SPEC_NEEDED = frozenset({
 })
 """A policy without a spec would cut off everything, by a slip; the others would be nothing at all."""
 _NOT_SERVED = frozenset({
-    "KubeControllersConfiguration",
     "IPAMConfiguration", "IPAMConfig", "IPAMBlock", "IPAMHandle", "BlockAffinity", "CalicoNodeStatus", "LiveMigration",
     "DatastoreMigration",
 })

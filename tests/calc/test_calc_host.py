@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from calcwords import Cluster, allow, gnp, np, wl
 from muslin.calc.host import Graph
 from muslin.explain import Packet, why
 from muslin.intent import (
     Action,
     AddressSet,
+    BgpSpeaker,
     Delta,
     Direction,
     Endpoint,
@@ -26,6 +29,7 @@ from muslin.intent import (
     Rule,
     SetId,
     Settings,
+    StaticOrigin,
     TierStage,
 )
 from muslin.net import Cidr
@@ -203,3 +207,50 @@ def test_what_the_server_sends_needs_no_stand_ins() -> None:
     intent = cluster.intent()
     assert (intent.sets, intent.policies, intent.groups, intent.endpoints) == (
         snapshot.sets, snapshot.policies, snapshot.groups, snapshot.endpoints)
+
+
+def floating(*addresses: str, interface: str = "mus0", key: EndpointKey = KEY) -> dict[EndpointKey, Endpoint | None]:
+    made = endpoint(key, "10.65.0.2/32", interface=interface, mac="02:00:00:00:00:01")[key]
+    assert made is not None
+    return {key: msgspec.structs.replace(made, nat=tuple((address, "10.65.0.2") for address in addresses))}
+
+
+SPEAKER = BgpSpeaker(router_id="192.0.2.1", local_as=64512, originate=(StaticOrigin(prefix=Cidr("10.65.0.0/26")),))
+FLOATING = Settings(floating_addresses=True)
+
+
+def announced(graph: Graph) -> list[str]:
+    assert graph.intent.bgp is not None
+    return [origin.prefix for origin in graph.intent.bgp.originate]
+
+
+def test_a_floating_address_is_routed_to_its_workload_and_announced_from_its_host() -> None:
+    graph = after(Delta(endpoints=floating("203.0.113.7", "203.0.113.8"), bgp=SPEAKER, settings=FLOATING))
+    assert {address: route.interface for address, route in graph.intent.routes.items()} == dict.fromkeys(
+        ("10.65.0.2/32", "203.0.113.7/32", "203.0.113.8/32"), "mus0")
+    assert list(graph.intent.neighbours) == ["10.65.0.2%mus0"], "nothing is ever sent to a floating address on the link"
+    assert announced(graph) == ["10.65.0.0/26", "203.0.113.7/32", "203.0.113.8/32"]
+
+    graph.update(Delta(endpoints=floating("203.0.113.8")))
+    graph.flush()
+
+    assert announced(graph) == ["10.65.0.0/26", "203.0.113.8/32"]
+    assert "203.0.113.7/32" not in graph.intent.routes
+
+
+def test_floating_addresses_come_and_go_with_the_setting() -> None:
+    graph = after(Delta(endpoints=floating("203.0.113.7"), bgp=SPEAKER))
+    assert list(graph.intent.routes) == ["10.65.0.2/32"]
+    assert announced(graph) == ["10.65.0.0/26"]
+    for settings, prefixes in ((FLOATING, ["10.65.0.0/26", "203.0.113.7/32"]), (Settings(), ["10.65.0.0/26"])):
+        graph.update(Delta(settings=settings))
+        graph.flush()
+        assert announced(graph) == prefixes
+        assert ("203.0.113.7/32" in graph.intent.routes) == (len(prefixes) == 2)
+
+
+def test_an_address_of_a_workload_goes_before_the_same_floating_one() -> None:
+    other = EndpointKey("WorkloadEndpoint/aaa/b")
+    graph = after(Delta(endpoints=endpoint() | floating("10.65.0.2", interface="mus1", key=other), settings=FLOATING),
+                  Delta(endpoints={other: None}))
+    assert graph.intent.routes[Cidr("10.65.0.2/32")].interface == "mus0"

@@ -13,8 +13,8 @@ something that is not there. What is missing is replaced so that it denies, and 
                sets  <- policies <- groups <- endpoints    (the arrows are looked up backwards in `References`)
 
 The flush compares with what was handed out before, so a snapshot after a lost connection costs only what differs. The
-routes are one to each address of a workload, through its interface; its MAC, where it is known, is a permanent
-neighbour. Blackholes for the host's own address blocks are BIRD's, which announces them.
+routes are one to each address of a workload, floating ones included, through its interface; its MAC, where it is known,
+is a permanent neighbour. Blackholes for the host's own address blocks are BIRD's, which announces them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TypeVar
 
+import msgspec
 from msgspec import UNSET
 
 from muslin.calc.binding import Interfaces, bind
@@ -32,6 +33,7 @@ from muslin.calc.working import AnySet, WorkingSet
 from muslin.intent import (
     Action,
     AddressSet,
+    BgpSpeaker,
     Delta,
     Direction,
     Endpoint,
@@ -51,8 +53,9 @@ from muslin.intent import (
     Rule,
     SetId,
     Settings,
+    StaticOrigin,
 )
-from muslin.net import Cidr, version_of
+from muslin.net import Cidr, host_cidr, version_of
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -76,6 +79,8 @@ class Graph:
         self._policy_users: References[PolicyId, GroupId] = References()
         self._group_users: References[GroupId, EndpointKey] = References()
         self._holders: References[Cidr, EndpointKey] = References()
+        self._floating: References[Cidr, EndpointKey] = References()
+        """Floating addresses, while they are in force, and whose they are."""
         self._dirty_sets: set[SetId] = set()
         self._dirty_policies: set[PolicyId] = set()
         self._dirty_groups: set[GroupId] = set()
@@ -152,10 +157,13 @@ class Graph:
         given.bgp = None
 
     def _take_settings(self, settings: Settings) -> None:
-        if settings.ipv6 != self._given.settings.ipv6:
+        before, self._given.settings = self._given.settings, settings
+        if settings.ipv6 != before.ipv6:
             for endpoint in self._given.endpoints.values():
-                self._dirty_addresses.update(endpoint.addresses)
-        self._given.settings = settings
+                self._dirty_addresses |= {*endpoint.addresses, *_external(endpoint, settings)}
+        if settings.floating_addresses != before.floating_addresses:
+            for key, endpoint in self._given.endpoints.items():
+                self._take_floating(key, _external(endpoint, before), _external(endpoint, settings))
 
     def _take_set(self, set_id: SetId, members: AnySet | MemberChange | None) -> None:
         working, was = self._sets.get(set_id), self._has_set(set_id)
@@ -193,8 +201,14 @@ class Graph:
         before, after = (set(e.addresses) if e is not None else set() for e in (was, endpoint))
         self._holders.replace(key, before, after)
         self._dirty_addresses |= before | after
+        settings = self._given.settings
+        self._take_floating(key, _external(was, settings), _external(endpoint, settings))
         _put(self._given.endpoints, key, endpoint)
         self._dirty_endpoints.add(key)
+
+    def _take_floating(self, key: EndpointKey, before: set[Cidr], after: set[Cidr]) -> None:
+        self._floating.replace(key, before, after)
+        self._dirty_addresses |= before | after
 
     def _take_host_interface(self, key: EndpointKey, interface: HostInterface | None) -> None:
         old, new = set(_groups(self._given.host_interfaces.get(key))), set(_groups(interface))
@@ -222,8 +236,8 @@ class Graph:
             self._flush_address(address, delta)
         if given.settings != done.settings:
             done.settings = delta.settings = given.settings
-        if given.bgp != done.bgp:
-            done.bgp = delta.bgp = given.bgp
+        if (speaker := self._speaker()) != done.bgp:
+            done.bgp = delta.bgp = speaker
         done.revision = given.revision
         for dirty in (self._dirty_sets, self._dirty_policies, self._dirty_groups, self._dirty_endpoints,
                       self._dirty_addresses):
@@ -260,13 +274,15 @@ class Graph:
             delta.sets[set_id] = stand_in
 
     def _flush_address(self, address: Cidr, delta: Delta) -> None:
-        """Its route and neighbours: those of the endpoint with the smallest key that has it."""
-        holders = self._holders.users(address)
+        """Its route and neighbours: those of the endpoint with the smallest key that has it. To a floating address no
+        packet is ever forwarded, for it is translated before; its route tells people where it leads."""
+        own = self._holders.users(address)
+        holders = own or self._floating.users(address)
         route, neighbour = None, None
         if holders and (self._given.settings.ipv6 or version_of(address) == 4):
             endpoint = self._given.endpoints[min(holders)]
             route = Route(destination=address, kind=RouteKind.DEVICE, interface=endpoint.interface)
-            if endpoint.mac:
+            if endpoint.mac and own:
                 neighbour = Neighbour(
                     address=address.partition("/")[0], interface=endpoint.interface, mac=endpoint.mac)
         old = self._done.routes.get(address)
@@ -275,6 +291,17 @@ class Graph:
         for key in sorted(keys):
             wanted = neighbour if route is not None and key == _neighbour_key(route) else None
             _settle(self._done.neighbours, delta.neighbours, key, wanted)
+
+    def _speaker(self) -> BgpSpeaker | None:
+        """The server's, and what only this host knows: floating addresses are announced from where their workload is,
+        one by one, for they lie in no block of anybody."""
+        speaker = self._given.bgp
+        if speaker is None:
+            return None
+        told = {origin.prefix for origin in speaker.originate}
+        more = tuple(StaticOrigin(prefix=address) for address in sorted(self._floating.named)
+                     if address not in told and (self._given.settings.ipv6 or version_of(address) == 4))
+        return msgspec.structs.replace(speaker, originate=speaker.originate + more) if more else speaker
 
     def _has_set(self, set_id: SetId) -> bool:
         return set_id in self._sets and self._sets[set_id].present
@@ -376,6 +403,13 @@ def _inward_groups(endpoint: Endpoint | HostInterface) -> Iterable[GroupId]:
     if isinstance(endpoint, HostInterface):
         return endpoint.ingress, endpoint.forward_ingress, endpoint.untracked_ingress, endpoint.pre_dnat
     return (endpoint.ingress,)
+
+
+def _external(endpoint: Endpoint | None, settings: Settings) -> set[Cidr]:
+    """Its floating addresses, if any are in force."""
+    if endpoint is None or not settings.floating_addresses:
+        return set()
+    return {host_cidr(external) for external, _ in endpoint.nat}
 
 
 def _neighbour_key(route: Route) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Set
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -15,6 +15,11 @@ class References(Generic[K, U]):
 
     def users(self, key: K) -> set[U]:
         return self._users.get(key, set())
+
+    @property
+    def named(self) -> Set[K]:
+        """All that somebody names."""
+        return self._users.keys()
 
     def replace(self, user: U, old: Iterable[K], new: Iterable[K]) -> None:
         """`user` names `new` instead of `old`."""

@@ -33,7 +33,7 @@ _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
 _ICMP_FIELDS = {1: (4, 5, 6), 58: (7, 8, 9)}
 """Attributes of identifier, type and code."""
 _FILTER_SIDE = {_TUPLE_ORIGINAL: 1, _TUPLE_REPLY: 2}
-_BY_SOURCE = (1).to_bytes(4, sys.byteorder)
+_BY_SOURCE, _BY_DESTINATION = 1, 2
 _EXPECTED = 1
 """Status bit of a flow that a helper foresaw: part of another."""
 _ASKED_ONE_BY_ONE = 4
@@ -163,12 +163,14 @@ def _named(flow: TrackedFlow) -> bytes:
 
 
 def forget(addresses: Iterable[str]) -> None:
-    """No flow from or to these addresses is known any more, in this thread's namespace. Raises Transient."""
+    """No flow from or to these addresses is known any more, in this thread's namespace, whatever translation makes of
+    them: the next holder of a floating address must not get packets that go to the last one's. Raises Transient."""
     packed = {inet_pton(AF_INET6 if ":" in address else AF_INET, address) for address in addresses}
     four, six = {address for address in packed if len(address) == 4}, {a for a in packed if len(a) == 16}
     with Netlink(_NETFILTER) as netlink:
         messages: list[Message] = [
-            (_DELETE, 0, _body(address, side)) for address in four for side in _FILTER_SIDE
+            (_DELETE, 0, _body(address, side, by))
+            for address in four for side in _FILTER_SIDE for by in (_BY_SOURCE, _BY_DESTINATION)
         ]
         if six:
             for data in netlink.dump_raw(_LIST, bytes((AF_INET6, 0, 0, 0))):
@@ -178,17 +180,19 @@ def forget(addresses: Iterable[str]) -> None:
 
 def _touching(data: bytes, addresses: set[bytes]) -> Iterator[TrackedFlow]:
     for flow in _decoded(data, None):
-        if not addresses.isdisjoint((flow.source, flow.receiver)):
+        if not addresses.isdisjoint((flow.source, flow.destination, flow.receiver, flow.answered)):
             yield flow
 
 
-def _body(address: bytes, side: int) -> bytes:
-    """All flows whose `side` comes from the address: it began them, or it answers them (under its own address)."""
-    source = attribute(_TUPLE_IP | NESTED, attribute(_SOURCE_V4, address))
+def _body(address: bytes, side: int, by: int = _BY_SOURCE) -> bytes:
+    """All flows whose `side` comes from the address (it began them, or it answers them), or goes to it."""
+    kind = _SOURCE_V4 if by == _BY_SOURCE else _DESTINATION_V4
+    ends = attribute(_TUPLE_IP | NESTED, attribute(kind, address))
     chosen = b"".join(
-        attribute(kind, _BY_SOURCE if kind == _FILTER_SIDE[side] else bytes(4)) for kind in _FILTER_SIDE.values()
+        attribute(each, (by if each == _FILTER_SIDE[side] else 0).to_bytes(4, sys.byteorder))
+        for each in _FILTER_SIDE.values()
     )
-    return bytes((AF_INET, 0, 0, 0)) + attribute(side | NESTED, source) + attribute(_FILTER | NESTED, chosen)
+    return bytes((AF_INET, 0, 0, 0)) + attribute(side | NESTED, ends) + attribute(_FILTER | NESTED, chosen)
 
 
 def _demand(netlink: Netlink, messages: Sequence[Message]) -> None:

@@ -8,7 +8,7 @@
 
 How we recognise our own after a restart: buckets have a handle 6dXX: (XX is a digest of what they were made of, because
 the kernel does not tell a burst back exactly), the filter has priority 28021, ifbs are named `mq` and 12 digits of a
-digest of the workload's interface, in the group of our own links. All else that stands there is a stranger's, and stays.
+digest of the workload's interface, in the group of our own links. All else that stands there is a stranger's.
 
 The queue behind a bucket is bounded: 25 ms at full rate, and what a burst might bring of it, up to 200 ms. Calico's is
 bounded by the burst alone, which is half a gigabyte when nobody says.

@@ -22,7 +22,7 @@ smaller key wins an address or interface that two endpoints claim, see `places`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -49,7 +49,9 @@ from muslin.intent import (
     SetId,
     Settings,
 )
+from muslin.model.ipam import Block
 from muslin.model.meta import ResourceKey
+from muslin.model.network import Node
 from muslin.model.selector import Selector
 from muslin.net import Cidr, host_cidr
 
@@ -195,11 +197,12 @@ class Graph:
         if view is not None:
             view.close(self)
 
-    def snapshot(self, host: str) -> Delta:
-        """All that the host must do now, subscribed or not. Changes nothing."""
+    def snapshot(self, host: str, only: Collection[EndpointKey] | None = None) -> Delta:
+        """All that the host must do now, subscribed or not. Changes nothing. `only`: for these workloads and its host
+        endpoints, as if it had no others."""
         view = View(host)
         try:
-            return view.snapshot(self)
+            return view.snapshot(self, only)
         finally:
             view.close(self)
 
@@ -244,6 +247,24 @@ class Graph:
     def is_placed(self, member: Member) -> bool:
         """Does its interface belong to it, so that its host serves it?"""
         return self._population.places.is_local(member)
+
+    def search(self, part: str, end: str) -> list[Known]:
+        """Workload endpoints whose key has one text in it, or another at its end, in key order. Of 100,000 in some
+        milliseconds."""
+        return [_known(member) for member in self._population.search(part, end) if member.label_class.workload]
+
+    def floating(self, address: str) -> Known | None:
+        """The workload that has this floating address; of several, that with the smallest key."""
+        found = [member for member in self._population if any(address == external for external, _ in member.nat)]
+        return _known(min(found, key=_key)) if found else None
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        return self._network.nodes
+
+    def block_of(self, address: str) -> Block | None:
+        """The block that the address lies in, as far as it matters: its owner, and what others hold in it."""
+        return self._network.block_of(host_cidr(address))
 
     def statistics(self) -> dict[str, int]:
         """How much there is of everything. All zero when nothing is there and nobody is subscribed."""

@@ -6,6 +6,7 @@ hundredth workload and touch their owner and those that borrow from them. Of a b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from muslin.calc import auto_host_endpoints
@@ -19,7 +20,7 @@ from muslin.model.felix import FelixConfiguration
 from muslin.model.ipam import Block, BlockAttribute
 from muslin.model.meta import Resource, ResourceKey
 from muslin.model.network import BGPConfiguration, BGPFilter, BGPPeer, IPPool, Node
-from muslin.net import Cidr, parse_cidr
+from muslin.net import Cidr, contains, parse_cidr
 
 R = TypeVar("R")
 
@@ -82,6 +83,13 @@ class Network:
             self._hosts_addresses = sorted_pools(
                 address for node in self._nodes.values() for address in addresses_of(node))
         return self._hosts_addresses
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        return self._nodes
+
+    def block_of(self, address: Cidr) -> Block | None:
+        return next((block for block in self._blocks.values() if contains(Cidr(block.cidr), address)), None)
 
     def speaker(self, host: str) -> BgpSpeaker | None:
         return self._cluster_bgp().speaker(host, self._blocks_of.get(host, {}).values())

@@ -9,7 +9,7 @@ flushes was never there. So a host holds exactly what its endpoints need, howeve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -71,9 +71,10 @@ class View:
         self._settings: Settings | None = None
         self._speaker: BgpSpeaker | None = None
 
-    def snapshot(self, source: Source) -> Delta:
-        """Everything, for a host that knows nothing yet. Once, on a new view."""
-        self.dirty = set(source.local_keys(self.host))
+    def snapshot(self, source: Source, only: Collection[EndpointKey] | None = None) -> Delta:
+        """Everything, for a host that knows nothing yet. Once, on a new view. `only`: of its workloads these alone."""
+        self.dirty = {key for key in source.local_keys(self.host)
+                      if only is None or key in only or key.startswith("HostEndpoint/")}
         delta = self.flush(source, frozenset(), {}, (True, True))
         delta.snapshot = True
         if delta.bgp is UNSET:

@@ -3,8 +3,8 @@
 In: `intent.HostIntent`, a packet. Out: verdict, the deciding rule, the path. Never here: `render`.
 """
 
-from muslin.explain.decision import Decision, Outcome, Path, Place, Step, named
-from muslin.explain.journey import Flow, Gate, Journey, Passage, journey
+from muslin.explain.decision import Decision, Gate, Journey, Outcome, Passage, Path, Place, Step, named
+from muslin.explain.journey import Flow, journey
 from muslin.explain.matrix import Cell, verdicts
 from muslin.explain.packet import EPHEMERAL, Packet
 from muslin.explain.path import path, to_host

@@ -8,7 +8,9 @@ from enum import StrEnum
 
 import msgspec
 
+from muslin.explain.packet import Packet
 from muslin.explain.rule import Mismatch
+from muslin.explain.translation import Translation
 from muslin.intent import Action, Direction, EndpointKey, Origin, SetId
 
 
@@ -80,6 +82,45 @@ def named(decision: Decision, names: Mapping[SetId, str]) -> Decision:
 _SET = re.compile(r"\bset (\S+)")
 
 
+class Gate(StrEnum):
+    """Where on its way the packet is asked. NOBODYS: at an interface that bears our prefix and that nobody declares."""
+
+    UNTRACKED = "untracked"
+    PRE_DNAT = "pre-DNAT"
+    TRANSLATION = "translation"
+    SENDER = "sender"
+    INPUT = "input"
+    OUTPUT = "output"
+    FORWARD_INGRESS = "forward ingress"
+    RECEIVER = "receiver"
+    FORWARD_EGRESS = "forward egress"
+    FLOW = "flow"
+    NOBODYS = "nobody's interface"
+
+
+class Passage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One gate. Allow, Deny, or Pass: it goes on as if the gate were not there."""
+
+    gate: Gate
+    outcome: Outcome
+    decided_by: Origin
+    interface: str = ""
+    endpoint: EndpointKey = EndpointKey("")
+    steps: tuple[Step, ...] = ()
+
+
+class Journey(msgspec.Struct, frozen=True, kw_only=True):
+    """`packet`: as it arrives at its next hop, if it does. `tracked` False: conntrack never sees it.
+    `translations`: of its addresses, in order."""
+
+    verdict: Action
+    decided_by: Origin
+    packet: Packet
+    passages: tuple[Passage, ...] = ()
+    tracked: bool = True
+    translations: tuple[Translation, ...] = ()
+
+
 class Path(msgspec.Struct, frozen=True, kw_only=True):
     """The whole way. None: that end is no workload of ours, and nobody there asks. `verdict` is Deny if either denies;
     `ingress` says what the receiver's policy would, also when the sender's stops the packet before."""
@@ -87,3 +128,5 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Action
     egress: Decision | None = None
     ingress: Decision | None = None
+    journeys: tuple[tuple[str, Journey], ...] = ()
+    """(host, the way through it), of each host that the packet comes to; empty where nobody reckoned them."""

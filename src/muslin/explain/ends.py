@@ -96,8 +96,7 @@ def resolve(text: str, graph: Graph, hosts: Hosts) -> End:
     bare = text.rpartition("/")[2]
     inside = bare.replace("-", "--")  # how the name stands within an endpoint's: looking there first is quicker
     found = () if not bare or _address(text) else [
-        known for known in graph.endpoints()
-        if (inside in known.key.name or bare == known.key.name) and text in _names(known)]
+        known for known in graph.search(f"-{inside}-", f"/{bare}") if text in _names(known)]
     return _resolved(text, found, graph, hosts)
 
 

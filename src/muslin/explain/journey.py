@@ -13,14 +13,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-import msgspec
-
 from muslin.errors import Invalid
-from muslin.explain.decision import Outcome, Step
+from muslin.explain.decision import Gate, Journey, Outcome, Passage, Step
 from muslin.explain.failsafe import answers_failsafe, is_failsafe
 from muslin.explain.packet import Packet, facts_of
 from muslin.explain.path import link_steps, to_host_steps
-from muslin.explain.translation import applied, of_destination, of_source
+from muslin.explain.translation import Translation, applied, of_destination, of_source
 from muslin.explain.walk import egress_steps, false_source, group_steps, parts_of
 from muslin.intent import (
     ALL_INTERFACES,
@@ -38,49 +36,12 @@ LOOPBACK = "lo"
 _NOBODY = EndpointKey("")
 
 
-class Gate(StrEnum):
-    """Where on its way the packet is asked. NOBODYS: at an interface that bears our prefix and that nobody declares."""
-
-    UNTRACKED = "untracked"
-    PRE_DNAT = "pre-DNAT"
-    TRANSLATION = "translation"
-    SENDER = "sender"
-    INPUT = "input"
-    OUTPUT = "output"
-    FORWARD_INGRESS = "forward ingress"
-    RECEIVER = "receiver"
-    FORWARD_EGRESS = "forward egress"
-    FLOW = "flow"
-    NOBODYS = "nobody's interface"
-
-
 class Flow(StrEnum):
     """What conntrack calls the packet."""
 
     NEW = "new"
     ESTABLISHED = "established"
     INVALID = "invalid"
-
-
-class Passage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One gate. Allow, Deny, or Pass: it goes on as if the gate were not there."""
-
-    gate: Gate
-    outcome: Outcome
-    decided_by: Origin
-    interface: str = ""
-    endpoint: EndpointKey = _NOBODY
-    steps: tuple[Step, ...] = ()
-
-
-class Journey(msgspec.Struct, frozen=True, kw_only=True):
-    """`packet`: as it arrives at its next hop, if it does. `tracked` False: conntrack never sees it."""
-
-    verdict: Action
-    decided_by: Origin
-    packet: Packet
-    passages: tuple[Passage, ...] = ()
-    tracked: bool = True
 
 
 def journey(
@@ -135,6 +96,7 @@ class _Way:
         self._tracked = True
         self._accepted = False
         self._passages: list[Passage] = []
+        self._translations: list[Translation] = []
 
     def arrive(self, interface: str) -> None:
         """Gates 1 and 2, and the translation of the destination."""
@@ -214,6 +176,7 @@ class _Way:
         packet = self._facts.packet
         if denying is None and leaves_by and self._tracked and (new := of_source(self._intent, packet, leaves_by)):
             self._say(Gate.TRANSLATION, Outcome.PASS, _translation_origin(str(new)), leaves_by, new.endpoint)
+            self._translations.append(new)
             packet = applied(packet, new)
         asked = [one for one in self._passages if one.gate is not Gate.TRANSLATION]
         deciding = denying or next((one for one in reversed(asked) if one.outcome is Outcome.ALLOW), None)
@@ -221,6 +184,7 @@ class _Way:
             verdict=Action.ALLOW if denying is None else Action.DENY,
             decided_by=deciding.decided_by if deciding else _host_origin("", Direction.INGRESS, "no policy there"),
             packet=packet, passages=tuple(self._passages), tracked=self._tracked,
+            translations=tuple(self._translations),
         )
 
     def _forward(self, arrives_by: str, leaves_by: str, sender: Endpoint | None, receiver: Endpoint | None) -> None:
@@ -282,6 +246,7 @@ class _Way:
         new = of_destination(self._intent, self._facts.packet)
         if new is not None and not self._denied():
             self._say(Gate.TRANSLATION, Outcome.PASS, _translation_origin(str(new)), "", new.endpoint)
+            self._translations.append(new)
             self._facts = facts_of(applied(self._facts.packet, new))
 
     def _failsafe(self, direction: Direction) -> bool:

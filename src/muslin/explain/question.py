@@ -16,14 +16,15 @@ import msgspec
 from muslin.calc.cluster import Graph
 from muslin.errors import Invalid
 from muslin.explain import ends
-from muslin.explain.decision import Decision, Outcome, Path, Place, named
+from muslin.explain.bgp import learnt
+from muslin.explain.course import behind, course
+from muslin.explain.decision import Decision, Gate, Outcome, Passage, Path, Place, named
 from muslin.explain.ends import End, Hosts
 from muslin.explain.packet import EPHEMERAL, ICMP, Packet
-from muslin.explain.path import path, to_host
 from muslin.explain.text import origin_text, text
-from muslin.intent import Action, HostIntent, Origin, PolicyId, SetId
+from muslin.intent import Action, Origin, PolicyId, SetId
 from muslin.model.ipam import Block
-from muslin.net import PROTOCOLS_WITH_PORTS, protocol_number
+from muslin.net import PROTOCOLS_WITH_PORTS, protocol_number, version_of
 
 Json = dict[str, Any]
 Where = Callable[[Origin], tuple[str, int]]
@@ -38,8 +39,6 @@ class Informant(Protocol):
 
     @property
     def hosts(self) -> Hosts: ...
-
-    def intent(self, host: str) -> HostIntent: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,27 +66,47 @@ def packet_of(question: Question, source: End, destination: End) -> Packet:
 
 
 def decided(informant: Informant, source: End, destination: End, packet: Packet) -> Path:
-    """What the policies at both ends say."""
-    source_intent = informant.intent(source.host) if source.key else None
-    if source_intent is not None and destination.sort == ends.HOST and destination.host == source.host:
-        decision = to_host(source_intent, packet, source=source.key)
-        return Path(verdict=decision.verdict, egress=decision)
-    if source.sort == ends.HOST and source.host == destination.host:
-        return Path(verdict=Action.ALLOW)  # a host always reaches its own workloads
-    destination_intent = informant.intent(destination.host) if destination.key else None
-    return path(source_intent, destination_intent, packet, source=source.key, destination=destination.key)
+    """What everybody on the way says."""
+    target = behind(informant.graph, destination, packet.destination)
+    return course(informant.graph, informant.hosts, source, target, packet)
 
 
 def answer(informant: Informant, source: End, destination: End, packet: Packet, found: Path, *, where: Where,
            block: Block | None = None) -> Json:
-    """All of it, as `muslin why -o json` prints it."""
-    egress, ingress = (told(in_words(one, informant.graph), where) if one else None
-                       for one in (found.egress, found.ingress))
+    """All of it, as `muslin why -o json` prints it. Its fields are told in docs/json.md."""
+    graph = informant.graph
+    egress, ingress = (told(in_words(one, graph), where) if one else None for one in (found.egress, found.ingress))
+    target = behind(graph, destination, packet.destination)
     return {
         "verdict": str(found.verdict), "packet": str(packet),
         "source": source.shown(packet.source), "destination": destination.shown(packet.destination),
-        "egress": egress, "ingress": ingress, "route": route(source, destination, packet, block),
+        "egress": egress, "ingress": ingress,
+        "gates": [_gate_told(host, one, graph, where) for host, way in found.journeys for one in way.passages
+                  if one.gate is not Gate.TRANSLATION],
+        "translations": [{"host": host, **msgspec.to_builtins(one), "text": str(one)}
+                         for host, way in found.journeys for one in way.translations],
+        "route": route(graph, source, target, packet, block or _block(graph, source, target)),
     }
+
+
+def origins(found: Path) -> list[Origin]:
+    """Everything that decided somewhere, for whoever looks up where it was written."""
+    return [*(one.decided_by for one in (found.egress, found.ingress) if one is not None),
+            *(one.decided_by for _, way in found.journeys for one in way.passages)]
+
+
+def _gate_told(host: str, passage: Passage, graph: Graph, where: Where) -> Json:
+    decision = Decision(
+        endpoint=passage.endpoint, direction=passage.decided_by.direction, decided_by=passage.decided_by,
+        steps=passage.steps, verdict=Action.DENY if passage.outcome is Outcome.DENY else Action.ALLOW)
+    lines = text(in_words(decision, graph)) if passage.steps else []
+    return {"host": host, "gate": str(passage.gate), "interface": passage.interface, "endpoint": passage.endpoint,
+            "outcome": str(passage.outcome), "decided_by": origin_told(passage.decided_by, where), "text": lines}
+
+
+def _block(graph: Graph, source: End, target: End) -> Block | None:
+    between = source.host and source.host != target.host and target.sort == ends.WORKLOAD
+    return graph.block_of(target.addresses[0]) if between and target.addresses else None
 
 
 def told(decision: Decision, where: Where) -> Json:
@@ -116,21 +135,22 @@ def in_words(decision: Decision, graph: Graph) -> Decision:
     return named(decision, names)
 
 
-def route(source: End, destination: End, packet: Packet, block: Block | None) -> list[Json]:
-    """The hops, in words. Only what is known here: the fabric between the hosts is BGP's. `block`: the destination's,
-    where that is known."""
+def route(graph: Graph, source: End, destination: End, packet: Packet, block: Block | None) -> list[Json]:
+    """The hops, in words, and how each knows the next. `block`: the destination's, where that is known."""
     hops: list[Json] = []
     if source.sort == ends.WORKLOAD:
         hops.append({"at": source.name, "what": f"{packet.source}, by its gateway to {source.host}"})
     if destination.sort == ends.WORKLOAD:
-        local = f"{packet.destination} is behind {destination.interface}"
+        address = destination.address(version_of(packet.destination)) or packet.destination
+        local = f"{address} is behind {destination.interface}"
         if source.host and source.host != destination.host:
-            hops.append({"at": source.host, "what": _towards(destination, packet.destination, block)})
+            what = _towards(destination, address, block)
+            hops.append({"at": source.host, "what": what, **learnt(graph, source.host, destination.host, address)})
         hops.append({"at": destination.host, "what": local})
-        hops.append({"at": destination.name, "what": packet.destination})
+        hops.append({"at": destination.name, "what": address})
     elif destination.sort == ends.HOST:
         if source.host and source.host != destination.host:
-            hops.append({"at": source.host, "what": f"by the fabric to {destination.host}"})
+            hops.append({"at": source.host, "what": f"by the fabric to {destination.host}"})  # no route of ours
         hops.append({"at": destination.host, "what": f"{packet.destination} is its own address"})
     elif source.host:
         hops.append({"at": source.host, "what": f"{packet.destination} is outside: by the host's own routes"})

@@ -31,7 +31,7 @@ from muslin.server.bodies import read_object
 from muslin.server.checks import STRICT, checked
 from muslin.server.decoding import Value, decoded
 from muslin.server.hub import PAGE, Hub
-from muslin.server.places import hosts_of
+from muslin.server.places import Places
 from muslin.server.refusals import Json, bad_request, not_found
 from muslin.server.requests import answer, number
 from muslin.server.served import SERVED, Served
@@ -48,6 +48,7 @@ class Foresight:
     def __init__(self, store: Store, hub: Hub) -> None:
         self._store = store
         self._hub = hub
+        self._places = Places()
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -69,7 +70,7 @@ class Foresight:
 
     async def who_can(self, request: web.Request) -> web.Response:
         graph = await self._now()
-        end = ends.resolve(request.query.get("destination", ""), graph, await hosts_of(self._store))
+        end = ends.resolve(request.query.get("destination", ""), graph, self._places.hosts(graph))
         if end.sort == ends.HOST:
             raise bad_request(f"{end.name} is a host, and its policy is asked packet by packet: muslin why WHO "
                               f"host/{end.name} tcp/22. Name a workload or an address outside")

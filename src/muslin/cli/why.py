@@ -107,12 +107,32 @@ def lines(found: Json, *, steps: bool) -> Iterator[str]:
     for title, key in (("leaving", "egress"), ("entering", "ingress")):
         end = found["source" if key == "egress" else "destination"]
         yield from _direction(f"{title} {_name(end)}", found.get(key), found, key, steps=steps)
+    yield from _hosts(found)
+    yield from _route(found, allowed=allowed)
+
+
+def _hosts(found: Json) -> Iterator[str]:
+    """What the hosts themselves ask, and what they change in the packet."""
+    for gate in found.get("gates") or []:
+        if gate["gate"] not in ("sender", "receiver"):
+            by = gate["decided_by"]
+            colour = {"Allow": GREEN, "Deny": RED}.get(gate["outcome"], DIM)
+            where = f" of {gate['interface']}" if gate.get("interface") else ""
+            yield f"host {gate['host']}, {gate['gate']}{where}: {paint(gate['outcome'], colour)} by {by['text']}"
+    for one in found.get("translations") or []:
+        yield f"host {one['host']}: {one['text']}"
+
+
+def _route(found: Json, *, allowed: bool) -> Iterator[str]:
     route = found.get("route") or []
-    if route:
-        yield ""
-        yield "route:" if allowed else "the route it would take:"
-        width = max(len(hop["at"]) for hop in route)
-        yield from (f"  {hop['at']:<{width}}  {hop['what']}" for hop in route)
+    if not route:
+        return
+    yield ""
+    yield "route:" if allowed else "the route it would take:"
+    width = max(len(hop["at"]) for hop in route)
+    for hop in route:
+        yield f"  {hop['at']:<{width}}  {hop['what']}"
+        yield from (paint(f"  {'':<{width}}    told by {one['text']}", DIM) for one in hop.get("by") or [])
 
 
 def _direction(title: str, decision: Json | None, found: Json, key: str, *, steps: bool) -> Iterator[str]:

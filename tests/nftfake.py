@@ -16,6 +16,8 @@ from muslin.render.nft.table import (
     Changes,
     Command,
     FlushChain,
+    FlushSet,
+    KeepTable,
     RemoveChain,
     RemoveElements,
     RemoveSet,
@@ -40,8 +42,10 @@ from muslin.render.nft.words import (
 class FakeKernel:
     def __init__(self) -> None:
         self.table = Table()
+        self._may_be_there = False
 
     def apply(self, changes: Changes) -> None:
+        self._may_be_there = False
         for command in commands(changes):
             self._do(command)
 
@@ -50,13 +54,17 @@ class FakeKernel:
         match command:
             case ReplaceTable():
                 self.table = Table()
-            case AddSet(set=declared):
-                assert declared.name not in table.sets
-                table.sets[declared.name] = declared
+            case KeepTable():
+                self._may_be_there = True
+            case FlushSet(set=declared):
                 table.elements[declared.name] = {}
+            case AddSet(set=declared):
+                assert self._may_be_there or declared.name not in table.sets
+                assert table.sets.setdefault(declared.name, declared) == declared
+                table.elements.setdefault(declared.name, {})
             case AddChain(chain=chain):
-                assert chain.name not in table.chains
-                table.chains[chain.name] = Chain(chain.name, (), chain.hook)
+                assert self._may_be_there or chain.name not in table.chains
+                assert table.chains.setdefault(chain.name, Chain(chain.name, (), chain.hook)).hook == chain.hook
             case RemoveElements(set=declared, elements=gone):
                 for element in gone:
                     del table.elements[declared.name][element]

@@ -154,6 +154,8 @@ def test_dhcp_reaches_the_host_before_the_workload_has_an_address(rig: Rig) -> N
     assert not rig.host_hears(Packet("192.0.2.9", HOST[4], UDP, 67, 68))
     assert rig.host_hears(Packet("fe80::9", "fe80::1", UDP, 547, 546))
     assert not rig.host_hears(Packet("fe80::9", "fe80::1", UDP, 548, 546))
+    assert rig.host_hears(Packet(rig.one.v6, HOST[6], UDP, 547, 546))
+    assert not rig.host_hears(Packet("2001:db8::9", HOST[6], UDP, 547, 546))
 
 
 @BOTH

@@ -28,11 +28,12 @@ from intents import (
     side,
     tier,
 )
+from muslin.agent.firewall import Firewall
 from muslin.drivers.nft import Drifted, Nft
 from muslin.errors import Broken
 from muslin.intent import Delta, HostIntent
 from muslin.render.nft import Changes, NftState, render, whole
-from muslin.render.nft.listing import differences, listing_of
+from muslin.render.nft.listing import Listing, differences, listing_of
 from muslin.render.nft.words import ACCEPT, Chain, Rule, goto
 from nftcases import intents, mixed, step
 from nftrig import UDP, Host, Probe
@@ -52,7 +53,11 @@ def host() -> Iterator[Host]:
 
 
 def _differences(host: Host, made: HostIntent) -> tuple[str, ...]:
-    return differences(listing_of(render(made)), asyncio.run(host.nft.read()))
+    return _differences_of(made, asyncio.run(host.nft.read()))
+
+
+def _differences_of(made: HostIntent, found: Listing | None) -> tuple[str, ...]:
+    return differences(listing_of(render(made)), found)
 
 
 def _nft(host: Host, command: str) -> None:
@@ -213,9 +218,63 @@ def test_a_table_is_changed_under_traffic_without_a_loss_or_a_leak(host: Host) -
     assert denied.heard == 0
 
 
+MEDDLING = (
+    "add element inet muslin set-s-4 { 192.0.2.1 }",
+    "add chain inet muslin theirs { type filter hook forward priority 50 ; }",
+    "add rule inet muslin other-source accept",
+    "delete element inet muslin to4 { mus00000000003 }",
+    "flush map inet muslin to6",
+    "add map inet muslin theirs-too { type ifname : verdict ; elements = { muself : jump cut } ; }",
+)
+
+
 @pytest.mark.slow
-def test_a_table_is_replaced_whole_under_traffic_without_a_leak(host: Host) -> None:
-    """Only after meddling, or on a host's first day. A packet that is under way in the old table when the generation
+def test_a_table_is_mended_under_traffic_without_a_loss_or_a_leak(host: Host) -> None:
+    """After meddling, and by a restarted agent that finds another one's table: sets and chains stay, so that a packet
+    that is under way finds what it looks for."""
+    larger = _crowded()
+
+    async def play() -> None:
+        for made in (larger, SMALL) * 3:
+            firewall = Firewall(host.nft)
+            await firewall.take(Delta(snapshot=True), made)
+            assert firewall.in_force
+            if made is larger:
+                for what in MEDDLING:
+                    _nft(host, what)
+                    await firewall.check()
+                    (told,) = firewall.mended()
+                    assert told.startswith("nftables: ")
+            assert _differences_of(made, await host.nft.read()) == ()
+
+    with _probed(host) as (allowed, denied):
+        asyncio.run(play())
+    assert allowed.sent > 200
+    assert allowed.heard == allowed.sent
+    assert denied.sent > 200
+    assert denied.heard == 0
+
+
+@pytest.mark.parametrize("there", [
+    "add set inet muslin to4 { type ipv4_addr ; }",
+    "add chain inet muslin forward { type filter hook forward priority -7 ; policy drop ; }",
+    "add chain inet muslin input { type filter hook output priority 0 ; }",
+])
+def test_a_table_of_another_make_is_made_anew(host: Host, there: str) -> None:
+    """A version that was before us may have called another sort of thing by the same name."""
+    _nft(host, "add table inet muslin")
+    _nft(host, there)
+    firewall = Firewall(host.nft)
+
+    asyncio.run(firewall.take(Delta(snapshot=True), SMALL))
+
+    assert firewall.in_force
+    assert _differences(host, SMALL) == ()
+
+
+@pytest.mark.slow
+def test_a_table_is_made_anew_under_traffic_without_a_leak(host: Host) -> None:
+    """Only where another make of it is in the way. A packet that is under way in the old table when the generation
     turns finds the old table's elements no longer valid, and is dropped: at most one each time, never let through."""
     larger, replaced = _crowded(), 0
     with _probed(host) as (allowed, denied):

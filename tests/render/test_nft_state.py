@@ -12,6 +12,7 @@ from intents import ALLOW, INGRESS, PASS, addresses, endpoint, group, intent, po
 from muslin.intent import Delta, EndpointKey, HostIntent, MemberChange
 from muslin.net import Cidr
 from muslin.render.nft import Changes, NftState, render, whole
+from muslin.render.nft.listing import listing_of, renewal
 from muslin.render.nft.words import DROP
 from nftcases import intents, mixed, step
 from nftfake import FakeKernel
@@ -73,6 +74,20 @@ def test_the_whole_table_is_one_step_for_a_kernel_that_holds_anything(made: Host
     kernel.apply(whole(render(made)))
 
     assert kernel.table == render(made)
+
+
+@given(intents(), intents())
+def test_a_table_of_another_day_is_renewed_in_one_step(one: HostIntent, other: HostIntent) -> None:
+    """Whatever it holds; what both hold is not touched."""
+    kernel = FakeKernel()
+    kernel.apply(whole(render(one)))
+
+    changes = renewal(render(other), listing_of(render(one)))
+    kernel.apply(changes)
+
+    assert kernel.table == render(other)
+    same = {name for name, content in render(one).elements.items() if render(other).elements.get(name) == content}
+    assert same.isdisjoint(declared.name for declared in changes.flushed)
 
 
 TCP = 6

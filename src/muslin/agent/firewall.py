@@ -1,7 +1,9 @@
 """The nftables table kept as the intent says, whatever fails and whoever meddles.
 
 The renderer hands out changes against what it believes is in the kernel. That belief ends with any failure; from then
-on the whole table is written in one transaction, until that succeeds. The kernel keeps the last good table meanwhile.
+on the whole is written in one transaction, until that succeeds. The kernel keeps the last good table meanwhile. The
+whole is written over what is there, whose sets and chains stay, so that no packet is lost on the way; only where that
+cannot be is the table made anew.
 
 Meddling shows in the ruleset's generation number, which every transaction of anybody raises. One that is not ours
 makes us read the table and compare it; other programs' tables raise it too, so a difference must be seen to be mended.
@@ -18,7 +20,7 @@ from muslin.drivers.nft import Drifted, Nft
 from muslin.errors import Broken, Transient
 from muslin.intent import Delta, HostIntent
 from muslin.render.nft import Changes, Flow, NftState, whole
-from muslin.render.nft.listing import differences, listing_of
+from muslin.render.nft.listing import differences, listing_of, renewal
 
 _TOLD = 3
 
@@ -49,16 +51,13 @@ class Firewall:
 
     async def take(self, delta: Delta, intent: HostIntent) -> None:
         """Bring the kernel to `intent`. A failure is kept in `fault`, for `mend` to try again."""
-        changes, begun = self._state.update(delta, intent), self._begun
-        self._begun = True
-        if not begun and await self._looks_as_wanted():
-            changes = Changes(changed_chains=tuple(self._state.table.chains.values()))
-        await self._apply(whole(self._state.table) if self._whole_is_due else changes)
+        changes, self._begun = self._state.update(delta, intent), True
+        await self._apply(None if changes.fresh or self._whole_is_due else changes)
 
     async def mend(self) -> None:
         """Try again what failed."""
         if self.fault:
-            await self._apply(whole(self._state.table))
+            await self._apply(None)
 
     async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
         """No packet of these flows, from either end, opens one of them again for so long, whatever happens to the
@@ -66,7 +65,7 @@ class Firewall:
         ended, now = tuple(flows), time.monotonic()
         self._cut = {flow: until for flow, until in self._cut.items() if until > now}
         self._cut.update(dict.fromkeys(ended, now + seconds))
-        with self._counted(fresh=False):
+        with self._counted(known=False):
             await self._nft.cut(ended, seconds)
 
     async def uncut(self, flows: Iterable[Flow]) -> None:
@@ -75,7 +74,7 @@ class Firewall:
         for flow in allowed:
             self._cut.pop(flow, None)
             self._cut.pop(flow.reverse, None)
-        with self._counted(fresh=False):
+        with self._counted(known=False):
             await self._nft.uncut(allowed)
 
     def mended(self) -> tuple[str, ...]:
@@ -95,24 +94,16 @@ class Firewall:
             return
         more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         self._mended.append(f"nftables: {'; '.join(found[:_TOLD])}{more}")
-        await self._apply(whole(self._state.table))
+        await self._apply(None)
 
     async def remove(self) -> None:
         """Our table. Raises Transient."""
         await self._nft.remove()
 
-    async def _looks_as_wanted(self) -> bool:
-        """Did a predecessor leave these very sets, chains and elements? Then they stay: to replace the table, even in
-        one transaction, drops packets that are under way in the old one (its sets are empty to them from that moment
-        on). The rules are written anew all the same: reading them back does not tell what they match."""
+    async def _apply(self, changes: Changes | None) -> None:
+        """None: the whole."""
         try:
-            return not differences(listing_of(self._state.table), await self._nft.read())
-        except (Transient, Broken):
-            return False  # what cannot be read is written anew
-
-    async def _apply(self, changes: Changes) -> None:
-        try:
-            await self._write(changes)
+            await (self._write_whole() if changes is None else self._write(changes))
         except (Transient, Broken) as error:
             self._whole_is_due, self.fault = True, str(error)
         else:
@@ -122,24 +113,36 @@ class Firewall:
         if not changes:
             return
         try:
-            with self._counted(fresh=changes.fresh):
-                await self._nft.apply(changes, self._still_cut(changes))
+            with self._counted(known=False):
+                await self._nft.apply(changes)
         except Drifted as drift:
             self._mended.append(f"nftables: our table was not there as we left it ({drift})")
-            anew = whole(self._state.table)
-            with self._counted(fresh=True):
-                await self._nft.apply(anew, self._still_cut(anew))
+            await self._write_whole()
 
-    def _still_cut(self, changes: Changes) -> dict[Flow, int]:
-        """What a table that is made anew must be told again."""
+    async def _write_whole(self) -> None:
+        """Over what is there, if that can be read and is of our making; its cut flows are told again in any case."""
+        with self._counted(known=True):
+            if not await self._renew():
+                await self._nft.apply(whole(self._state.table), self._still_cut())
+
+    async def _renew(self) -> bool:
+        try:
+            found = await self._nft.read()
+            if found is not None:
+                await self._nft.apply(renewal(self._state.table, found), self._still_cut())
+        except (Transient, Broken):
+            return False  # a set of another make is in the way, or it cannot be read
+        return found is not None
+
+    def _still_cut(self) -> dict[Flow, int]:
         now = time.monotonic()
-        return {flow: math.ceil(until - now) for flow, until in self._cut.items() if changes.fresh and until > now}
+        return {flow: math.ceil(until - now) for flow, until in self._cut.items() if until > now}
 
     @contextmanager
-    def _counted(self, *, fresh: bool) -> Iterator[None]:
+    def _counted(self, *, known: bool) -> Iterator[None]:
         """Ours is one step. More than one, or a start that we had not seen: somebody else wrote too, look at the
-        table. Only a table that was made anew is known whatever it was before."""
+        table. `known`: it is, whatever it was before."""
         before = self._nft.generation()
         yield
-        alone = self._nft.generation() == before + 1 and (fresh or before == self._generation)
+        alone = self._nft.generation() == before + 1 and (known or before == self._generation)
         self._generation = before + 1 if alone else None

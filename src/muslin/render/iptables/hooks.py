@@ -112,6 +112,7 @@ def _own_link_needs(family: int) -> Iterator[Rule]:
     yield Rule((*_udp(*ports), own), ACCEPT, "DHCP")
     for number in LINK_ICMP6 if family == 6 else ():
         yield Rule((Protocol(ICMP6), IcmpType(6, number), own), ACCEPT, "neighbour discovery")
+    yield Rule((*_udp(546, 547), own), ACCEPT, "DHCP")
 
 
 def _udp(source: int, destination: int) -> tuple[Test, ...]:

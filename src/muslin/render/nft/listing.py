@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from muslin.net import Cidr, is_host
-from muslin.render.nft.table import Table
+from muslin.render.nft.table import Changes, Table, renewed
 from muslin.render.nft.words import (
     ByMap,
     Chain,
@@ -89,6 +89,14 @@ def differences(expected: Listing, found: Listing | None) -> tuple[str, ...]:
     if found is None:
         return ("the table is gone",)
     return (*_chain_differences(expected, found), *_element_differences(expected, found))
+
+
+def renewal(table: Table, found: Listing) -> Changes:
+    """What makes this table of what was found, without a loss: see `table.renewed`."""
+    wanted = listing_of(table)
+    unchanged = {name for name, content in wanted.elements.items() if found.elements.get(name) == content}
+    strange_sets = found.elements.keys() - wanted.elements.keys()
+    return renewed(table, unchanged, sorted(found.chains.keys() - wanted.chains.keys()), sorted(strange_sets))
 
 
 def _chain_differences(expected: Listing, found: Listing) -> Iterator[str]:

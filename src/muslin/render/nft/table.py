@@ -10,7 +10,7 @@ the state after. Within a batch the order still matters, since a command may onl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 import msgspec
 
@@ -40,9 +40,12 @@ class ElementChange(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
-    """One transaction. `fresh`: whatever the table holds goes first, and the rest is the whole."""
+    """One transaction. `fresh`: whatever the table holds goes first, and the rest is the whole. `renewed`: the rest is
+    the whole as well, sets and chains may be there already; `flushed` are emptied before they are filled."""
 
     fresh: bool = False
+    renewed: bool = False
+    flushed: tuple[NamedSet, ...] = ()
     new_sets: tuple[NamedSet, ...] = ()
     new_chains: tuple[Chain, ...] = ()
     changed_chains: tuple[Chain, ...] = ()
@@ -51,9 +54,19 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     gone_sets: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return self.fresh or any(
+        return self.fresh or self.renewed or any(
             (self.new_sets, self.new_chains, self.changed_chains, self.elements, self.gone_chains, self.gone_sets)
         )
+
+
+class KeepTable(msgspec.Struct, frozen=True):
+    """Our table, made if it is not there, with all that it holds."""
+
+
+class FlushSet(msgspec.Struct, frozen=True):
+    """A set stays, its elements go."""
+
+    set: NamedSet
 
 
 class ReplaceTable(msgspec.Struct, frozen=True):
@@ -100,7 +113,8 @@ class RemoveSet(msgspec.Struct, frozen=True):
 
 
 Command = (
-    ReplaceTable | AddSet | AddChain | RemoveElements | AddElements | FlushChain | AddRule | RemoveChain | RemoveSet
+    ReplaceTable | KeepTable | AddSet | AddChain | FlushSet | RemoveElements | AddElements | FlushChain | AddRule
+    | RemoveChain | RemoveSet
 )
 
 
@@ -108,11 +122,14 @@ def commands(changes: Changes) -> Iterator[Command]:
     """The transaction, in an order in which nothing names what is not there."""
     if changes.fresh:
         yield ReplaceTable()
+    elif changes.renewed:
+        yield KeepTable()
     yield from (AddSet(declared) for declared in changes.new_sets)
     yield from (AddChain(chain) for chain in changes.new_chains)
+    yield from (FlushSet(declared) for declared in changes.flushed)
     yield from (RemoveElements(change.set, change.gone) for change in changes.elements if change.gone)
     yield from (AddElements(change.set, change.new) for change in changes.elements if change.new)
-    for chain in changes.changed_chains:
+    for chain in (*(changes.new_chains if changes.renewed else ()), *changes.changed_chains):
         yield FlushChain(chain.name)
     for chain in (*changes.new_chains, *changes.changed_chains):
         yield from (AddRule(chain.name, rule) for rule in chain.rules)
@@ -132,4 +149,25 @@ def whole(table: Table) -> Changes:
             for name, content in table.elements.items()
             if content
         ),
+    )
+
+
+def renewed(table: Table, unchanged: Set[str], strange_chains: Iterable[str], strange_sets: Iterable[str]) -> Changes:
+    """The table over one that somebody has meddled with, so that a packet which is under way in it loses nothing: sets
+    stay what they are, and those that are `unchanged` are not touched at all. What is strange goes.
+
+    To make the table anew is worse: its old sets are empty, to the old rules, from the moment that the new ones count.
+    """
+    filled = [name for name, declared in table.sets.items() if name not in unchanged and not declared.loose]
+    return Changes(
+        renewed=True,
+        new_sets=tuple(table.sets.values()),
+        new_chains=tuple(table.chains.values()),
+        flushed=tuple(table.sets[name] for name in filled),
+        elements=tuple(
+            ElementChange(table.sets[name], new=tuple(table.elements[name].items()))
+            for name in filled if table.elements[name]
+        ),
+        gone_chains=tuple(strange_chains),
+        gone_sets=tuple(strange_sets),
     )

@@ -22,6 +22,8 @@ from muslin.render.nft.table import (
     Changes,
     Command,
     FlushChain,
+    FlushSet,
+    KeepTable,
     RemoveChain,
     RemoveElements,
     RemoveSet,
@@ -113,6 +115,11 @@ def _lines(command: Command) -> Iterator[str]:
             yield f"add table {FAMILY} {TABLE}"
             yield f"delete table {FAMILY} {TABLE}"
             yield f"add table {FAMILY} {TABLE}"
+        case KeepTable():
+            yield f"add table {FAMILY} {TABLE}"
+        case FlushSet(set=declared):
+            word = "map" if declared.verdicts or declared.data else "set"
+            yield f"flush {word} {FAMILY} {TABLE} {declared.name}"
         case AddSet(set=declared):
             yield _set(declared)
         case AddChain(chain=chain):

@@ -251,8 +251,8 @@ def test_what_only_a_host_endpoint_uses_comes_and_goes_with_it() -> None:
 
 def test_what_guards_nothing_reaches_no_host() -> None:
     cluster = host(hep("eth0", ""), hep("b", "h1"))
-    assert not cluster.intent().host_interfaces
-    assert not cluster.intent("h1").host_interfaces
+    for at in ("h1", ""):
+        assert not cluster.graph.snapshot(at).host_interfaces
     faults = cluster.graph.faults()
     assert "on no host" in faults[ResourceKey("HostEndpoint", "", "eth0")]
     assert "which interface" in faults[ResourceKey("HostEndpoint", "", "b")]

@@ -8,7 +8,7 @@ Mutants of src/muslin/calc that fail here, named `module: what`; each was tried:
                    applyOnForward; a host has no profiles
     policies       a namespaced policy meets host endpoints; what does not decode loses that it is for hosts, its
                    passage, or that it is for forwarding; stands_like ignores the passage, or forward
-    rulebook       only workloads' classes are soiled
+    rulebook       only workloads' classes are soiled; staged policies count as not enforced on *
     classes        the sort is no part of the key
     cluster        untracked is handed out for *; its fault is noted for every interface; it stays when the host
                    endpoint goes; a host's classes keep their groups
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import pytest
 
-from calcwords import Cluster, Object, Things, allow, deny, gnp, hep, illegible, namespace, np, passing, tier, wl
+from calcwords import Cluster, Object, Things, allow, deny, gnp, hep, illegible, namespace, np, passing, thing, tier, wl
 from muslin.intent import Action, Delta, EndpointKey, GroupId, HostInterface
 from muslin.model.meta import ResourceKey
 
@@ -199,6 +199,21 @@ def test_do_not_track_does_not_apply_to_all_interfaces_and_says_so() -> None:
     assert key in cluster.put(policy).faults
     assert cluster.drop(everything).faults == {key: None}
     assert not cluster.graph.faults()
+
+
+def test_a_staged_policy_is_not_missed_on_all_interfaces() -> None:
+    staged = thing("StagedGlobalNetworkPolicy", "p", {"selector": "all()", "types": ["Ingress"], **UNTRACKED})
+    cluster = host(hep("eth0", "h1", OWN, interface="*", profiles=("open",)), staged)
+    assert not cluster.graph.faults()
+    assert gets_in(cluster)
+
+
+def test_a_staged_policy_alone_changes_nothing_at_any_place() -> None:
+    for sort in ({}, FORWARD, UNTRACKED, PRE_DNAT):
+        cluster = host(UPLINK, thing("StagedGlobalNetworkPolicy", "p", {
+            "selector": "role == 'edge'", "ingress": [deny()], **sort}))
+        assert gets_in(cluster)
+        assert is_forwarded(cluster)
 
 
 def test_a_policy_that_comes_later_is_told() -> None:

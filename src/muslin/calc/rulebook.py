@@ -113,8 +113,10 @@ class Rulebook:
         return label_class.groups
 
     def untracked(self, label_class: LabelClass) -> list[str]:
-        """Names of the policies that ask it before connections are tracked."""
-        return sorted(policy.name for policy in self._that_meet(label_class) if policy.passage is Passage.UNTRACKED)
+        """Names of the enforced policies that ask it before connections are tracked."""
+        return sorted(
+            policy.name for policy in self._that_meet(label_class)
+            if policy.passage is Passage.UNTRACKED and not policy.compiled.policy.staged)
 
     def compiled(self, policy: PolicyId) -> Compiled:
         """The rules of a policy that is there, or of a profile, there or not."""

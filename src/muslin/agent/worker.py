@@ -160,7 +160,7 @@ class Worker:
         began = time.monotonic()
         noticed, self._noticed = self._noticed, Noticed()
         try:
-            self._look_at_interfaces(noticed, began)
+            self._look_at_interfaces(noticed)
             mended = await self._take_news(began)
             if began >= self._scan_at:
                 self._scan_at = began + SCAN_EVERY
@@ -183,13 +183,14 @@ class Worker:
         async with self._turned:
             self._turned.notify_all()
 
-    def _look_at_interfaces(self, noticed: Noticed, began: float) -> None:
-        """Which of them is which host endpoint may have changed."""
+    def _look_at_interfaces(self, noticed: Noticed) -> None:
+        """Which of them is which host endpoint may have changed. The kernel tells of each change, or that it lost some:
+        reading all of a thousand links takes 100 ms, so that it is not done with every scan."""
         if not self._graph.guards_host:
             self._interfaces_read = False
             return
         hosts_own = noticed.strangers or any(not self._graph.is_workload(name) for name in noticed.links)
-        due = not self._interfaces_read or hosts_own or noticed.lost or began >= self._scan_at
+        due = not self._interfaces_read or hosts_own or noticed.lost
         if due and self._graph.update_interfaces(self._kernel.interfaces()):
             self._rebound = True
         self._interfaces_read = True

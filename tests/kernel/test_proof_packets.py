@@ -26,7 +26,7 @@ FLIGHTS, PACKETS = 250, 20_000
 def test_the_kernels_explain_and_a_plain_reading_agree_on_every_packet() -> None:
     """The heart of the product: what was written is what happens, and what we say happens."""
     with run.site_with(list(BACKENDS)) as site:
-        for found in run.proof(site, SEED, FLIGHTS, enough, without=("floating",)):
+        for found in run.proof(site, SEED, FLIGHTS, enough):
             pytest.fail(told(site, found), pytrace=False)
 
         lacking = site.tally.lacking(LEAST)
@@ -50,7 +50,7 @@ LEAST = {
     "workload egress:Deny": 1000, "fragments": 300, "workload to host": 100,
     "from host to workload": 300, "from host to outside": 300, "from outside to host": 300,
     "from outside to outside": 300, "from workload to host": 300,
-    **{f"{gate}:{said}": 20 for gate in ("untracked ingress", "untracked egress", "pre-DNAT")
+    **{f"{gate}:{said}": 10 for gate in ("untracked ingress", "untracked egress", "pre-DNAT")
        for said in ("Allow", "Deny", "Pass")},
     **{f"{gate}:{said}": 100 for gate in ("input", "output", "forward ingress", "forward egress")
        for said in ("Allow", "Deny")},

@@ -24,7 +24,8 @@ OTHERS = (4, 97, 103)
 """Protocols without ports, and of which conntrack reads nothing (GRE it does, and our payload would be an invalid
 one). IP in IP is one that no workload may send."""
 WITH_PORTS = (6, 17, 132, 136)
-ICMP_TYPES = {1: (8, 13), 58: (128, 135)}
+ICMP_TYPES = {1: (8, 13), 58: (128, 139)}
+"""Questions, which conntrack follows. What neighbour discovery says is never tracked, and so never translated."""
 LINK = ((58, 135), (58, 133), (58, 134), (58, 130), (58, 128), (17, 67), (17, 547), (17, 68))
 """(protocol, ICMP type or port) of what workloads send to the other end of their link."""
 

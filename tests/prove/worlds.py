@@ -252,7 +252,7 @@ def _rule(random: Random, namespace: str, *, few: bool = False) -> Object:
         rule["notProtocol"] = random.choice(("TCP", "UDP", "ICMP", "ICMPv6", 97))
     if random.random() < {"ICMP": 0.7, "ICMPv6": 0.7, None: 0.3}.get(rule.get("protocol"), 0.0):
         rule[random.choice(("icmp", "icmp", "notICMP"))] = random.choice((
-            {"type": 8}, {"type": 128}, {"type": 13}, {"type": 135},
+            {"type": 8}, {"type": 128}, {"type": 13}, {"type": 139},
             {"type": 8, "code": 0}, {"type": 8, "code": 1}, {"type": 128, "code": 0}, {"type": 128, "code": 1},
         ))
     for side in ("source", "destination"):

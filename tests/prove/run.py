@@ -57,7 +57,8 @@ def site_with(backends: Sequence[str]) -> Iterator[Site]:
 
 
 def proof(
-    site: Site, seed: int, flights: int, goes_on: Callable[[Progress], bool], *, without: tuple[str, ...] = ()
+    site: Site, seed: int, flights: int, goes_on: Callable[[Progress], bool], *, without: tuple[str, ...] = (),
+    drift_every: int = DRIFT_EVERY,
 ) -> Iterator[Difference]:
     """Differences as they are found: at most one of each world. `goes_on` is asked before every world."""
     random = Random(seed)
@@ -68,7 +69,7 @@ def proof(
         made = aim.apart(aim.flights(random, objects, flights), partial(floating, objects))
         site.becomes(objects)
         opinions = site.opinions(objects, made)
-        if progress.worlds % DRIFT_EVERY == 0 and (found := site.drift()):
+        if progress.worlds % drift_every == 0 and (found := site.drift()):
             raise Drift(f"seed {seed}, world {progress.worlds}: {found}")
         for flight, said in zip(made, opinions, strict=True):
             if len(set(said.values())) > 1:

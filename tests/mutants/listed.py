@@ -1,0 +1,130 @@
+"""The mutants, room by room. Each is a mistake that somebody could make in an afternoon."""
+
+from __future__ import annotations
+
+from mutants.runner import Mutant
+
+NFT = ("--backend", "nftables")
+LEGACY = ("--backend", "iptables-legacy")
+BOTH = ("--backend", "nftables", "--backend", "iptables-nft")
+CHANGES = ("--drift", "--worlds", "25", "--backend", "nftables")
+CHANGES_OF_IPTABLES = ("--drift", "--worlds", "25", "--backend", "iptables-legacy")
+
+AGREE, STAGED, INCREMENTAL = "agree", "staged", "incremental"
+
+CALC = (
+    Mutant("the last port of a range is left out", AGREE, "calc/rules.py",
+           "ranges.append((low, high))", "ranges.append((low, max(low, high - 1)))"),
+    Mutant("notSelector beside a selector is dropped", AGREE, "calc/rules.py",
+           "return (chosen if excluded is None else without(chosen, excluded)), None", "return chosen, None"),
+    Mutant("a namespaced rule selects in all namespaces", AGREE, "calc/rules.py",
+           "elif namespace and (parts or excluded is not None):", "elif False:"),
+    Mutant("a number beside a name forgets the selector", AGREE, "calc/rules.py",
+           "asked = chosen is not None and (bool(ports) or not names)", "asked = chosen is not None and not names"),
+    Mutant("a named port is anybody's", AGREE, "calc/rules.py",
+           "holders = chosen or (self._scope if own else ALL)", "holders = ALL"),
+    Mutant("a tier's default action is ignored", AGREE, "calc/groups.py",
+           "default_action=default_action or self._tiers.get(name, _UNDECLARED).default_action,",
+           "default_action=default_action or Action.DENY,"),
+    Mutant("tiers go by name", AGREE, "calc/groups.py",
+           "for name in sorted(by_tier, key=lambda name: _place(name, self._tiers))", "for name in sorted(by_tier)"),
+    Mutant("policies go by name", AGREE, "calc/groups.py",
+           "sorted(by_tier[name], key=_rank)", "sorted(by_tier[name], key=lambda policy: policy.rank[1])"),
+    Mutant("profiles go by name", AGREE, "calc/groups.py",
+           "for name in dict.fromkeys(profiles))", "for name in sorted(set(profiles)))"),
+    Mutant("every policy applies on forward", AGREE, "calc/groups.py",
+           "if policy.forward and policy.passage is Passage.NORMAL:", "if policy.passage is Passage.NORMAL:"),
+    Mutant("a tier ends untracked policy", AGREE, "calc/groups.py",
+           "untracked_ingress=unless_empty(untracked, Direction.INGRESS, Action.PASS, Action.PASS)",
+           "untracked_ingress=unless_empty(untracked, Direction.INGRESS, None, Action.PASS)"),
+    Mutant("what passes all forward tiers is denied", AGREE, "calc/groups.py",
+           "forward_ingress=unless_empty(forward, Direction.INGRESS, None, Action.ALLOW)",
+           "forward_ingress=unless_empty(forward, Direction.INGRESS, None, Action.DENY)"),
+    Mutant("the last name covers the interface", AGREE, "calc/binding.py",
+           "for key in sorted(given):", "for key in sorted(given, reverse=True):"),
+    Mutant("egress rules alone isolate ingress too", AGREE, "calc/policies.py",
+           "return frozenset(found | {Direction.INGRESS} if ingress or not egress else found)",
+           "return frozenset(found | {Direction.INGRESS})"),
+    Mutant("a failsafe forgets its prefix", AGREE, "calc/felix.py",
+           'given.port, parse_cidr(given.net) if given.net else ""', 'given.port, ""'),
+    Mutant("a staged policy is enforced", STAGED, "calc/policies.py",
+           "egress=outwards, staged=key.kind in STAGED)", "egress=outwards)"),
+)
+
+RENDER = (
+    Mutant("notSelector means selector", AGREE, "render/matching.py",
+           "return (tuple(InSet((field,), part, True) for part in _parts(name, scope)),)",
+           "return (tuple(InSet((field,), part) for part in _parts(name, scope)),)", NFT),
+    Mutant("prefixes of a set are left out", AGREE, "render/matching.py",
+           "return (hosts, scope.names.net_set(name, scope.family)) if scope.family in scope.shapes[name].nets else "
+           "(hosts,)", "return (hosts,)", LEGACY),
+    Mutant("notNets of one family do not silence the other", AGREE, "render/matching.py",
+           "lists = (rule.source.nets, rule.source.not_nets, rule.destination.nets, rule.destination.not_nets)",
+           "lists = (rule.source.nets, rule.destination.nets)", NFT),
+    Mutant("an ICMP code is ignored", AGREE, "render/matching.py",
+           "code = () if icmp.code is None else (Equal(words.icmp_code, icmp.code),)", "code = ()", LEGACY),
+    Mutant("a range ends one early", AGREE, "render/matching.py",
+           "first if first == last else Span(first, last) for", "first if first == last else Span(first, last - 1) for",
+           BOTH),
+    Mutant("ipVersion is ignored", AGREE, "render/matching.py",
+           "if rule.ip_version not in (None, scope.family) or not", "if not", LEGACY),
+    Mutant("nft: Pass is Allow", AGREE, "render/nft/chains.py",
+           "return (Counter(), RETURN)", "return (Counter(), *place.allow)", NFT),
+    Mutant("nft: a tier never passes", AGREE, "render/nft/chains.py",
+           "    if stage.default_action is Action.PASS:\n        return ()\n", "", NFT),
+    Mutant("nft: a tier of staged policies denies", STAGED, "render/nft/chains.py",
+           "        if stage.policies and not enforced:\n            continue\n", "", NFT),
+    Mutant("nft: workloads may send IP in IP", AGREE, "render/nft/hooks.py",
+           'Rule((Equal(Field.PROTOCOL, IP_IN_IP), *_DROP), "a workload may not send IP in IP"),', "", NFT),
+    Mutant("nft: pre-DNAT Allow is forgotten", AGREE, "render/nft/places.py",
+           "            case Gate.PRE_DNAT:\n                return (*self.manner.remember, ACCEPT)",
+           "            case Gate.PRE_DNAT:\n                return (ACCEPT,)", NFT),
+    Mutant("nft: a failsafe forgets its prefix", AGREE, "render/nft/hosts.py",
+           'nets += [Cidr(prefix)] if prefix else [Cidr("0.0.0.0/0"), Cidr("::/0")]',
+           'nets += [Cidr("0.0.0.0/0"), Cidr("::/0")]', NFT),
+    Mutant("nft: untracked policy does not know answers of failsafes", AGREE, "render/nft/hosts.py",
+           "        *_failsafe_rules(extent, answered, slot.end, answers=True),\n", "", NFT),
+    Mutant("iptables: notSelector means selector", AGREE, "render/iptables/rows.py",
+           "case FieldsInSet(fields=(field,), set=name, negated=negated):\n                yield InSet(name, "
+           "(_ENDS[field],), negated)",
+           "case FieldsInSet(fields=(field,), set=name, negated=negated):\n                yield InSet(name, "
+           "(_ENDS[field],), False)", LEGACY),
+    Mutant("iptables: Pass is Allow", AGREE, "render/iptables/chains.py",
+           "Chain(names.PASS, (Rule((), SetMark(bits.leave, bits.leave)),)),",
+           "Chain(names.PASS, (Rule((), SetMark(bits.accept, bits.accept)),)),", LEGACY),
+    Mutant("iptables: a failsafe forgets its prefix", AGREE, "render/iptables/hosts.py",
+           'address = (Address(peer, Cidr(prefix)),) if prefix and not prefix.endswith("/0") else ()', "address = ()",
+           LEGACY),
+    Mutant("iptables: what was accepted early is asked again", AGREE, "render/iptables/hosts.py",
+           "def input_rules(site: Site) -> Iterator[Rule]:\n    if site.listens_to_marks:\n",
+           "def input_rules(site: Site) -> Iterator[Rule]:\n    if False:\n", LEGACY),
+)
+
+EXPLAIN = (
+    Mutant("explain: the last port of a range is left out", AGREE, "explain/rule.py",
+           "any(first <= port <= last for", "any(first <= port < last or port == first for"),
+    Mutant("explain: notNets of one family do not silence the other", AGREE, "explain/rule.py",
+           "elif all(version_of(net) != version for net in match.not_nets):", "elif False:"),
+    Mutant("explain: a tier's default action is ignored", AGREE, "explain/walk.py",
+           "Outcome.PASS if stage.default_action is Action.PASS else Outcome.DENY", "Outcome.DENY"),
+    Mutant("explain: failsafes forget their prefixes", AGREE, "explain/failsafe.py",
+           "and (not prefix or prefix in peer.within)", ""),
+    Mutant("explain: what was accepted early is asked again", AGREE, "explain/journey.py",
+           "        elif self._accepted:\n            return\n", ""),
+    Mutant("explain: a floating address is not translated", AGREE, "explain/translation.py",
+           "    if not intent.settings.floating_addresses:\n        return None\n    for key",
+           "    return None\n    for key"),
+)
+
+STEPS = (
+    Mutant("nft: members that left stay", INCREMENTAL, "render/nft/book.py",
+           "        for element in content.keys() - wanted.keys():\n            self.remove((name, element))\n", "",
+           CHANGES),
+    Mutant("nft: chains of a policy that is gone stay", INCREMENTAL, "render/nft/book.py",
+           "        for name in before - named.keys():\n            self.put_chain(name, None)\n", "", CHANGES),
+    Mutant("a change of a policy's scope is not told", INCREMENTAL, "calc/host.py",
+           "            self._dirty_policies |= self._set_users.users(set_id)\n", "            pass\n",
+           ("tests/calc/test_calc_missing_sets.py", "tests/calc/test_calc_properties.py")),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*CALC, *RENDER, *EXPLAIN, *STEPS)

@@ -89,7 +89,7 @@ def test_log_speaks_once_where_alternatives_overlap() -> None:
 
     assert [line.partition(" counter")[0] for line in _rules(made, "ingress4/GlobalNetworkPolicy/p")] == [
         "meta l4proto 6 th dport 80",
-        "meta l4proto 6 ip daddr . meta l4proto . th dport @ports-web-4 th dport != 80",
+        "meta l4proto 6 ip daddr . meta l4proto . th dport @ports-web-4 th dport != 80-80",
     ]
 
 

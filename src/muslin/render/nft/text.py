@@ -162,6 +162,10 @@ def _element_lines(verb: str, name: str, elements: list[str]) -> Iterator[str]:
 
 def _statement(statement: Statement) -> str:
     match statement:
+        case Equal(field=Field.SOURCE_PORT | Field.DESTINATION_PORT as field, value=int() as port, negated=True):
+            # As a range: nft 1.0.6 makes of `sport != a` beside `dport != b` one comparison of both, which is true when
+            # either differs, so that a forbidden port passes (tests/scenarios/not-ports-on-both-sides.yaml).
+            return f"{field.word} != {port}-{port}"
         case Equal(field=field, value=value, negated=negated):
             return f"{field.word} {'!= ' if negated else ''}{_atom(value, field.type)}"
         case NameBegins(field=field, prefix=prefix):

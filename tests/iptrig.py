@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import nftrig
 from muslin.drivers.iptables import Flavour, Iptables
 from muslin.intent import Backend, Delta, HostIntent
-from muslin.render.iptables import Changes, IptablesState
+from muslin.render.iptables import Changes, IptablesState, render
+from muslin.render.iptables.listing import differences
+from muslin.render.nft import Flow
 
 FLAVOURS = {Backend.IPTABLES_LEGACY: Flavour.LEGACY, Backend.IPTABLES_NFT: Flavour.NFT}
 BACKENDS = tuple(Backend)
@@ -22,12 +24,24 @@ class Host(nftrig.Host):
     def __init__(self, space: str, backend: Backend) -> None:
         super().__init__(space)
         self.iptables = Iptables(FLAVOURS[backend], space)
-        self.rules = IptablesState()
+        self.rules, self._since = IptablesState(), self.state
 
     def apply(self, intent: HostIntent, delta: Delta | None = None) -> Changes:  # type: ignore[override]
+        """A test that begins anew gives the host another `state`."""
+        if self.state is not self._since:
+            self.rules, self._since = IptablesState(), self.state
         changes = self.rules.update(delta or Delta(snapshot=True), intent)
         asyncio.run(self.iptables.apply(changes))
         return changes
+
+    def cut(self, flows: Iterable[Flow], seconds: int) -> None:
+        asyncio.run(self.iptables.cut(flows, seconds))
+
+    def uncut(self, flows: Iterable[Flow]) -> None:
+        asyncio.run(self.iptables.uncut(flows))
+
+    def drift(self, intent: HostIntent) -> tuple[str, ...]:
+        return differences(render(intent), asyncio.run(self.iptables.read()), append=False)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
@@ -23,7 +23,8 @@ import netrig
 from muslin.drivers.netns import inside, opened
 from muslin.drivers.nft import Nft
 from muslin.intent import Delta, HostIntent
-from muslin.render.nft import Changes, NftState
+from muslin.render.nft import Changes, Flow, NftState, render
+from muslin.render.nft.listing import differences, listing_of
 
 HOST_MAC = "ee:ee:ee:ee:ee:ee"
 TCP, UDP, ICMP, ICMP6, SCTP, UDPLITE = 6, 17, 1, 58, 132, 136
@@ -151,6 +152,16 @@ class Host:
         changes = self.state.update(delta or Delta(snapshot=True), intent)
         asyncio.run(self.nft.apply(changes))
         return changes
+
+    def cut(self, flows: Iterable[Flow], seconds: int) -> None:
+        asyncio.run(self.nft.cut(flows, seconds))
+
+    def uncut(self, flows: Iterable[Flow]) -> None:
+        asyncio.run(self.nft.uncut(flows))
+
+    def drift(self, intent: HostIntent) -> tuple[str, ...]:
+        """How the kernel differs from a table that is written from scratch."""
+        return differences(listing_of(render(intent)), asyncio.run(self.nft.read()))
 
     def passes(self, source: Station, destination: Station, packet: Packet | None = None, **what: int) -> bool:
         """Does the packet arrive? By default one between the stations' own addresses."""

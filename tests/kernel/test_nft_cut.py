@@ -9,14 +9,14 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+import iptrig
 import netrig
 import nftrig
 from intents import ALLOW, INGRESS, OPEN, OPEN_IN, OPEN_OUT, endpoint, group, intent, policy, rule, tier
 from muslin.agent.firewall import Firewall
 from muslin.drivers.nft import Drifted, Nft
 from muslin.intent import Delta, Settings
-from muslin.render.nft import Flow, NftState, render
-from muslin.render.nft.listing import differences, listing_of
+from muslin.render.nft import Flow, NftState
 from nftrig import DEADLINE, TCP, UDP, Host, Packet, Station
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -45,13 +45,13 @@ class Rig:
         netrig.in_ns(self.host.space, "conntrack", "-F")
 
     def cut(self, *flows: Flow, seconds: int = 60) -> None:
-        asyncio.run(self.host.nft.cut(flows, seconds))
+        self.host.cut(flows, seconds)
 
 
-@pytest.fixture(scope="module")
-def network() -> Iterator[Rig]:
+@pytest.fixture(scope="module", params=iptrig.BACKENDS)
+def network(request: pytest.FixtureRequest) -> Iterator[Rig]:
     with ExitStack() as stack:
-        host = stack.enter_context(nftrig.host())
+        host = stack.enter_context(iptrig.host(request.param))
         for address in (f"{HOST[4]}/32", f"{HOST[6]}/128"):
             netrig.run("ip", "-n", host.space, "addr", "add", address, "dev", "lo")
         yield Rig(host, *(stack.enter_context(nftrig.station(host, number, interface))
@@ -153,7 +153,7 @@ def test_what_is_allowed_again_goes_on(rig: Rig) -> None:
     """Uncut by either orientation; and what was never cut may be uncut as well."""
     flow = _flow(rig.one, rig.two, 4, UDP)
     rig.cut(flow)
-    asyncio.run(rig.host.nft.uncut([flow.reverse, _flow(rig.one, rig.two, 6, UDP)]))
+    rig.host.uncut([flow.reverse, _flow(rig.one, rig.two, 6, UDP)])
 
     assert rig.passes(rig.one, rig.two, 4, UDP, CLIENT, SERVER)
 
@@ -178,11 +178,11 @@ def test_cut_flows_are_no_drift_and_survive_changes(rig: Rig) -> None:
     into = group(INGRESS, tier(closed))
     changed = intent(*OPEN, closed, into, endpoint(1, OPEN_IN, OPEN_OUT), endpoint(2, into, OPEN_OUT))
     rig.cut(_flow(rig.one, rig.two, 4, UDP))
-    assert differences(listing_of(render(ALL_OPEN)), asyncio.run(rig.host.nft.read())) == ()
+    assert rig.host.drift(ALL_OPEN) == ()
 
     rig.host.apply(changed)
 
-    assert differences(listing_of(render(changed)), asyncio.run(rig.host.nft.read())) == ()
+    assert rig.host.drift(changed) == ()
     assert not rig.passes(rig.one, rig.two, 4, UDP, CLIENT, SERVER)
     assert rig.passes(rig.one, rig.two, 4, UDP, CLIENT, SERVER + 1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+import iptrig
 import netrig
 import nftrig
 from intents import (
@@ -103,10 +103,10 @@ def _of(station: Station, version: int) -> str:
     return station.v4 if version == 4 else station.v6
 
 
-@pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
+@pytest.fixture(scope="module", params=iptrig.BACKENDS)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     with ExitStack() as stack:
-        host = stack.enter_context(nftrig.host())
+        host = stack.enter_context(iptrig.host(request.param))
         for address in (f"{HOST[4]}/32", f"{HOST[6]}/128"):
             netrig.run("ip", "-n", host.space, "addr", "add", address, "dev", "lo")
         yield Rig(host, *(stack.enter_context(nftrig.station(host, number, interface))
@@ -456,7 +456,7 @@ def test_a_denied_packet_may_be_told_so(rig: Rig, version: int) -> None:
 def test_a_cut_flow_is_opened_by_neither_end_of_the_host(rig: Rig, version: int) -> None:
     """What the host still sends in it would make what comes in an answer."""
     rig.becomes(intent(*OPEN, OPEN_IN, OPEN_OUT, host_interface("up0", OPEN_IN, OPEN_OUT)))
-    asyncio.run(rig.host.nft.cut([Flow(_of(rig.up0, version), HOST[version], UDP, 7007, 80)], 60))
+    rig.host.cut([Flow(_of(rig.up0, version), HOST[version], UDP, 7007, 80)], 60)
 
     assert not rig.hears(rig.up0, version, 80, 7007)
     assert not rig.says(rig.up0, version, 7007, 80)

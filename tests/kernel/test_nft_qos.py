@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 import socket
@@ -13,12 +12,12 @@ from contextlib import ExitStack, closing
 import msgspec
 import pytest
 
+import iptrig
 import netrig
 import nftrig
 from intents import OPEN, OPEN_IN, OPEN_OUT, SHUT_IN, endpoint, intent
 from muslin.intent import Endpoint, HostIntent, Qos, Settings
 from muslin.render.nft import NftState, render
-from muslin.render.nft.listing import differences, listing_of
 from nftrig import DEADLINE, UDP, Host, Packet, Station, own_socket
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -62,10 +61,10 @@ def _limited(number: int, **limits: int | None) -> Endpoint:
     return msgspec.structs.replace(endpoint(number, OPEN_IN, OPEN_OUT), qos=Qos(**limits))
 
 
-@pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
+@pytest.fixture(scope="module", params=iptrig.BACKENDS)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     with ExitStack() as stack:
-        host = stack.enter_context(nftrig.host())
+        host = stack.enter_context(iptrig.host(request.param))
         for address in (f"{HOST[4]}/32", f"{HOST[6]}/128"):
             netrig.run("ip", "-n", host.space, "addr", "add", address, "dev", "lo")
         yield Rig(host, *(stack.enter_context(nftrig.station(host, number)) for number in (1, 2, 3)))
@@ -198,7 +197,7 @@ def test_what_the_kernel_counts_is_no_drift(rig: Rig) -> None:
     assert rig.carried(rig.one, rig.two, 4, 3) == 3
     assert rig.carried(rig.two, rig.one, 4, 3) == 3
 
-    assert differences(listing_of(render(made)), asyncio.run(rig.host.nft.read())) == ()
+    assert rig.host.drift(made) == ()
 
 
 def test_without_limits_there_is_nothing(rig: Rig) -> None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 import msgspec
 import pytest
 
+import iptrig
 import netrig
 import nftrig
 from intents import (
@@ -90,10 +91,10 @@ def _floating(number: int, ingress: Group = OPEN_IN, egress: Group = OPEN_OUT) -
     return msgspec.structs.replace(made, nat=pairs)
 
 
-@pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
+@pytest.fixture(scope="module", params=iptrig.BACKENDS)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     with ExitStack() as stack:
-        host = stack.enter_context(nftrig.host())
+        host = stack.enter_context(iptrig.host(request.param))
         outside, one, two = (stack.enter_context(nftrig.station(host, number, interface))
                              for number, interface in ((9, "uplink"), (1, ""), (2, "")))
         for version in (4, 6):

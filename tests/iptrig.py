@@ -29,6 +29,7 @@ class Host(nftrig.Host):
     def apply(self, intent: HostIntent, delta: Delta | None = None) -> Changes:  # type: ignore[override]
         """A test that begins anew gives the host another `state`."""
         if self.state is not self._since:
+            asyncio.run(self.iptables.remove())
             self.rules, self._since = IptablesState(), self.state
         changes = self.rules.update(delta or Delta(snapshot=True), intent)
         asyncio.run(self.iptables.apply(changes))

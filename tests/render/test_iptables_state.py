@@ -148,7 +148,7 @@ def test_a_limit_that_the_kernel_cannot_keep_is_told_and_the_rest_stands() -> No
 
     state.update(Delta(snapshot=True), intent(*words.OPEN, limited))
 
-    assert state.problems == ("this kernel's iptables cannot do hashlimit: more packets than the workload may send",)
+    assert state.problems == ("this kernel's iptables cannot do hashlimit: more packets than the link may carry",)
     assert any("--set-dscp" in rule_text(rule) for chain in state.ruleset.chains.values() for rule in chain.rules)
 
 

@@ -124,8 +124,9 @@ class Iptables:
                 builtins.setdefault(ChainKey(family, key.table, key.name.removeprefix(CHAIN)), ())
         found = Listing(found.chains, builtins, found.sets)
         jumps = {table: jump_lines(chains, found, family, table, append=self.append) for table in TABLES}
-        touched = {*tables_of(chains, family), *(table for table, lines in jumps.items() if lines)}
-        return [table_text(chains, family, table, jumps[table]) for table in TABLES if table in touched]
+        touched = tables_of(chains, family)
+        more = (table for table in TABLES if jumps[table] and table not in touched)
+        return [table_text(chains, family, table, jumps[table]) for table in (*touched, *more)]
 
     def _new_jumps(self, chains: Mapping[ChainKey, Chain | None], family: int, table: Table) -> list[str]:
         lines: list[str] = []

@@ -35,6 +35,7 @@ from muslin.render.iptables.words import (
     Limit,
     Log,
     Marked,
+    Protocol,
     Reject,
     Rule,
     Ruling,
@@ -49,6 +50,9 @@ from muslin.render.nft.names import comment, printable
 COMMENT_LIMIT = 255
 LOG_PREFIX_LIMIT = 29
 LOG_PREFIX = "calico-packet"
+TCP = 6
+
+REJECT, DONE = "mus-reject", "mus-done"
 
 DROP, ACCEPT, RETURN = Ruling.DROP, Ruling.ACCEPT, Ruling.RETURN
 
@@ -65,13 +69,24 @@ class Way(msgspec.Struct, frozen=True):
 
     def deny(self, table: Table) -> Target:
         """What a denied packet meets: only the filter table can tell its sender."""
-        tells = self.settings.filter_deny == "Reject" and table is Table.FILTER and "REJECT" not in self.missing
-        return Reject() if tells else DROP
+        return Jump(REJECT, for_good=True) if self.tells and table is Table.FILTER else DROP
+
+    @property
+    def tells(self) -> bool:
+        return self.settings.filter_deny == "Reject" and "REJECT" not in self.missing
 
     @property
     def allow(self) -> Target:
-        """What an allowed packet meets at the very end."""
+        """What an allowed packet meets at the very end: nobody behind us sees our bits."""
+        return Jump(DONE, for_good=True)
+
+    @property
+    def known(self) -> Target:
+        """What a packet of a flow meets that was allowed before."""
         return RETURN if self.settings.filter_allow == "Return" else ACCEPT
+
+    def forget(self) -> Rule:
+        return Rule((), SetMark(0, self.marks.all))
 
     def allowed(self, verdict: Target = RETURN) -> Rule:
         """Has a policy allowed it?"""
@@ -104,6 +119,13 @@ def answers(way: Way) -> tuple[Chain, Chain]:
         Chain(names.ALLOW, (Rule((), SetMark(bits.accept, bits.accept)),)),
         Chain(names.PASS, (Rule((), SetMark(bits.leave, bits.leave)),)),
     )
+
+
+def endings(way: Way, family: int) -> Iterator[Chain]:
+    """How a packet leaves us, in the filter table."""
+    yield Chain(DONE, (way.forget(), *(() if way.known is RETURN else (Rule((), way.known),))))
+    if way.tells:
+        yield Chain(REJECT, (Rule((Protocol(TCP),), Reject(family, reset=True)), Rule((), Reject(family))))
 
 
 def policy_chains(
@@ -234,8 +256,9 @@ def _end(group: Group, place: Place) -> tuple[Rule, ...]:
 
 def _reachable(lines: list[Rule]) -> list[Rule]:
     """The lines up to the first that every packet ends at."""
-    end = next(
-        (number for number, line in enumerate(lines) if not line.tests and isinstance(line.target, Reject | Ruling)),
-        len(lines),
-    )
+    end = next((number for number, line in enumerate(lines) if not line.tests and _is_final(line.target)), len(lines))
     return lines[: end + 1]
+
+
+def _is_final(target: Target) -> bool:
+    return isinstance(target, Ruling) or (isinstance(target, Jump) and target.chain == REJECT)

@@ -1,16 +1,17 @@
 """What endpoints ask for beside policy: limits, a class of service, translated addresses, and masquerading.
 
-Limits live in mangle, which changes seldom: the kernel counts connections anew whenever the table is written, and
-counts packets on under the counter's name. A workload with as many connections as it may have gets a bit on the packet
-that would be one more; filter refuses that packet once policy has looked at it.
+Connections are counted in mangle, which changes seldom: the kernel counts them anew whenever the table is written. (Of
+packets it counts on, under the counter's name, so that they are counted in filter, behind policy.) A workload with as
+many connections as it may have gets a bit on the packet that would be one more; filter refuses that packet once policy
+has looked at it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from muslin.intent import Endpoint
-from muslin.net import Cidr, version_of
+from muslin.intent import Endpoint, EndpointKey
+from muslin.net import Cidr, host_cidr, version_of
 from muslin.render.iptables import names
 from muslin.render.iptables.chains import DROP
 from muslin.render.iptables.hosts import pre_dnat_rules
@@ -34,16 +35,15 @@ from muslin.render.iptables.words import (
     Translate,
 )
 
-CONNECTIONS = "mus-connections"
+CONNECTIONS, RATES = "mus-connections", "mus-rates"
 DEFAULT_BURST = 5
-_WITH_PORTS = (6, 17, 132)
+_TCP_AND_UDP = (6, 17)
 
 
 def mangling(site: Site, family: int) -> tuple[Chain, ...]:
     limited = tuple(rule for one in site.special for rule in _connections(site, one))
     found = [
-        chain(names.base("PREROUTING"), *_leaving(site), *pre_dnat_rules(site)),
-        chain(names.base("POSTROUTING"), *(rule for one in site.special for rule in _arriving(one))),
+        chain(names.base("PREROUTING"), *_classes(site), *pre_dnat_rules(site)),
     ]
     if limited:
         full = site.way.marks.full
@@ -57,22 +57,23 @@ def mangling(site: Site, family: int) -> tuple[Chain, ...]:
     return tuple(each for each in found if each.rules)
 
 
-def _leaving(site: Site) -> Iterator[Rule]:
+def _classes(site: Site) -> Iterator[Rule]:
     for one in site.special:
-        came = Interface(End.SOURCE, one.interface)
-        if one.qos and one.qos.egress_packet_rate:
-            counter = names.counter("o", one.interface)
-            yield Rule((came, Above(one.qos.egress_packet_rate, one.qos.egress_packet_burst or DEFAULT_BURST, counter)),
-                       DROP, "more packets than the workload may send")
         if one.qos and one.qos.dscp is not None:
-            yield Rule((came,), SetDscp(one.qos.dscp))
+            yield Rule((Interface(End.SOURCE, one.interface),), SetDscp(one.qos.dscp))
 
 
-def _arriving(one: Endpoint) -> Iterator[Rule]:
-    if one.qos and one.qos.ingress_packet_rate:
-        counter = names.counter("i", one.interface)
-        above = Above(one.qos.ingress_packet_rate, one.qos.ingress_packet_burst or DEFAULT_BURST, counter)
-        yield Rule((Interface(End.DESTINATION, one.interface), above), DROP, "more packets than the workload may get")
+def rate_rules(site: Site) -> Iterator[Rule]:
+    """Packets a second, of those that policy has allowed."""
+    for one in site.special:
+        for word, end, rate, burst in (
+            ("o", End.SOURCE, one.qos.egress_packet_rate, one.qos.egress_packet_burst),
+            ("i", End.DESTINATION, one.qos.ingress_packet_rate, one.qos.ingress_packet_burst),
+        ) if one.qos else ():
+            if rate:
+                counter = names.counter(word, one.interface, rate, burst or DEFAULT_BURST)
+                above = Above(rate, burst or DEFAULT_BURST, counter)
+                yield Rule((Interface(end, one.interface), above), DROP, "more packets than the link may carry")
 
 
 def _connections(site: Site, one: Endpoint) -> Iterator[Rule]:
@@ -94,44 +95,50 @@ def translating(site: Site, family: int) -> tuple[Chain, ...]:
     return tuple(each for each in found if each.rules)
 
 
-def _pairs(site: Site, family: int) -> Iterator[tuple[str, str]]:
+def _pairs(site: Site, family: int) -> Iterator[tuple[Cidr, Cidr]]:
+    """(floating, own), of this family. Who claims an address first, by key, has it."""
     if site.settings.floating_addresses:
+        held: dict[str, EndpointKey] = {}
         for one in site.special:
-            yield from (pair for pair in one.nat if version_of(pair[0]) == family)
-
-
-def _host(address: str) -> Cidr:
-    address = address.partition("/")[0]
-    return Cidr(f"{address}/{128 if ':' in address else 32}")
+            for pair in one.nat:
+                external, internal = (host_cidr(address) for address in pair)
+                if not version_of(external) == version_of(internal) == family:
+                    continue
+                if one.key == held.setdefault(external, one.key) == held.setdefault(internal, one.key):
+                    yield external, internal
 
 
 def _to_internal(site: Site, family: int) -> Iterator[Rule]:
     for external, internal in _pairs(site, family):
         inside = internal.partition("/")[0]
-        yield Rule((Address(End.DESTINATION, _host(external)),), Translate(End.DESTINATION, inside), "floating address")
+        yield Rule((Address(End.DESTINATION, external),), Translate(End.DESTINATION, inside), "floating address")
 
 
 def _to_external(site: Site, family: int) -> Iterator[Rule]:
-    """Also when a workload speaks to itself by its external address: the answer must come back the same way."""
+    """Also when a workload speaks to itself by its floating address: the answer must come back the same way. Of several
+    the first counts."""
     outside = InSet(names.pools(family), (End.DESTINATION,), True)
     for external, internal in _pairs(site, family):
-        source, verdict = Address(End.SOURCE, _host(internal)), Translate(End.SOURCE, external.partition("/")[0])
-        yield Rule((source, Address(End.DESTINATION, _host(internal))), verdict, "floating address")
+        source, verdict = Address(End.SOURCE, internal), Translate(End.SOURCE, external.partition("/")[0])
+        yield Rule((source, Address(End.DESTINATION, internal)), verdict, "floating address")
         yield Rule((source, outside), verdict, "floating address")
 
 
 def _masquerade(site: Site, family: int) -> Iterator[Rule]:
     settings = site.settings
+    leaving = settings.masquerade_interfaces
     if not any(version_of(net) == family for net in settings.masquerade):
         return
+    if leaving not in ("", "+") and not names.usable(leaving.removesuffix("+")):
+        return  # what cannot be a name is the name of no interface
     tests = (
         InSet(names.masqueraded(family), (End.SOURCE,)),
         InSet(names.pools(family), (End.DESTINATION,), True),
-        *((Interface(End.DESTINATION, settings.masquerade_interfaces),) if settings.masquerade_interfaces else ()),
+        *((Interface(End.DESTINATION, leaving),) if leaving not in ("", "+") else ()),
     )
     ports = settings.masquerade_ports
     if ports:
-        for protocol in _WITH_PORTS:
+        for protocol in _TCP_AND_UDP:
             yield Rule((Protocol(protocol), *tests), _source_nat(site, family, ports), "natOutgoing")
     yield Rule(tests, _source_nat(site, family, None), "natOutgoing")
 

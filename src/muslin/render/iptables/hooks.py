@@ -5,7 +5,9 @@
     filter FORWARD     a packet of a flow that policy let through goes on. A new one: `forward_ingress` of its
                        interface, mus-from (the sender's group), mus-to (the receiver's group), `forward_egress`; each
                        drops it, or returns. Then accepted, if it is any of our business
-    filter INPUT       from an interface of ours: what the link needs, flows, mus-from, and as the settings say
+    filter INPUT       from an interface of ours: what the link needs, flows, mus-from, and as the settings say.
+                       Flows that policy has ended come first: nothing stops the host's own packets in them, and what
+                       the workload sends would be an answer
     filter OUTPUT      nothing: the host may always reach its own workloads
 
     mus-from   (source, interface) in the set of a group? its chain. Then prefixes. Else dropped
@@ -23,9 +25,10 @@ from collections.abc import Iterator
 from muslin.intent import Direction, Endpoint
 from muslin.net import Cidr, is_host, version_of
 from muslin.render.iptables import cutting, names
-from muslin.render.iptables.chains import ACCEPT, DROP, RETURN, Place, denial
+from muslin.render.iptables.chains import ACCEPT, DROP, RETURN, Place, denial, endings
+from muslin.render.iptables.extras import RATES, rate_rules
 from muslin.render.iptables.hosts import forwards, from_host_rules, input_rules, output_rules, raw_rules
-from muslin.render.iptables.site import Site, by_interface, chain, group_jump, limits_connections
+from muslin.render.iptables.site import Site, by_interface, chain, group_jump, limits_connections, limits_rates
 from muslin.render.iptables.words import (
     Address,
     Chain,
@@ -143,13 +146,16 @@ def filtering(site: Site, family: int) -> tuple[Chain, ...]:
         _to(site, place),
         cutting.chain(),
     ]
+    if limits_rates(site):
+        found.append(chain(RATES, *rate_rules(site)))
     if out := tuple(output_rules(site)):
         found.append(chain(names.base("OUTPUT"), *out))
-    return tuple(found)
+    return (*found, *endings(site.way, family))
 
 
 def _forward(site: Site, place: Place) -> Iterator[Chain]:
     allow, hosts = site.way.allow, forwards(site)
+    measured = (Rule((), Jump(RATES)),) if limits_rates(site) else ()
     yield chain(
         names.base("FORWARD"),
         Rule((FLOWS,), Jump(OF_A_FLOW, for_good=True)),
@@ -158,11 +164,14 @@ def _forward(site: Site, place: Place) -> Iterator[Chain]:
         *site.from_ours(Jump(FROM_WORKLOAD)),
         *site.to_ours(Jump(TO_WORKLOAD)),
         *((Rule((), Jump(FORWARD_OUT)),) if hosts else ()),
+        *measured,
         *site.from_ours(allow),
         *site.to_ours(allow),
         *((site.way.allowed(allow),) if hosts else ()),
+        *((site.way.forget(),) if site.listens_to_marks else ()),
     )
-    yield chain(OF_A_FLOW, *site.from_ours(allow), *site.to_ours(allow), *from_host_rules(site, allow))
+    known = site.way.known
+    yield chain(OF_A_FLOW, *measured, *site.from_ours(known), *site.to_ours(known), *from_host_rules(site, known))
     yield chain(FROM_WORKLOAD, *_invalid(site), Rule((), Jump(names.FROM)), *_no_tunnels(place), *_full(site))
     yield chain(TO_WORKLOAD, *_invalid(site), Rule((), Jump(names.TO)), *_full(site))
     if hosts:
@@ -210,24 +219,29 @@ def _input(site: Site, place: Place) -> Iterator[Chain]:
         names.base("INPUT"),
         *site.from_ours(Jump(INPUT, for_good=True)),
         *input_rules(site),
+        *((site.way.forget(),) if site.listens_to_marks else ()),
     )
     action = site.settings.endpoint_to_host_action
     verdict = ACCEPT if action == "Accept" else RETURN if action == "Return" else site.way.deny(Table.FILTER)
+    measured = limits_rates(site)
     yield chain(
         INPUT,
         *_link_needs(place.family, ACCEPT),
         *_own_link_needs(place.family),
-        Rule((FLOWS,), ACCEPT),
         cutting.rule(place.family),
+        *((Rule((FLOWS,), Jump(RATES)),) if measured else ()),
+        Rule((FLOWS,), ACCEPT),
         *_invalid(site),
         Rule((), Jump(names.FROM)),
         *_no_tunnels(place),
         *_full(site),
+        *((Rule((), Jump(RATES)),) if measured else ()),
+        site.way.forget(),
         Rule((), verdict, f"from a workload to its host: endpointToHostAction {action}"),
     )
     if limits_connections(site):
         says = "as many connections as the workload may have"
-        yield chain(FULL, Rule((Protocol(TCP),), Reject(reset=True), says), Rule((), DROP, says))
+        yield chain(FULL, Rule((Protocol(TCP),), Reject(place.family, reset=True), says), Rule((), DROP, says))
 
 
 def _from(site: Site, place: Place) -> Chain:

@@ -104,9 +104,9 @@ def pools(family: int) -> str:
     return f"mus{family}pools"
 
 
-def counter(what: str, interface: str) -> str:
-    """Of packets: hashlimit takes 15 letters."""
-    return f"mus{what}{digest(interface)[:10]}"
+def counter(what: str, interface: str, rate: int, burst: int) -> str:
+    """Of packets: hashlimit takes 15 letters, and keeps the limit that it began with under a name."""
+    return f"mus{what}{digest(f'{interface} {rate} {burst}')[:11]}"
 
 
 def usable(interface: str) -> bool:

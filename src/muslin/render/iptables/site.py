@@ -95,6 +95,10 @@ def limits_connections(site: Site) -> bool:
     return any(one.qos and (one.qos.ingress_connections or one.qos.egress_connections) for one in site.special)
 
 
+def limits_rates(site: Site) -> bool:
+    return any(one.qos and (one.qos.ingress_packet_rate or one.qos.egress_packet_rate) for one in site.special)
+
+
 def group_of(host: HostInterface, field: str) -> GroupId:
     found: GroupId = getattr(host, field)
     return found

@@ -70,8 +70,15 @@ def _create(declared: IpSet) -> str:
 
 
 def tables_of(chains: Mapping[ChainKey, Chain | None], family: int) -> tuple[Table, ...]:
-    touched = {key.table for key in chains if key.family == family}
-    return tuple(table for table in names.TABLES if table in touched)
+    """In the order in which they are written. What raw and mangle let through early, filter lets through before they
+    do, and after they do no more: so tables that lose something come after filter, the others before it."""
+    touched = {key.table: False for key in chains if key.family == family}
+    for key, chain in chains.items():
+        if key.family == family and chain is None:
+            touched[key.table] = True
+    early = [table for table in names.TABLES if touched.get(table) is False and table is not Table.FILTER]
+    late = [table for table in reversed(names.TABLES) if touched.get(table) is True and table is not Table.FILTER]
+    return (*early, *((Table.FILTER,) if Table.FILTER in touched else ()), *late)
 
 
 def table_text(
@@ -138,8 +145,9 @@ def _target(target: Target) -> str:
             return f"-j {target}"
         case Jump(chain=chain, for_good=for_good):
             return f"-{'g' if for_good else 'j'} {chain}"
-        case Reject(reset=reset):
-            return "-j REJECT --reject-with tcp-reset" if reset else "-j REJECT"
+        case Reject(family=family, reset=reset):
+            how = "tcp-reset" if reset else "icmp-admin-prohibited" if family == 4 else "icmp6-adm-prohibited"
+            return f"-j REJECT --reject-with {how}"
         case SetMark(value=value, mask=mask):
             return f"-j MARK --set-xmark {value:#x}/{mask:#x}"
         case Log(prefix=prefix):

@@ -141,8 +141,9 @@ class Jump(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reject(msgspec.Struct, frozen=True, gc=False):
-    """Drop, and tell the sender. Only the filter table can."""
+    """Drop, and tell the sender: by a reset, or by an ICMP error of the packet's family. Only the filter table can."""
 
+    family: int
     reset: bool = False
 
 

@@ -224,7 +224,7 @@ def test_a_backend_that_is_not_there_is_told_and_the_other_stays_and_follows(
 
     assert enforcement.in_force
     assert enforcement.backend is NFT
-    assert any("nftables stays in force, iptables-legacy cannot be" in said for said in enforcement.problems)
+    assert any("nftables stays in force, iptables-legacy cannot be" in said.what for said in enforcement.problems)
     assert rig.passes(SHUT_PORT)
     assert not rig.passes(OPEN_PORT)
 

@@ -22,7 +22,7 @@ from muslin.drivers.iptables import Flavour, Iptables
 from muslin.drivers.nft import Nft
 from muslin.drivers.program import is_installed
 from muslin.errors import Broken, Transient
-from muslin.intent import Backend, Delta, HostIntent
+from muslin.intent import Backend, Delta, EndpointKey, HostIntent, Problem
 from muslin.render.nft import Flow
 
 FLAVOURS = {Backend.IPTABLES_LEGACY: Flavour.LEGACY, Backend.IPTABLES_NFT: Flavour.NFT}
@@ -39,8 +39,15 @@ class Enforcer(Protocol):
         """Is the policy of the last intent in the kernel?"""
 
     @property
-    def problems(self) -> tuple[str, ...]:
+    def is_unfinished(self) -> bool:
+        """Is there something to `mend`?"""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
         """What cannot be said in it, and is denied instead."""
+
+    def why_shut(self, endpoint: EndpointKey) -> str:
+        """Why the endpoint has no policy in the kernel, "" if it has."""
 
     async def take(self, delta: Delta, intent: HostIntent) -> None:
         """Bring the kernel to `intent`. The first is a whole. A failure is kept in `fault`."""
@@ -93,16 +100,20 @@ class Enforcement:
     @property
     def is_unfinished(self) -> bool:
         """Is there something to `mend`?"""
-        return bool(self.fault or self._coming or self._untidy)
+        return bool(self._coming or self._untidy or (self._active and self._active.is_unfinished))
+
+    def why_shut(self, endpoint: EndpointKey) -> str:
+        """Why the endpoint has no policy in the kernel though others have, "" if it has."""
+        return self._active.why_shut(endpoint) if self._active else ""
 
     @property
-    def problems(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[Problem, ...]:
         """What does not do as it should, though policy is in force."""
         found = self._active.problems if self._active else ()
         if self._coming:
             backend, coming = self._coming
-            found += (f"{self._backend} stays in force, {backend} cannot be: {coming.fault}",)
-        return (*found, self._untidy) if self._untidy and self.in_force else found
+            found += (Problem(what=f"{self._backend} stays in force, {backend} cannot be: {coming.fault}"),)
+        return (*found, Problem(what=self._untidy)) if self._untidy and self.in_force else found
 
     async def take(self, delta: Delta, intent: HostIntent) -> None:
         """Bring the kernel to `intent`. A failure is kept, for `mend` to try again."""

@@ -5,6 +5,9 @@ on the whole is written in one transaction, until that succeeds. The kernel keep
 whole is written over what is there, whose sets and chains stay, so that no packet is lost on the way; only where that
 cannot be is the table made anew.
 
+What nft or the kernel refuses for what it says is looked for, by halves (`reconcile.bisect`): the rest is in force, and
+something that denies stands for the culprit, which is tried again when it changes, and now and then (decision 0044).
+
 Meddling shows in the ruleset's generation number, which every transaction of anybody raises. One that is not ours
 makes us read the table and compare it; other programs' tables raise it too, so a difference must be seen to be mended.
 """
@@ -13,15 +16,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from muslin.drivers.nft import Drifted, Nft
 from muslin.errors import Broken, Transient
-from muslin.intent import Delta, HostIntent
+from muslin.intent import Delta, EndpointKey, HostIntent, Problem
+from muslin.reconcile import Retry, after_failure, search
 from muslin.render.nft import Changes, Flow, NftState, whole
 from muslin.render.nft.listing import differences, listing_of, renewal
+from muslin.render.nft.refused import Key, copied, describe, differing, mixed, named_by, telling, with_stand_ins
 
+NOTHING_REFUSED: Mapping[Key, Retry] = MappingProxyType({})
+RETRIED_AFTER = 600.0
+"""Seconds at most between two tries of what the kernel refuses."""
+GIVEN_UP_FOR = 60.0
 _TOLD = 3
 
 
@@ -37,12 +47,33 @@ class Firewall:
         self._mended: list[str] = []
         self._cut: dict[Flow, float] = {}
         """Until when."""
+        self._wanted = HostIntent()
+        self._held = HostIntent()
+        """The intent that is in the kernel, stand-ins included."""
+        self._refused: dict[Key, Retry] = {}
+        self._given_up: Retry | None = None
+        """When to look again for what is refused, after nobody was found to blame."""
         self.fault = ""
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """Whatever the intent can say, nftables can."""
-        return ()
+    def problems(self) -> tuple[Problem, ...]:
+        """What the kernel refuses, and denies instead."""
+        return tuple(
+            Problem(what=f"nftables refuses {describe(key, self._wanted)}, so it denies: {retry.why}", key=key[1],
+                    mend="change it; as it is, it is tried again from time to time")
+            for key, retry in self._refused.items()
+        )
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Is there something to `mend`?"""
+        return bool(self.fault or self._refused)
+
+    def why_shut(self, endpoint: EndpointKey) -> str:
+        """Why the endpoint has no policy in the kernel, "" if it has."""
+        found = next((self._refused[field, endpoint] for field in ("endpoints", "host_interfaces")
+                      if (field, endpoint) in self._refused), None)
+        return f"nftables refuses it: {found.why}" if found else ""
 
     @property
     def in_force(self) -> bool:
@@ -51,13 +82,21 @@ class Firewall:
 
     async def take(self, delta: Delta, intent: HostIntent) -> None:
         """Bring the kernel to `intent`. A failure is kept in `fault`, for `mend` to try again."""
-        changes, self._begun = self._state.update(delta, intent), True
-        await self._apply(None if changes.fresh or self._whole_is_due else changes)
+        self._begun, self._wanted = True, intent
+        for key in [*self._refused] if delta.snapshot else named_by(delta):
+            self._refused.pop(key, None)
+        await self._bring(delta)
 
     async def mend(self) -> None:
-        """Try again what failed."""
+        """Try again what failed, and what was refused, when its time has come."""
+        now = time.monotonic()
+        due = [key for key, retry in self._refused.items() if retry.at <= now]
         if self.fault:
-            await self._apply(None)
+            if self._given_up is None or self._given_up.at <= now:
+                await self._bring(Delta())
+        elif due:
+            before = {key: self._refused.pop(key) for key in due}
+            await self._bring(telling(due, self._wanted), before)
 
     async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
         """No packet of these flows, from either end, opens one of them again for so long, whatever happens to the
@@ -94,20 +133,70 @@ class Firewall:
             return
         more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         self._mended.append(f"nftables: {'; '.join(found[:_TOLD])}{more}")
-        await self._apply(None)
+        await self._write_or_tell(None)
 
     async def remove(self) -> None:
         """Our table. Raises Transient."""
         await self._nft.remove()
 
-    async def _apply(self, changes: Changes | None) -> None:
-        """None: the whole."""
+    # ---- writing
+
+    async def _bring(self, delta: Delta, before: Mapping[Key, Retry] = NOTHING_REFUSED) -> None:
+        """The kernel to what is wanted. `before`: what was refused until now, and is tried again."""
+        target = with_stand_ins(self._wanted, self._wanted, self._refused)
+        changes = self._state.update(delta, target)
+        refusal = await self._write_or_tell(None if changes.fresh or self._whole_is_due else changes)
+        if refusal is not None:
+            target = await self._settle(str(refusal), before)
+        if not self.fault:
+            self._held, self._given_up = copied(target), None
+
+    async def _write_or_tell(self, changes: Changes | None) -> Broken | None:
+        """None: the whole. A refusal for what it says is returned, any other failure is kept."""
+        self._whole_is_due |= changes is None
         try:
             await (self._write_whole() if changes is None else self._write(changes))
-        except (Transient, Broken) as error:
+        except Broken as refusal:
+            self.fault = str(refusal)
+            self._state.refused()
+            return refusal
+        except Transient as error:
             self._whole_is_due, self.fault = True, str(error)
         else:
             self._whole_is_due, self.fault = False, ""
+        return None
+
+    async def _settle(self, why: str, before: Mapping[Key, Retry]) -> HostIntent:
+        """Find what was refused, and bring the rest into force. The intent that is, unless there is a `fault`."""
+        keys = [key for key in differing(self._held, self._wanted) if key not in self._refused]
+        looking, reasons = search(keys), dict.fromkeys(keys, why)
+        while (asked := looking.next) is not None:
+            refusal = await self._try(keys, {*looking.cleared, *asked}, looking.culprits)
+            if self.fault and refusal is None:
+                return self._give_up(keys)
+            looking = looking.answered(refused=refusal is not None)
+            reasons.update(dict.fromkeys(asked, str(refusal)) if refusal else {})
+        culprits, now = looking.culprits, time.monotonic()
+        if await self._try(keys, {*keys} - {*culprits}, culprits) is not None or self.fault:
+            self._given_up = after_failure(self._given_up, now, self.fault, GIVEN_UP_FOR)
+            return self._give_up(keys)
+        self._refused |= {
+            key: after_failure(before.get(key), now, reasons[key], RETRIED_AFTER) for key in culprits
+        }
+        return with_stand_ins(self._wanted, self._wanted, self._refused)
+
+    async def _try(self, keys: Iterable[Key], new: Set[Key], culprits: Iterable[Key]) -> Broken | None:
+        """What is in force, with these new; the culprits and what is refused already denied."""
+        trial = mixed(self._held, self._wanted, new, (*self._refused, *culprits))
+        changes = self._state.update(telling(keys, trial), trial)
+        return await self._write_or_tell(None if self._whole_is_due else changes)
+
+    def _give_up(self, keys: Iterable[Key]) -> HostIntent:
+        """Nobody is to blame, or the kernel is busy: it keeps what it has, and the whole is tried again."""
+        self._whole_is_due = True
+        target = with_stand_ins(self._wanted, self._wanted, self._refused)
+        self._state.update(telling(keys, target), target)
+        return target
 
     async def _write(self, changes: Changes) -> None:
         if not changes:
@@ -116,6 +205,7 @@ class Firewall:
             with self._counted(known=False):
                 await self._nft.apply(changes)
         except Drifted as drift:
+            self._whole_is_due = True
             self._mended.append(f"nftables: our table was not there as we left it ({drift})")
             await self._write_whole()
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from muslin.drivers.iptables import Flavour, Iptables
 from muslin.errors import Broken, Transient
-from muslin.intent import Delta, HostIntent
+from muslin.intent import Delta, EndpointKey, HostIntent, Problem
 from muslin.render.iptables import Changes, IptablesState, whole
 from muslin.render.iptables.listing import differences
 from muslin.render.iptables.probes import CORE, OTHERS
@@ -43,9 +43,19 @@ class IptablesFirewall:
         return self._iptables.flavour
 
     @property
-    def problems(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[Problem, ...]:
         """What this host's iptables cannot do, and denies instead."""
-        return self._state.problems if self._state else ()
+        return tuple(Problem(what=said) for said in self._state.problems) if self._state else ()
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Is there something to `mend`?"""
+        return bool(self.fault)
+
+    def why_shut(self, endpoint: EndpointKey) -> str:
+        """Whatever is in force is so for every endpoint."""
+        del endpoint
+        return ""
 
     @property
     def in_force(self) -> bool:

@@ -278,7 +278,7 @@ class Kernel:
         """Of every endpoint: up, or pending and why."""
         troubles = self._troubles()
         states = {key: self._state(endpoint, troubles) for key, endpoint in intent.endpoints.items()}
-        return states | {key: self._policy_state() for key in intent.host_interfaces}
+        return states | {key: self._policy_state(key) for key in intent.host_interfaces}
 
     def is_open(self, link: Link) -> bool:
         """This very link, not one of the same name that was there before it."""
@@ -292,15 +292,17 @@ class Kernel:
                 troubles.setdefault(str(interface), one)
         return troubles
 
-    def _policy_state(self) -> EndpointState:
+    def _policy_state(self, key: EndpointKey) -> EndpointState:
         if not self._firewall.in_force:
             return EndpointState(state="error", message=self._firewall.fault or "policy is not in the kernel yet")
+        if why := self._firewall.why_shut(key):
+            return EndpointState(state="error", message=why)
         return EndpointState(state="up")
 
     def _state(self, endpoint: Endpoint, troubles: dict[str, Unsettled]) -> EndpointState:
         trouble = troubles.get(endpoint.interface)
         if trouble is None or not self._firewall.in_force:
-            return self._policy_state()
+            return self._policy_state(endpoint.key)
         return EndpointState(state="error" if trouble.refused else "pending", message=trouble.why)
 
     def problems(self) -> tuple[Problem, ...]:
@@ -312,7 +314,7 @@ class Kernel:
         ]
         if self._firewall.fault:
             found.insert(0, Problem(what=self._firewall.fault, mend="nft --check, or the log of the agent, says more"))
-        found += (Problem(what=said) for said in self._firewall.problems)
+        found += self._firewall.problems
         return tuple(found)
 
     def orphans(self) -> tuple[Link, ...]:

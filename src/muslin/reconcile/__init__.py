@@ -4,6 +4,7 @@ In: desired and actual state as key -> value. Out: steps, and retry as data.
 Never here: sleep, a driver's specifics.
 """
 
+from muslin.reconcile.bisect import Search, search
 from muslin.reconcile.ledger import Ledger
 from muslin.reconcile.plan import Done, Outcome, Reconciler, Refused, Step, TryAgain, Unsettled
 from muslin.reconcile.retry import Retry, after_failure
@@ -15,8 +16,10 @@ __all__ = [
     "Reconciler",
     "Refused",
     "Retry",
+    "Search",
     "Step",
     "TryAgain",
     "Unsettled",
     "after_failure",
+    "search",
 ]

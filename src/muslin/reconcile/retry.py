@@ -18,7 +18,7 @@ class Retry:
     why: str
 
 
-def after_failure(before: Retry | None, now: float, why: str) -> Retry:
-    """The delay doubles from 0.1 s up to 10 s."""
+def after_failure(before: Retry | None, now: float, why: str, longest: float = LONGEST_DELAY) -> Retry:
+    """The delay doubles from 0.1 s up to 10 s, or to what is said."""
     failures = (before.failures if before else 0) + 1
-    return Retry(failures, now + min(FIRST_DELAY * 2 ** min(failures - 1, 30), LONGEST_DELAY), why)
+    return Retry(failures, now + min(FIRST_DELAY * 2 ** min(failures - 1, 30), longest), why)

@@ -26,6 +26,10 @@ ABSENT = Absent()
 Value = Mapped | Absent
 
 
+Notes = tuple[dict[str, Chain | None], dict[str, NamedSet | None], dict[Place, Value]]
+"""What chains, sets and elements were before they were touched."""
+
+
 class Book:
     """`optional`: sets that are there only while they hold something; nobody declares or drops them."""
 
@@ -35,6 +39,7 @@ class Book:
         self._chains: dict[str, Chain | None] = {}
         self._sets: dict[str, NamedSet | None] = {}
         self._elements: dict[Place, Value] = {}
+        self._last: Notes = ({}, {}, {})
         self._owned: dict[str, frozenset[str]] = {}
         self._held: dict[str, Mapping[Place, Mapped]] = {}
 
@@ -112,7 +117,7 @@ class Book:
 
     def changes(self) -> Changes:
         """What the turn came to; the next turn begins."""
-        chains, sets, elements = self._chains, self._sets, self._elements
+        chains, sets, elements = self._last = self._chains, self._sets, self._elements
         self._chains, self._sets, self._elements = {}, {}, {}
         now = self.table
         new = [name for name, before in sets.items() if before is None and name in now.sets]
@@ -128,6 +133,10 @@ class Book:
             gone_chains=tuple(name for name, (before, after) in touched.items() if before and after is None),
             gone_sets=tuple(name for name, before in sets.items() if before is not None and name not in now.sets),
         )
+
+    def refused(self) -> None:
+        """The kernel did not take the last turn's changes: they belong to the turn that begins now."""
+        self._chains, self._sets, self._elements = self._last
 
     def _element_changes(self, touched: dict[Place, Value]) -> tuple[ElementChange, ...]:
         gone: dict[str, list[Element]] = {}

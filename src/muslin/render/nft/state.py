@@ -104,6 +104,10 @@ class NftState:
         changes = self._book.changes()
         return msgspec.structs.replace(changes, fresh=True) if first else changes
 
+    def refused(self) -> None:
+        """The kernel did not take what the last update came to: the next one must say it as well."""
+        self._book.refused()
+
     def _update_base(self, settings: Settings, covered: Covering) -> None:
         if settings != self._settings:
             self._settings = settings

@@ -9,6 +9,7 @@ import sys
 import yaml
 
 from clirig import MUSLIN, Shell
+from netrig import wait_for
 
 
 def test_a_table_is_what_the_server_draws(shell: Shell) -> None:
@@ -22,6 +23,19 @@ def test_wide_shows_more_columns_than_the_table(shell: Shell) -> None:
     shell.did("create ippool p --cidr 10.65.0.0/16")
 
     assert len(shell.did("get ipp -o wide").lines[0].split()) > len(shell.did("get ipp").lines[0].split())
+
+
+def test_host_endpoints_come_by_a_switch(shell: Shell) -> None:
+    shell.file("hosts.yaml", json.dumps({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "projectcalico.org/v3", "kind": "Node", "metadata": {"name": "h1", "labels": {"rack": "a"}}},
+        {"apiVersion": "projectcalico.org/v3", "kind": "KubeControllersConfiguration", "metadata": {"name": "default"},
+         "spec": {"controllers": {"node": {"hostEndpoint": {"autoCreate": "Enabled"}}}}},
+    ]}))
+    shell.did("apply -f hosts.yaml")
+
+    assert shell.did("get kcc").lines[1].split()[:2] == ["default", "Enabled"]
+    wait_for("h1-auto-hep", lambda: "h1-auto-hep" in shell.did("get hep").out)
+    assert shell.did("get hep --selector rack=a -o name").out == "hostendpoint.projectcalico.org/h1-auto-hep\n"
 
 
 def test_one_object_comes_whole_and_several_in_a_list(shell: Shell) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kubectlrig import Kubectl
+from netrig import wait_for
 from serverrig import gnp, policy, resource
 
 pytestmark = pytest.mark.slow
@@ -23,7 +24,7 @@ def test_discovery_knows_every_kind_by_every_name(k: Kubectl) -> None:
     assert "projectcalico.org/v3" in k("api-versions").out
     for word in ("gnp", "globalnetworkpolicy", "globalnetworkpolicies", "GlobalNetworkPolicy",
                  "globalnetworkpolicies.projectcalico.org", "globalnetworkpolicies.v3.projectcalico.org",
-                 "np", "hep", "wep", "bgpp", "ipp", "netset", "tiers", "no", "ns", "calico"):
+                 "np", "hep", "wep", "bgpp", "ipp", "netset", "tiers", "no", "ns", "calico", "kcc"):
         k("get", word)
     assert "Server Version" in k("version").out
 
@@ -48,6 +49,19 @@ def test_apply_creates_then_leaves_then_configures(every: Kubectl) -> None:
     assert "apply-a configured" in every("apply", "-f", "-", given=objects).out
     assert "order" not in every.json("get", "gnp", "apply-a")["spec"]
     every("delete", "-f", "-", given=objects)
+
+
+def test_host_endpoints_are_made_and_taken_away_by_a_switch(k: Kubectl) -> None:
+    made = resource("KubeControllersConfiguration", "default", controllers={
+        "node": {"hostEndpoint": {"autoCreate": "Enabled"}}})
+    k("apply", "-f", "-", given=[resource("Node", "hosted", addresses=[
+        {"address": "192.0.2.1", "type": "InternalIP"}]), made])
+    assert k("get", "kcc").out.splitlines()[1].split()[:2] == ["default", "Enabled"]
+    wait_for("the host endpoint", lambda: "hosted-auto-hep" in k("get", "hep").out)
+    assert k.json("get", "hep", "hosted-auto-hep")["spec"]["expectedIPs"] == ["192.0.2.1"]
+    k("delete", "kcc", "default")
+    wait_for("its end", lambda: "hosted-auto-hep" not in k("get", "hep").out)
+    k("delete", "no", "hosted")
 
 
 def test_a_list_is_applied_as_its_objects(k: Kubectl) -> None:

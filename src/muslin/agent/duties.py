@@ -1,6 +1,7 @@
 """What a host must have besides nftables: open links, gateway addresses, neighbours, routes.
 
 For each endpoint's interface:  link       open: up, forwarding, no router advertisements, no duplicate detection
+                                shape      limits of its bandwidth, both ways
                                 address    fe80::1/64, the workload's IPv6 gateway
                                 neighbour  its addresses' MAC, so that the kernel never asks
                                 route      its addresses
@@ -18,12 +19,13 @@ from dataclasses import dataclass
 
 from muslin.drivers import plug, rtnetlink
 from muslin.drivers.rtnetlink import Address
-from muslin.intent import Delta, Endpoint, EndpointKey, HostIntent, Neighbour, Route, RouteKind
+from muslin.drivers.shaping import shape
+from muslin.intent import Delta, Endpoint, EndpointKey, HostIntent, Neighbour, Qos, Route, RouteKind
 from muslin.net import Cidr
 from muslin.reconcile import Reconciler
 
-LINK, ADDRESS, NEIGHBOUR, ROUTE = "link", "address", "neighbour", "route"
-KINDS = (LINK, ADDRESS, NEIGHBOUR, ROUTE)
+LINK, SHAPE, ADDRESS, NEIGHBOUR, ROUTE = "link", "shape", "address", "neighbour", "route"
+KINDS = (LINK, SHAPE, ADDRESS, NEIGHBOUR, ROUTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,9 @@ class Duties:
         self._ipv6 = ipv6
         self._interfaces: dict[EndpointKey, str] = {}
         self._users: Counter[str] = Counter()
+        self._limits: dict[str, Qos] = {}
+        """By interface."""
+        self._mtu = 0
         self._routes: dict[Cidr, Route] = {}
         self.departed: set[str] = set()
         """Addresses that are no longer behind the interface where they were; the caller empties it."""
@@ -65,8 +70,26 @@ class Duties:
             neighbour = intent.neighbours.get(name)
             self._reconciler.want(NEIGHBOUR, name, _plain(neighbour) if neighbour else None)
 
+    def resize(self, mtu: int) -> None:
+        """Links have that MTU now: a bucket must hold a packet."""
+        if mtu != self._mtu:
+            self._mtu = mtu
+            for interface, qos in self._limits.items():
+                self._reconciler.want(SHAPE, interface, shape(qos, mtu))
+
+    def _limit(self, interface: str, qos: Qos | None) -> None:
+        if qos is None:
+            self._limits.pop(interface, None)
+        else:
+            self._limits[interface] = qos
+        self._reconciler.want(SHAPE, interface, shape(qos, self._mtu))
+
     def _take_endpoint(self, key: EndpointKey, endpoint: Endpoint | None) -> None:
         before, after = self._interfaces.get(key), endpoint.interface if endpoint else None
+        if before is not None and before != after:
+            self._limit(before, None)
+        if endpoint is not None and endpoint.qos != self._limits.get(endpoint.interface):
+            self._limit(endpoint.interface, endpoint.qos)
         if before == after:
             return
         if after is not None:

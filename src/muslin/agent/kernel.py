@@ -13,21 +13,38 @@ Nothing at all is written before the first `take`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
+from pathlib import Path
 
-from muslin.agent.duties import ADDRESS, KINDS, LINK, NEIGHBOUR, ROUTE, Duties, Open
+from msgspec import UNSET
+
+from muslin.agent.duties import ADDRESS, KINDS, LINK, NEIGHBOUR, ROUTE, SHAPE, Duties, Open
 from muslin.agent.enforcement import Enforcement
-from muslin.drivers import conntrack, links, rtnetlink, sysctl
+from muslin.agent.mtu import Mtu
+from muslin.drivers import conntrack, links, rtnetlink, shaping, sysctl
 from muslin.drivers.links import Link, LinkChange
 from muslin.drivers.monitor import Noticed
 from muslin.drivers.netlink import Netlink
 from muslin.drivers.rtnetlink import Address, Change, Item
 from muslin.errors import Broken, Transient
-from muslin.intent import Backend, Delta, EndpointKey, EndpointState, HostIntent, Neighbour, Problem, Route, RouteKind
+from muslin.intent import (
+    Backend,
+    Delta,
+    EndpointKey,
+    EndpointState,
+    HostIntent,
+    Neighbour,
+    Problem,
+    Route,
+    RouteKind,
+    Settings,
+)
 from muslin.intent.endpoint import Endpoint
 from muslin.reconcile import Done, Outcome, Reconciler, Refused, Step, TryAgain, Unsettled
 from muslin.render.nft import Flow
 
+_LINKS = (LINK, SHAPE)
+"""Kinds whose key is an interface."""
 _LINKS_RECHECKED = 50
 """Links whose switches are read again in one scan: 20 small files each."""
 
@@ -35,7 +52,7 @@ _LINKS_RECHECKED = 50
 class Kernel:
     """Of the namespace of the thread that makes it. One caller at a time."""
 
-    def __init__(self, dataplane: Backend | None = None) -> None:
+    def __init__(self, dataplane: Backend | None = None, mtu_file: Path | None = None) -> None:
         self._netlink = Netlink()
         self._firewall = Enforcement(dataplane)
         self._reconciler = Reconciler(KINDS)
@@ -47,6 +64,8 @@ class Kernel:
         self._drift: dict[tuple[str, Hashable], str] = {}
         """What somebody changed, in words; told once it is mended."""
         self._begun = False
+        self._mtu = Mtu(mtu_file)
+        self._look_at_mtu(Settings())
 
     @property
     def port(self) -> int:
@@ -62,6 +81,8 @@ class Kernel:
     async def take(self, delta: Delta, intent: HostIntent, now: float) -> tuple[str, ...]:
         """Returns what was mended on the way."""
         first, self._begun = not self._begun, True
+        if first or delta.snapshot or delta.settings is not UNSET:
+            self._look_at_mtu(intent.settings)
         self._duties.take(delta, intent)
         if first:
             self._read_all()
@@ -84,6 +105,7 @@ class Kernel:
         if not self._firewall.in_force:
             steps = tuple(step for step in steps if step.new is None)
         self._do(steps, now)
+        self._mtu.follow(self._netlink, self._workload_links())
         if departed := self._departed | self._duties.departed:
             await asyncio.to_thread(conntrack.forget, tuple(departed))
             self._departed.clear()
@@ -121,8 +143,28 @@ class Kernel:
         if not self._begun:
             return ()
         await self._firewall.check()
+        self._look_at_mtu(self._settings)
         mended = tuple(f"sysctl net/{path} was changed" for path in (*sysctl.prepare_host(), *self._recheck_links()))
         return mended + await self.scan(Noticed(lost=True), now)
+
+    # ---- sizes
+
+    @property
+    def mtu(self) -> int:
+        """Of workloads' links."""
+        return self._mtu.number
+
+    def _look_at_mtu(self, settings: Settings) -> None:
+        self._settings = settings
+        self._links = self._links or links.read_links(self._netlink)
+        self._mtu.look(self._netlink, self._links, settings, self._duties.interfaces)
+        self._duties.resize(self._mtu.number)
+
+    def _workload_links(self) -> Iterator[Link]:
+        for name in self._duties.interfaces:
+            link = self._link(name)
+            if link is not None:
+                yield link
 
     # ---- flows
 
@@ -144,9 +186,9 @@ class Kernel:
     def _do(self, steps: Iterable[Step], now: float) -> None:
         routing: list[Step] = []
         for step in steps:
-            if step.kind == LINK:
+            if step.kind in _LINKS:
                 self._do_routing(routing, now)
-                self._reconciler.record(step, self._do_link(step), now)
+                self._reconciler.record(step, self._do_link(step) if step.kind == LINK else self._do_shape(step), now)
             else:
                 routing.append(step)
         self._do_routing(routing, now)
@@ -167,6 +209,13 @@ class Kernel:
             self._links.pop(name, None)
             return TryAgain(str(error))
         self._opened[name] = link.index
+        return Done()
+
+    def _do_shape(self, step: Step) -> Outcome:
+        try:
+            shaping.apply(self._netlink, str(step.key), step.new if isinstance(step.new, shaping.Shape) else None)
+        except (Transient, Broken) as error:
+            return _outcome(error)
         return Done()
 
     def _close_link(self, name: str) -> None:
@@ -230,6 +279,8 @@ class Kernel:
         }
         self._opened = {name: self._links[name].index for name in opened}
         self._found(LINK, opened)
+        shaping.remove_left_over(self._netlink, self._links)
+        self._found(SHAPE, shaping.read(self._netlink, self._links))
         self._read(addresses=True, neighbours=True, routes=True)
 
     def _find_left_open(self) -> None:
@@ -252,10 +303,10 @@ class Kernel:
         if routes:
             self._found(ROUTE, rtnetlink.read_routes(self._netlink, names))
 
-    def _found(self, kind: str, actual: dict[str, Open] | dict[Address, Address] | dict[str, Neighbour]
-               | dict[rtnetlink.RouteKey, Route]) -> None:
+    def _found(self, kind: str, actual: dict[str, Open] | dict[str, shaping.Shape] | dict[Address, Address]
+               | dict[str, Neighbour] | dict[rtnetlink.RouteKey, Route]) -> None:
         for key in self._reconciler.found_all(kind, dict(actual.items())):
-            interface = key if kind == LINK else _interface(self._reconciler.wanted(kind, key))
+            interface = key if kind in _LINKS else _interface(self._reconciler.wanted(kind, key))
             if not interface or interface in self._links:  # what went with its interface was not taken from us
                 how = "was down" if kind == LINK else "was changed" if key in actual else "was gone"
                 self._drift[kind, key] = f"{_words(kind, key)} {how}"
@@ -287,7 +338,7 @@ class Kernel:
     def _troubles(self) -> dict[str, Unsettled]:
         troubles: dict[str, Unsettled] = {}
         for one in self._reconciler.unsettled():
-            interface = one.step.key if one.step.kind == LINK else _interface(one.step.new)
+            interface = one.step.key if one.step.kind in _LINKS else _interface(one.step.new)
             if interface and one.step.new is not None:
                 troubles.setdefault(str(interface), one)
         return troubles
@@ -312,6 +363,8 @@ class Kernel:
             for one in self._reconciler.unsettled()
             if one.why and one.step.kind != LINK and _is_present(one, self._links)
         ]
+        if self._mtu.fault:
+            found.append(Problem(what=self._mtu.fault))
         if self._firewall.fault:
             found.insert(0, Problem(what=self._firewall.fault, mend="nft --check, or the log of the agent, says more"))
         found += self._firewall.problems
@@ -351,7 +404,7 @@ def _interface(value: object) -> str:
 
 
 def _is_present(one: Unsettled, there: dict[str, Link]) -> bool:
-    interface = _interface(one.step.new)
+    interface = one.step.key if one.step.kind in _LINKS else _interface(one.step.new)
     return not interface or interface in there
 
 
@@ -370,5 +423,7 @@ def _words(kind: str, key: object) -> str:
             return f"route {destination}"
         case Address():
             return rtnetlink.describe(key)
+        case _ if kind == SHAPE:
+            return f"bandwidth limit of {key}"
         case _:
             return f"{kind} {key}"

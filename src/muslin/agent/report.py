@@ -41,6 +41,7 @@ class Reporter:
             started=self._started,
             version=muslin.__version__,
             rss=resident(),
+            mtu=worker.mtu,
             endpoints=dict(worker.states),
             sessions=speaker.state.sessions if speaker else (),
             bgp=speaker.word if speaker else "",

@@ -100,7 +100,7 @@ def only_one(directory: Path, node: str) -> Iterator[None]:
 
 
 async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Services) -> None:
-    kernel, monitor = Kernel(options.dataplane), Monitor()
+    kernel, monitor = Kernel(options.dataplane, options.state_path / "mtu"), Monitor()
     speaker = Speaker(Bird(options.node)) if options.bgp else None
     worker = Worker(Graph(), kernel, monitor, speaker)
     feeding, calling = (Upstream(options.servers, options.identity) for _ in range(2))

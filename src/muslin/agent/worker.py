@@ -253,6 +253,11 @@ class Worker:
         state = self.states.get(key)
         return state is not None and state.state == "up" and self._kernel.is_open(link)
 
+    @property
+    def mtu(self) -> int:
+        """Of workloads' links."""
+        return self._kernel.mtu
+
     def problems(self) -> tuple[Problem, ...]:
         """Of the kernel, and of links that nobody uses any more."""
         orphans = tuple(

@@ -29,10 +29,9 @@ from muslin.drivers import plug
 from muslin.drivers.links import Link, pack_mac
 from muslin.drivers.netlink import Netlink
 from muslin.drivers.plug import Cable
-from muslin.drivers.uplink import read_uplink
 from muslin.errors import Invalid, MuslinError, Transient
 from muslin.intent import EndpointKey
-from muslin.model.names import INTERFACE_PREFIX, interface_name, parse_workload_endpoint_name
+from muslin.model.names import interface_name, parse_workload_endpoint_name
 from muslin.net import Cidr, host_cidr, version_of
 
 _READY_WITHIN = 10.0
@@ -75,7 +74,6 @@ class Workloads:
         self._upstream = upstream
         self._journal = journal
         self._turns: WeakValueDictionary[EndpointKey, asyncio.Lock] = WeakValueDictionary()
-        self._uplink_mtu = 0
 
     def listed(self) -> tuple[Workload, ...]:
         """The workloads of this host, as its kernel was told."""
@@ -116,7 +114,7 @@ class Workloads:
     async def _add(self, request: Request, name: str, undo: AsyncExitStack, undone: Undone) -> Workload:
         key, path = endpoint_key(request.namespace, name), resources.endpoint_path(request.namespace, name)
         existing = await resources.find(self._upstream, path)
-        cable = await self._cable(request, name)
+        cable = self._cable(request, name)
         if existing is None:
             link = "" if request.tap else cable.interface
             self._journal.write(Entry(key=key, interface=link, handle=request.handle(self._node)))
@@ -154,21 +152,17 @@ class Workloads:
     async def _link(self, request: Request, cable: Cable, existing: Object | None, undo: AsyncExitStack,
                     undone: Undone) -> Link:
         if request.tap:
-            return await _in_thread(lambda host: plug.adopt(host, request.tap))
+            return await _in_thread(lambda host: plug.adopt(host, request.tap, cable.mtu))
         lay = plug.lay_loose if request.loose else plug.lay
         link = await _in_thread(lambda host: lay(host, cable))
         if existing is None:
             undo.push_async_callback(_step_back, undone, "interface", _unplug, cable.interface, cable.owner)
         return link
 
-    async def _cable(self, request: Request, name: str) -> Cable:
+    def _cable(self, request: Request, name: str) -> Cable:
         interface = request.tap or interface_name(request.namespace, name)
-        mtu = self._worker.intent.settings.mtu or self._uplink_mtu
-        if not mtu:
-            found = await _in_thread(lambda host: read_uplink(host, workload_prefix=INTERFACE_PREFIX))
-            mtu = self._uplink_mtu = found.mtu
         return Cable(owner=endpoint_key(request.namespace, name), interface=interface, namespace=request.netns,
-                     inner=request.loose or request.interface, mac=request.mac, mtu=request.mtu or mtu)
+                     inner=request.loose or request.interface, mac=request.mac, mtu=request.mtu or self._worker.mtu)
 
     def _endpoint(self, request: Request, name: str, cable: Cable, addresses: tuple[Cidr, ...]) -> Object:
         place = {NETNS_ANNOTATION: request.netns, INTERFACE_ANNOTATION: request.interface} if request.netns else {}
@@ -241,7 +235,7 @@ class Workloads:
         state = self._worker.states.get(key)
         if state is None or state.state != "up":
             return (f"{key} is not up: {state.message if state else 'this host does not know it'}",)
-        cable, addresses = await self._cable(request, name), _addresses_of(existing)
+        cable, addresses = self._cable(request, name), _addresses_of(existing)
         return await _in_thread(lambda host: plug.check(host, cable, addresses))
 
     @property

@@ -30,6 +30,7 @@ _NEW, _DELETE, _GET = 16, 17, 18
 _ADDRESS, _NAME, _MTU, _LINK, _QDISC, _LINKINFO, _ALIAS_ATTRIBUTE, _GROUP, _NET_NS_FD, _EXT_MASK, _NETNSID = (
     1, 3, 4, 5, 6, 18, 20, 27, 28, 29, 37,
 )
+_TARGET_NETNSID = 46
 _DROPS_ALL = "noop"
 _KIND, _DATA = 1, 2
 _VETH_PEER = 1
@@ -198,6 +199,15 @@ def change_link(netlink: Netlink, change: LinkChange) -> None:
     if change.alias is not None:
         body += attribute(_ALIAS_ATTRIBUTE, change.alias.encode())
     _demand(netlink, [(_NEW, 0, body)], f"interface number {change.index}")
+
+
+def resize_peer(netlink: Netlink, link: Link, mtu: int) -> None:
+    """The other end of a veth gets that MTU, in whatever namespace it is. Raises Transient: it is gone, or in a
+    namespace of somebody whose links we may not touch."""
+    namespace = link.peer_namespace
+    target = attribute(_TARGET_NETNSID, struct.pack("=i", namespace)) if namespace is not None else b""
+    body = _INFO.pack(0, 0, link.peer, 0, 0) + target + attribute(_MTU, _U32.pack(mtu))
+    _demand(netlink, [(_NEW, 0, body)], f"the workload's end of interface {link.name}")
 
 
 def remove_links(netlink: Netlink, indexes: Iterable[int]) -> None:

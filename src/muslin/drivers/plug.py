@@ -279,8 +279,9 @@ def unplug(host: Netlink, interface: str, owner: EndpointKey) -> bool:
 # ---- tap
 
 
-def adopt(host: Netlink, interface: str) -> Link:
-    """A tap that somebody made becomes a workload's link: up, with the host's MAC. It forwards nothing yet.
+def adopt(host: Netlink, interface: str, mtu: int = 0) -> Link:
+    """A tap that somebody made becomes a workload's link: up, with the host's MAC. It forwards nothing yet. `mtu` of
+    the host's side; 0 leaves it.
 
     It stays his: `muslin workload rm` leaves it there.
     """
@@ -289,6 +290,8 @@ def adopt(host: Netlink, interface: str) -> Link:
         raise NoSuchInterface(f"interface {interface} is not there: make it (`ip tuntap add {interface} mode tap`)")
     if link.kind not in _ADOPTABLE:
         raise Invalid(f"interface {interface} is a {link.kind or 'device of the host'}: a tap or veth is needed")
+    if mtu and link.mtu != mtu:
+        links.change_link(host, LinkChange(index=link.index, mtu=mtu))
     if not link.up or link.mac != HOST_MAC:
         sysctl.ensure(sysctl.workload_link(interface) | sysctl.closed_link(interface))
         links.change_link(host, LinkChange(index=link.index, mac=HOST_MAC, up=True))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from ipaddress import ip_interface
 from socket import AF_INET, AF_INET6
@@ -18,6 +19,7 @@ from muslin.net import version_of
 _GET_ROUTE = 26
 _DST, _OIF, _PRIORITY = 1, 4, 6
 _UNICAST = 1
+_ETHERNET = 1500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,7 @@ class Uplink:
     """`ipv4` and `ipv6` with their length, "" where there is none. `interface` "" when nothing was found."""
 
     interface: str = ""
-    mtu: int = 1500
+    mtu: int = _ETHERNET
     ipv4: str = ""
     ipv6: str = ""
 
@@ -68,6 +70,25 @@ def _first_usable(links: Mapping[str, Link], addresses: Mapping[str, list[str]],
         if link.up and name != "lo" and name in addresses and not name.startswith(workload_prefix)
     )
     return usable[0][1] if usable else ""
+
+
+def uplinks(netlink: Netlink, there: Mapping[str, Link], pattern: str, prefixes: tuple[str, ...],
+            workloads: Set[str]) -> tuple[Link, ...]:
+    """Interfaces by which this host reaches others: those whose name the pattern is found in; without one, those that
+    are up and have a global address, and that are no workload's."""
+    if pattern:
+        return tuple(link for name, link in there.items() if re.search(pattern, name))
+    names = {link.index: name for name, link in there.items()}
+    addressed = {item.interface for item in read_addresses(netlink, names, ours=False)
+                 if not ip_interface(item.address).is_link_local}
+    return tuple(link for name, link in there.items()
+                 if name in addressed and link.up and name != "lo" and name not in workloads
+                 and not name.startswith(prefixes))
+
+
+def smallest_mtu(uplinks: Iterable[Link]) -> int:
+    """1500 where there is no uplink."""
+    return min((link.mtu for link in uplinks if link.mtu), default=_ETHERNET)
 
 
 def own_addresses(netlink: Netlink) -> frozenset[bytes]:

@@ -51,6 +51,8 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     started: str = ""
     version: str = ""
     rss: int = 0
+    mtu: int = 0
+    """Of workloads' links."""
     endpoints: dict[EndpointKey, EndpointState] = {}
     sessions: tuple[SessionState, ...] = ()
     bgp: str = ""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from muslin.agent import snapshot
-from muslin.agent.duties import KINDS, Duties
+from muslin.agent.duties import KINDS, SHAPE, Duties
 from muslin.agent.journal import Entry, Journal
 from muslin.calc.host import Graph
 from muslin.drivers.rtnetlink import RouteKey
-from muslin.intent import Delta, Direction, Endpoint, EndpointKey, Group, GroupId, HostIntent, Neighbour
+from muslin.drivers.shaping import shape
+from muslin.intent import Delta, Direction, Endpoint, EndpointKey, Group, GroupId, HostIntent, Neighbour, Qos
 from muslin.net import Cidr
 from muslin.reconcile import Reconciler
 
@@ -72,8 +74,8 @@ def test_the_journal_gives_back_what_was_begun_and_not_ended(tmp_path: Path) -> 
 
 # ---- duties
 
-Host = dict[str, tuple[str, str, str]]
-"""Name -> interface, address, MAC."""
+Host = dict[str, tuple[str, str, str, int]]
+"""Name -> interface, address, MAC, bandwidth."""
 
 hosts = st.dictionaries(
     st.sampled_from("abc"),
@@ -81,6 +83,7 @@ hosts = st.dictionaries(
         st.sampled_from(["mus1", "mus2", "tapvm"]),
         st.sampled_from(["10.65.0.1/32", "10.65.0.2/32", "fd00::1/128"]),
         st.sampled_from(["", "02:00:00:00:00:01", "02-00-00-00-00-AA"]),
+        st.sampled_from([0, 1_000_000, 2_000_000]),
     ),
 )
 
@@ -101,7 +104,11 @@ def duties_after(*deltas: Delta) -> set[tuple[str, object, object]]:
 
 
 def as_endpoints(state: Host) -> list[Endpoint]:
-    return [endpoint(name, interface, address, mac=mac) for name, (interface, address, mac) in state.items()]
+    return [
+        msgspec.structs.replace(endpoint(name, interface, address, mac=mac),
+                                qos=Qos(egress_bandwidth=bandwidth) if bandwidth else None)
+        for name, (interface, address, mac, bandwidth) in state.items()
+    ]
 
 
 @given(states=st.lists(hosts, min_size=1, max_size=4))
@@ -112,9 +119,16 @@ def test_duties_told_change_by_change_are_those_of_the_last_state(states: list[H
 
 def test_an_endpoint_asks_for_an_open_link_a_gateway_neighbours_and_routes() -> None:
     wanted = duties_after(snapshot_of(endpoint("a", "mus1", "10.65.0.1/32", mac="02-00-00-00-00-AA")))
-    assert {kind for kind, _, _ in wanted} == set(KINDS)
+    assert {kind for kind, _, _ in wanted} == set(KINDS) - {SHAPE}, "no limit of bandwidth was asked for"
     assert ("neighbour", "10.65.0.1%mus1",
             Neighbour(address="10.65.0.1", interface="mus1", mac="02:00:00:00:00:aa")) in wanted
     assert {key for kind, key, _ in wanted if kind == "route"} == {
         RouteKey(Cidr("169.254.1.0/24"), 0), RouteKey(Cidr("10.65.0.1/32"), 0),
     }
+
+
+def test_a_limit_of_bandwidth_is_a_duty_of_its_own() -> None:
+    limited = msgspec.structs.replace(endpoint("a", "mus1", "10.65.0.1/32"), qos=Qos(ingress_bandwidth=8_000_000))
+    [(_, key, made)] = [each for each in duties_after(snapshot_of(limited)) if each[0] == SHAPE]
+    assert key == "mus1"
+    assert made == shape(Qos(ingress_bandwidth=8_000_000), 0)

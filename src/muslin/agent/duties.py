@@ -43,8 +43,8 @@ class Duties:
         self._ipv6 = ipv6
         self._interfaces: dict[EndpointKey, str] = {}
         self._users: Counter[str] = Counter()
-        self._limits: dict[str, Qos] = {}
-        """By interface."""
+        self._limits: dict[str, dict[EndpointKey, Qos | None]] = {}
+        """By interface; of two endpoints that claim one, the smaller key says it."""
         self._mtu = 0
         self._routes: dict[Cidr, Route] = {}
         self.departed: set[str] = set()
@@ -74,22 +74,28 @@ class Duties:
         """Links have that MTU now: a bucket must hold a packet."""
         if mtu != self._mtu:
             self._mtu = mtu
-            for interface, qos in self._limits.items():
-                self._reconciler.want(SHAPE, interface, shape(qos, mtu))
+            for interface in self._limits:
+                self._want_shape(interface)
 
-    def _limit(self, interface: str, qos: Qos | None) -> None:
-        if qos is None:
-            self._limits.pop(interface, None)
-        else:
-            self._limits[interface] = qos
-        self._reconciler.want(SHAPE, interface, shape(qos, self._mtu))
+    def _want_shape(self, interface: str) -> None:
+        claims = self._limits.get(interface)
+        self._reconciler.want(SHAPE, interface, shape(claims[min(claims)], self._mtu) if claims else None)
+
+    def _limit(self, key: EndpointKey, before: str | None, endpoint: Endpoint | None) -> None:
+        after = endpoint.interface if endpoint is not None else None
+        if before is not None and before != after:
+            claims = self._limits[before]
+            del claims[key]
+            if not claims:
+                del self._limits[before]
+            self._want_shape(before)
+        if endpoint is not None:
+            self._limits.setdefault(endpoint.interface, {})[key] = endpoint.qos
+            self._want_shape(endpoint.interface)
 
     def _take_endpoint(self, key: EndpointKey, endpoint: Endpoint | None) -> None:
         before, after = self._interfaces.get(key), endpoint.interface if endpoint else None
-        if before is not None and before != after:
-            self._limit(before, None)
-        if endpoint is not None and endpoint.qos != self._limits.get(endpoint.interface):
-            self._limit(endpoint.interface, endpoint.qos)
+        self._limit(key, before, endpoint)
         if before == after:
             return
         if after is not None:

@@ -81,7 +81,8 @@ class Kernel:
     async def take(self, delta: Delta, intent: HostIntent, now: float) -> tuple[str, ...]:
         """Returns what was mended on the way."""
         first, self._begun = not self._begun, True
-        if first or delta.snapshot or delta.settings is not UNSET:
+        resized = first or delta.snapshot or delta.settings is not UNSET
+        if resized:
             self._look_at_mtu(intent.settings)
         self._duties.take(delta, intent)
         if first:
@@ -91,6 +92,8 @@ class Kernel:
         await self._firewall.take(delta, intent)
         if first:
             sysctl.prepare_host()
+        if resized:
+            self._mtu.follow(self._netlink, self._workload_links())
         return await self._work(now)
 
     async def work(self, now: float) -> tuple[str, ...]:
@@ -105,7 +108,6 @@ class Kernel:
         if not self._firewall.in_force:
             steps = tuple(step for step in steps if step.new is None)
         self._do(steps, now)
-        self._mtu.follow(self._netlink, self._workload_links())
         if departed := self._departed | self._duties.departed:
             await asyncio.to_thread(conntrack.forget, tuple(departed))
             self._departed.clear()
@@ -144,6 +146,7 @@ class Kernel:
             return ()
         await self._firewall.check()
         self._look_at_mtu(self._settings)
+        self._mtu.follow(self._netlink, self._workload_links())
         mended = tuple(f"sysctl net/{path} was changed" for path in (*sysctl.prepare_host(), *self._recheck_links()))
         return mended + await self.scan(Noticed(lost=True), now)
 

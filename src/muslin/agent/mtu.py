@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
-from muslin.drivers import links, uplink
-from muslin.drivers.links import Link, LinkChange
+from muslin.drivers import plug, uplink
+from muslin.drivers.links import Link
 from muslin.drivers.netlink import Netlink
 from muslin.errors import Transient
 from muslin.intent import Settings
+
+_TOLD = 3
 
 
 class Mtu:
@@ -40,22 +42,14 @@ class Mtu:
         """Links that have the old number get the new one. What fails is tried again in the next call."""
         if self.number == self._kept:
             return
-        self.fault = ""
-        for link in there:
-            if self._kept and link.mtu == self._kept:
-                self._resize(netlink, link)
-        if not self.fault:
+        if not self._kept:
+            there = ()
+        failed = plug.resize(netlink, [link for link in there if link.mtu == self._kept], self.number)
+        self.fault = "; ".join(f"interface {name}: MTU {self._kept} cannot become {self.number}: {why}"
+                               for name, why in sorted(failed.items())[:_TOLD])
+        if not failed:
             _write(self._file, self.number)
             self._kept = self.number
-
-    def _resize(self, netlink: Netlink, link: Link) -> None:
-        """The workload's end first: it is the one of which we might not be let in, and then both stay equal."""
-        try:
-            if link.kind == "veth" and link.peer and link.peer_namespace is not None:
-                links.resize_peer(netlink, link, self.number)
-            links.change_link(netlink, LinkChange(index=link.index, mtu=self.number))
-        except Transient as error:
-            self.fault = f"interface {link.name}: MTU {self._kept} cannot become {self.number}: {error}"
 
 
 def _read(file: Path | None) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from muslin.drivers.netlink import CREATE, EXCLUSIVE, NESTED, Message, Netlink, Refusal, attribute, attributes
@@ -30,7 +30,7 @@ _NEW, _DELETE, _GET = 16, 17, 18
 _ADDRESS, _NAME, _MTU, _LINK, _QDISC, _LINKINFO, _ALIAS_ATTRIBUTE, _GROUP, _NET_NS_FD, _EXT_MASK, _NETNSID = (
     1, 3, 4, 5, 6, 18, 20, 27, 28, 29, 37,
 )
-_TARGET_NETNSID = 46
+_GET_NSID, _NSID, _NSID_FD = 90, 1, 3
 _DROPS_ALL = "noop"
 _KIND, _DATA = 1, 2
 _VETH_PEER = 1
@@ -201,13 +201,11 @@ def change_link(netlink: Netlink, change: LinkChange) -> None:
     _demand(netlink, [(_NEW, 0, body)], f"interface number {change.index}")
 
 
-def resize_peer(netlink: Netlink, link: Link, mtu: int) -> None:
-    """The other end of a veth gets that MTU, in whatever namespace it is. Raises Transient: it is gone, or in a
-    namespace of somebody whose links we may not touch."""
-    namespace = link.peer_namespace
-    target = attribute(_TARGET_NETNSID, struct.pack("=i", namespace)) if namespace is not None else b""
-    body = _INFO.pack(0, 0, link.peer, 0, 0) + target + attribute(_MTU, _U32.pack(mtu))
-    _demand(netlink, [(_NEW, 0, body)], f"the workload's end of interface {link.name}")
+def numbers_of_namespaces(netlink: Netlink, descriptors: Iterable[int]) -> Iterator[int]:
+    """By which numbers `Link.peer_namespace` calls them; -1 for one in which no link of ours ends."""
+    for descriptor in descriptors:
+        answer = netlink.get(_GET_NSID, bytes(4) + attribute(_NSID_FD, _U32.pack(descriptor)))
+        yield struct.unpack("=i", attributes(answer, 4)[_NSID])[0] if isinstance(answer, bytes) else -1
 
 
 def remove_links(netlink: Netlink, indexes: Iterable[int]) -> None:

@@ -87,3 +87,20 @@ def _enter(descriptor: int) -> None:
     if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def all_namespaces() -> Iterator[int]:
+    """A descriptor of each that has a name or a process, open while it is looked at."""
+    seen: set[int] = set()
+    for path in (*NAMED.glob("*"), *Path("/proc").glob("[0-9]*/ns/net")):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue  # its process has ended
+        try:
+            inode = os.fstat(descriptor).st_ino
+            if inode not in seen and _is_namespace(descriptor):
+                seen.add(inode)
+                yield descriptor
+        finally:
+            os.close(descriptor)

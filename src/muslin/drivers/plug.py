@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -240,6 +240,36 @@ def _missing(present: dict[str, Item], wanted: dict[str, Item]) -> list[Change]:
     puts = [Change(item) for words, item in wanted.items() if words not in present]
     drops = [Change(None, item) for words, item in present.items() if words not in wanted]
     return puts + drops
+
+
+def resize(host: Netlink, doomed: Sequence[Link], mtu: int) -> dict[str, str]:
+    """These links get that MTU: the host's side, and of a veth the workload's, wherever it is. By interface, why not.
+
+    The kernel names a peer's namespace by a number that opens nothing: so all namespaces that have a name or a process
+    are asked for theirs. The workload's side goes first: one that cannot be reached keeps both as they were.
+    """
+    failed: dict[str, str] = {}
+    wanted = {link.peer_namespace for link in doomed if link.kind == "veth" and link.peer_namespace is not None}
+    reached: set[str] = set()
+    for namespace in netns.all_namespaces() if wanted else ():
+        (number,) = links.numbers_of_namespaces(host, [namespace])
+        if number in wanted:
+            inner = [link for link in doomed if link.kind == "veth" and link.peer_namespace == number]
+            with netns.inside(namespace):
+                netlink = Netlink()
+            with netlink:
+                for link in inner:
+                    links.change_link(netlink, LinkChange(index=link.peer, mtu=mtu))
+                    reached.add(link.name)
+    for link in doomed:
+        if link.kind == "veth" and link.peer_namespace is not None and link.name not in reached:
+            failed[link.name] = "no namespace is found in which its other end lies"
+            continue
+        try:
+            links.change_link(host, LinkChange(index=link.index, mtu=mtu))
+        except Transient as error:
+            failed[link.name] = str(error)
+    return failed
 
 
 def check(host: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The agent's own HTTP API, on a unix socket that only root may open: workloads of this host, and how it is.
 
     POST /v1/workloads   DELETE /v1/workloads/{namespace}/{name}   GET /v1/workloads   GET /v1/status   GET /healthz
+    POST /v1/why   POST /v1/trace       what the kernel does with a packet, see `witness`
 
 Errors are Kubernetes `Status` JSON, as everywhere.
 """
@@ -18,6 +19,7 @@ import structlog
 from aiohttp import web
 
 from muslin.agent.report import Reporter
+from muslin.agent.witness import Asked, Witness
 from muslin.agent.workloads import NotAdded, Workloads
 from muslin.client.refusal import ApiError
 from muslin.client.workload import Request
@@ -29,7 +31,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger()
 
 
-def application(workloads: Workloads, reporter: Reporter) -> web.Application:
+def application(workloads: Workloads, reporter: Reporter, witness: Witness) -> web.Application:
     async def add(request: web.Request) -> web.Response:
         try:
             wanted = msgspec.json.decode(await request.read(), type=Request)
@@ -52,13 +54,28 @@ def application(workloads: Workloads, reporter: Reporter) -> web.Application:
         return web.Response(text="ok" if report.in_sync else "not in sync",
                             status=HTTPStatus.OK if report.in_sync else HTTPStatus.SERVICE_UNAVAILABLE)
 
+    async def live(request: web.Request) -> web.Response:
+        return _json(await witness.live(await _asked(request)))
+
+    async def trace(request: web.Request) -> web.Response:
+        return _json(await witness.trace(await _asked(request)))
+
     app = web.Application(middlewares=[_refusals])
     app.router.add_post("/v1/workloads", add)
     app.router.add_get("/v1/workloads", listed)
     app.router.add_delete("/v1/workloads/{namespace}/{name}", remove)
     app.router.add_get("/v1/status", status)
+    app.router.add_post("/v1/why", live)
+    app.router.add_post("/v1/trace", trace)
     app.router.add_get("/healthz", healthz)
     return app
+
+
+async def _asked(request: web.Request) -> Asked:
+    try:
+        return msgspec.json.decode(await request.read(), type=Asked)
+    except msgspec.DecodeError as error:
+        raise Invalid(f"the body is no packet: {error}") from None
 
 
 @web.middleware

@@ -61,6 +61,12 @@ class Enforcer(Protocol):
     def mended(self) -> tuple[str, ...]:
         """What somebody else had changed, and was mended since the last call."""
 
+    async def drift(self) -> tuple[str, ...]:
+        """How the kernel differs from what was written, now. Mends nothing. Raises Transient."""
+
+    async def counters(self) -> dict[str, tuple[int, int]]:
+        """Comment of a rule -> (packets, bytes). Raises Transient."""
+
     async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
         """No packet of these flows opens one of them again for so long. Raises Transient."""
 
@@ -164,6 +170,19 @@ class Enforcement:
     async def check(self) -> None:
         if self._active:
             await self._active.check()
+
+    async def drift(self) -> tuple[str, ...]:
+        """How the kernel differs from what was written, now. Mends nothing. Raises Transient."""
+        return await self._active.drift() if self._active else ("nothing is written yet",)
+
+    async def comments(self) -> dict[tuple[str, str, str], tuple[str, ...]]:
+        """(family, table, chain) -> its rules' comments, of a backend whose rules nft shows without. Raises
+        Transient."""
+        return await self._active.comments() if isinstance(self._active, IptablesFirewall) else {}
+
+    async def counters(self) -> dict[str, tuple[int, int]]:
+        """Comment of a rule -> (packets, bytes). Raises Transient."""
+        return await self._active.counters() if self._active else {}
 
     def mended(self) -> tuple[str, ...]:
         return self._active.mended() if self._active else ()

@@ -135,6 +135,14 @@ class Firewall:
         self._mended.append(f"nftables: {'; '.join(found[:_TOLD])}{more}")
         await self._write_or_tell(None)
 
+    async def drift(self) -> tuple[str, ...]:
+        """How the kernel's table differs from what we wrote, now. Mends nothing. Raises Transient."""
+        return differences(listing_of(self._state.table), await self._nft.read())
+
+    async def counters(self) -> dict[str, tuple[int, int]]:
+        """Comment -> (packets, bytes). Raises Transient."""
+        return await self._nft.counters()
+
     async def remove(self) -> None:
         """Our table. Raises Transient."""
         await self._nft.remove()

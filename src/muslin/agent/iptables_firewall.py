@@ -103,6 +103,23 @@ class IptablesFirewall:
         now = time.monotonic()
         self._rest_until = now + _SHARE * (now - began)
 
+    async def drift(self) -> tuple[str, ...]:
+        """How the kernel differs from what we wrote, now. Mends nothing. Raises Transient."""
+        if self._state is None:
+            return ("nothing is written yet",)
+        return differences(self._state.ruleset, await self._iptables.read(), append=self._iptables.append)
+
+    async def counters(self) -> dict[str, tuple[int, int]]:
+        """Comment -> (packets, bytes). Raises Transient."""
+        return await self._iptables.counters()
+
+    async def comments(self) -> dict[tuple[str, str, str], tuple[str, ...]]:
+        """(ip or ip6, table, chain) -> the comments of its rules, in order: nft, which traces the flavour that is its
+        own, does not show them. Raises Transient."""
+        found = (await self._iptables.read()).chains
+        return {("ip6" if key.family == 6 else "ip", str(key.table), key.name): tuple(comment for comment, _ in lines)
+                for key, lines in found.items()}
+
     async def _bring(self, changes: Changes | None) -> None:
         """None: from whatever is there to the whole."""
         try:

@@ -123,6 +123,11 @@ class Kernel:
         told = [(mark, self._drift.pop(mark)) for mark in settled]
         return policy + tuple(what for (kind, key), what in told if self._reconciler.wanted(kind, key) is not None)
 
+    @property
+    def firewall(self) -> Enforcement:
+        """To be asked, by whoever holds the worker's `writing`."""
+        return self._firewall
+
     def next_due(self, now: float) -> float | None:
         """When to call `work` again at the latest."""
         if self._firewall.is_unfinished:

@@ -32,6 +32,7 @@ from muslin.agent.options import AgentOptions
 from muslin.agent.report import Reporter
 from muslin.agent.speaker import Speaker
 from muslin.agent.upstream import Upstream
+from muslin.agent.witness import Witness
 from muslin.agent.worker import Worker
 from muslin.agent.workloads import Workloads
 from muslin.calc.host import Graph
@@ -107,7 +108,7 @@ async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Serv
     reporter = Reporter(options.node, worker, speaker)
     workloads = Workloads(options.node, worker, calling, Journal(options.state_path))
     serving = services(Host(workloads, calling, options))
-    app = api.application(workloads, reporter)
+    app = api.application(workloads, reporter, Witness(options.node, worker, kernel))
     for service in serving:
         app.router.add_routes(service.routes())
     runner = await api.listen(app, options.socket_path)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from muslin.cli import output, worlds
+from muslin.cli import output, witnesses, worlds
 from muslin.cli.connection import connect
 from muslin.cli.faults import Misused, Refused, meant
 from muslin.cli.parsing import Parser, Words
@@ -20,6 +20,8 @@ muslin why shop/web prod/db tcp/5432      or NAMESPACE/NAME
 muslin why 8.8.8.8 web tcp/80 -6          addresses; -4 or -6 says which family
 muslin why web host/h1 icmp               a host; icmp and protocol numbers have no port
 muslin why web db tcp/80 --steps          every policy and rule on the way, and why it did not match
+muslin why web db tcp/80 --live           what the kernels hold and have counted, and whether it has drifted
+muslin why web db tcp/80 --trace          one packet sent, rule by rule to where it died (as root, on the host)
 muslin why web db tcp/80 --offline -f .   of the policies and pods in files, with no cluster at all
 helm template . | muslin why web db tcp/80 --offline -f -
 """
@@ -42,6 +44,8 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("-6", "--ipv6", action="store_true", help="ask of IPv6")
     parser.add_argument("--steps", action="store_true", help="show every policy and rule on the way")
     parser.add_argument("--exit-code", action="store_true", help="end with 1 when the packet is denied")
+    parser.add_argument("--live", action="store_true", help="ask the kernels too: are they as reckoned? (drift if not)")
+    parser.add_argument("--trace", action="store_true", help="send one such packet, and see where it dies")
     worlds.options(parser)
     output.option(parser, "table or json")
     words = parser.read(arguments)
@@ -56,6 +60,11 @@ def run(arguments: list[str]) -> int:
     if words.ipv4 or words.ipv6:
         query["family"] = "6" if words.ipv6 else "4"
     found = _offline(words, query) if worlds.is_offline(words) else connect(words).get("/muslin/v1/why", **query)
+    for asked in ("live", "trace"):
+        if getattr(words, asked):
+            if worlds.is_offline(words):
+                raise Misused(f"--{asked} asks the kernels of hosts, --offline has none: leave one of them out")
+            found[asked] = getattr(witnesses, asked)(found)
     print(json.dumps(found, indent=2) if form == "json" else "\n".join(lines(found, steps=words.steps)))
     return 1 if words.exit_code and found["verdict"] != "Allow" else 0
 
@@ -109,6 +118,10 @@ def lines(found: Json, *, steps: bool) -> Iterator[str]:
         yield from _direction(f"{title} {_name(end)}", found.get(key), found, key, steps=steps)
     yield from _hosts(found)
     yield from _route(found, allowed=allowed)
+    if "live" in found:
+        yield from witnesses.live_lines(found["live"])
+    if "trace" in found:
+        yield from witnesses.trace_lines(found["trace"])
 
 
 def _hosts(found: Json) -> Iterator[str]:

@@ -19,7 +19,7 @@ from muslin.drivers.ipset import Ipset
 from muslin.drivers.program import Program
 from muslin.errors import Broken, Transient
 from muslin.render.iptables.cutting import cut_lines, uncut_lines
-from muslin.render.iptables.listing import Listing, jump_lines, parse_tables
+from muslin.render.iptables.listing import Listing, jump_lines, parse_counters, parse_tables
 from muslin.render.iptables.names import CHAIN, TABLES, base
 from muslin.render.iptables.probes import PROBE, PROBED_SET, Sample
 from muslin.render.iptables.ruleset import ChainKey, Changes
@@ -84,6 +84,18 @@ class Iptables:
         """What of ours there is, with the built-in chains that lead to it."""
         found = await self._read_tables()
         return Listing(found.chains, found.builtins, await self.sets.read())
+
+    async def counters(self) -> dict[str, tuple[int, int]]:
+        """Comment -> (packets, bytes) of our rules. Raises Transient."""
+        found: dict[str, tuple[int, int]] = {}
+        for family in self._families:
+            code, output, errors = await self._program.run(f"{_PROGRAMS[family]}-{self.flavour}-save", "-c")
+            if code:
+                raise Transient(f"{_PROGRAMS[family]}-{self.flavour} could not list the rules: {errors.strip()}")
+            for comment, (packets, size) in parse_counters(output).items():
+                before = found.get(comment, (0, 0))
+                found[comment] = before[0] + packets, before[1] + size
+        return found
 
     async def remove(self, *, sets: bool = True) -> None:
         """Everything of ours in this flavour. `sets`: those too, which the other flavour may be looking at."""

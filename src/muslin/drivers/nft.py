@@ -22,7 +22,7 @@ from muslin.drivers.netlink import Netlink, Refusal, attributes
 from muslin.drivers.netns import inside, opened
 from muslin.errors import Broken, Transient
 from muslin.render.nft import FAMILY, TABLE, Changes, Flow, cut_text, text, uncut_text
-from muslin.render.nft.listing import Listing, parse
+from muslin.render.nft.listing import Listing, counters, parse
 
 _NETFILTER = 12
 _GET_GENERATION = 10 << 8 | 16
@@ -84,6 +84,13 @@ class Nft:
         if _ABSENT in errors:
             return None
         raise Transient(f"nft could not list the table: {errors.strip()}")
+
+    async def counters(self) -> dict[str, tuple[int, int]]:
+        """Comment -> (packets, bytes) of our rules, as far as they count."""
+        code, output, errors = await self._run("-n", "-j", "list", "table", FAMILY, TABLE)
+        if code:
+            raise Transient(f"nft could not list the table: {errors.strip()}")
+        return counters(output)
 
     async def remove(self) -> None:
         """Our table and all that is in it. Absent is fine."""

@@ -23,7 +23,7 @@ class Program:
                 stdin=asyncio.subprocess.PIPE if given is not None else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=_environment(),
+                env=environment(),
             )
         except FileNotFoundError as error:
             raise Transient(f"{error.filename} is not installed: apt install iptables ipset iproute2") from None
@@ -32,9 +32,9 @@ class Program:
 
 
 def is_installed(name: str) -> bool:
-    return shutil.which(name, path=_environment()["PATH"]) is not None
+    return shutil.which(name, path=environment()["PATH"]) is not None
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Errors in the words that we look for, and programs found where Debian puts them, also without a root's PATH."""
     return {**os.environ, "LC_ALL": "C", "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}

@@ -79,6 +79,7 @@ def answer(informant: Informant, source: End, destination: End, packet: Packet, 
     target = behind(graph, destination, packet.destination)
     return {
         "verdict": str(found.verdict), "packet": str(packet),
+        "fields": {"family": packet.version, **msgspec.to_builtins(packet)},
         "source": source.shown(packet.source), "destination": destination.shown(packet.destination),
         "egress": egress, "ingress": ingress,
         "gates": [_gate_told(host, one, graph, where) for host, way in found.journeys for one in way.passages

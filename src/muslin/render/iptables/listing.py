@@ -8,6 +8,7 @@ it must be there once, and first (or last, where the settings want to append).
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 
@@ -20,6 +21,7 @@ from muslin.render.iptables.ruleset import ChainKey, Ruleset
 from muslin.render.iptables.text import rule_text
 from muslin.render.iptables.words import Rule, Table
 
+_COUNTED = re.compile(r"\[(\d+):(\d+)\] (-A .*)")
 Line = tuple[str, str]
 """A rule's comment, and its target: `-j DROP`, `-g mus-allow`."""
 
@@ -61,6 +63,20 @@ def parse_tables(output: str, family: int) -> Listing:
             elif key in builtins:
                 builtins[key].append(line)
     return Listing({key: tuple(found) for key, found in chains.items()}, {k: tuple(v) for k, v in builtins.items()})
+
+
+def parse_counters(output: str) -> dict[str, tuple[int, int]]:
+    """From `iptables-save -c`: comment -> (packets, bytes) of our rules that bear it."""
+    found: dict[str, tuple[int, int]] = {}
+    for line in output.splitlines():
+        counted = _COUNTED.match(line)
+        if counted is None or not counted[3].startswith(f"-A {names.CHAIN}"):
+            continue
+        comment, _ = _listed(counted[3])
+        if comment:
+            packets, size = found.get(comment, (0, 0))
+            found[comment] = packets + int(counted[1]), size + int(counted[2])
+    return found
 
 
 def parse_sets(output: str) -> dict[str, frozenset[str]]:

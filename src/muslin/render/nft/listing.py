@@ -84,6 +84,19 @@ def parse(output: bytes) -> Listing:
     return Listing(with_lines, elements)
 
 
+def counters(output: bytes) -> dict[str, tuple[int, int]]:
+    """From `nft -n -j list table`: comment -> (packets, bytes) of the rules that bear it. One rule of a policy may be
+    several of the kernel's."""
+    found: dict[str, tuple[int, int]] = {}
+    for item in msgspec.json.decode(output)["nftables"]:
+        body = item.get("rule", {})
+        counted = next((one["counter"] for one in body.get("expr", ()) if "counter" in one), None)
+        if counted is not None and body.get("comment"):
+            packets, size = found.get(body["comment"], (0, 0))
+            found[body["comment"]] = packets + counted["packets"], size + counted["bytes"]
+    return found
+
+
 def differences(expected: Listing, found: Listing | None) -> tuple[str, ...]:
     """What is not as it should be, in words; none when all is well. `found` None: there is no table."""
     if found is None:

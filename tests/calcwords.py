@@ -28,6 +28,13 @@ def thing(kind: str, name: str, spec: Object | None = None, *, ns: str = "", lab
     return {ResourceKey(kind, ns, name): found}
 
 
+def whole(kind: str, name: str, *, ns: str = "", labels: Mapping[str, str] = {}, fields: Object) -> Things:
+    """A resource of a kind that has no spec, from its JSON."""
+    metadata = {"name": name, "namespace": ns, "labels": dict(labels)}
+    found = msgspec.convert({"kind": kind, "metadata": metadata, **fields}, BY_NAME[kind].struct)
+    return {ResourceKey(kind, ns, name): found}
+
+
 def wl(name: str, at: str = "h1", *ips: str, ns: str = "shop", profiles: tuple[str, ...] = ("open",),
        interface: str | None = None, spec: Object | None = None, **labels: str) -> Things:
     """A workload's endpoint. `ips` without a length."""

@@ -29,11 +29,13 @@ from calcwords import (
     profile,
     thing,
     tier,
+    whole,
     wl,
 )
 from muslin.intent import AddressSet, Delta, HostIntent, MemberChange, Policy, PortSet
 from muslin.model.ipam import Block, BlockAttribute
 from muslin.model.meta import ResourceKey
+from muslin.model.service import SERVICE_NAME
 
 HOSTS = ("h1", "h2")
 
@@ -46,6 +48,11 @@ def _block(owner: str | None, borrower: str = "") -> Things:
     return {ResourceKey("IPAMBlock", "", "10.65.0.0/26"): Block(
         cidr="10.65.0.0/26", affinity=owner and f"host:{owner}", allocations=(0,) if borrower else (),
         attributes=attributes)}
+
+
+def _slice(name: str, service: str, *addresses: str, port: int = 5432) -> Things:
+    return whole("EndpointSlice", name, ns="shop", labels={SERVICE_NAME: service}, fields={
+        "addressType": "IPv4", "endpoints": [{"addresses": list(addresses)}], "ports": [{"port": port}]})
 
 
 VARIANTS: tuple[tuple[Things, ...], ...] = (
@@ -110,6 +117,14 @@ VARIANTS: tuple[tuple[Things, ...], ...] = (
     (thing("StagedKubernetesNetworkPolicy", "k", {"podSelector": {}, "ingress": [{"ports": [{"port": "sql"}]}]},
            ns="other"),
      thing("StagedKubernetesNetworkPolicy", "k", {"ingress": [{"from": [{"ipBlock": {"cidr": "x"}}]}]}, ns="other")),
+    (_slice("a", "db", "10.65.0.1", "10.65.0.2"), _slice("a", "db", "10.65.0.2", port=99), _slice("a", "cache", "x"),
+     illegible(_slice("a", "db"), obj={"metadata": {"labels": {SERVICE_NAME: "db"}},
+                                       "endpoints": [{"addresses": ["10.65.0.9"]}], "ports": [{"port": 5432}]})),
+    (_slice("b", "db", "fd65::9", "10.65.0.2"), _slice("b", "cache", "10.65.0.7")),
+    (thing("Service", "db", ns="shop"), illegible(thing("Service", "db", ns="shop"))),
+    (np("v", "role == 'web'", order=2, types=["Egress"], egress=[allow(to={"services": {"name": "db"}})]),
+     np("v", "role == 'web'", order=2, ingress=[deny({"services": {"name": "cache"}})])),
+    (gnp("w", "has(role)", order=2, ingress=[allow({"services": {"name": "db", "namespace": "shop"}})]),),
     (thing("FelixConfiguration", "default", {"ipv6Support": False}),
      thing("FelixConfiguration", "default", {"defaultEndpointToHostAction": "?"})),
     (thing("FelixConfiguration", "node.h1", {"defaultEndpointToHostAction": "Accept"}),),

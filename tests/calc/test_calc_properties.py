@@ -89,7 +89,8 @@ def test_step_by_step_is_the_same_as_from_scratch(history: list[Choices]) -> Non
     places: queued rivals are not told of a new winner; classes: `relabel` keeps the old index; sets: `touch` keeps the
     shared value; views: a changed policy keeps its old sets; policies: `stands_like` ignores the order, or the scope;
     selectors: a new entry matches nobody; selectors: a class does not look under its namespace; network: a block's old
-    borrower is not told; network: a bad pool hides those after it; profiles: labels stay when the profile goes.
+    borrower is not told; network: a bad pool hides those after it; profiles: labels stay when the profile goes;
+    services: a change of a slice announces only what it holds now; services: an old slice gives nothing back.
     """
     listeners = Listeners()
     for number, batch in enumerate(history, 1):
@@ -104,7 +105,7 @@ def test_neither_order_nor_repetition_nor_squashing_matters(world: Choices, rand
     """One batch, one thing at a time in any order, everything twice: the end is the same.
 
     Kills: places: whoever came first keeps the address; places: whoever came first keeps the interface; policies: rank
-    without the name; population: `relabel` tells no set.
+    without the name; population: `relabel` tells no set; services: `touch` notes again what it noted before.
     """
     shuffled = list(world) * 2
     random.shuffle(shuffled)  # type: ignore[attr-defined]

@@ -37,3 +37,27 @@ def test_staged_policies(k: Kubectl) -> None:
     refused = k("apply", "-f", "-", code=1, given=resource(
         "StagedGlobalNetworkPolicy", "wrong", stagedAction="Delete", egress=[{"action": "Allow"}]))
     assert "such a policy says only which one would be removed" in refused.err
+
+
+def test_services_and_endpoint_slices(k: Kubectl) -> None:
+    """kubectl has these kinds built in, and patches them strategically."""
+    service: dict[str, Any] = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "db", "namespace": "served"},
+        "spec": {"selector": {"app": "db"}, "ports": [{"name": "sql", "port": 5432, "targetPort": "sql"}]}}
+    piece: dict[str, Any] = {
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "db-x1", "namespace": "served", "labels": {"kubernetes.io/service-name": "db"}},
+        "endpoints": [{"addresses": ["10.65.0.9"]}], "ports": [{"port": 5432, "protocol": "TCP"}]}
+    settled(k, service, "svc")
+    service["spec"]["ports"] = [{"name": "sql", "port": 5433}]
+    assert "configured" in k("apply", "-f", "-", given=service).out
+    assert k.json("get", "services", "db", "-n", "served")["spec"]["ports"] == [{"name": "sql", "port": 5433}]
+    settled(k, piece, "endpointslices")
+    piece["endpoints"] = [{"addresses": ["10.65.0.10", "10.65.0.11"]}]
+    assert "configured" in k("apply", "-f", "-", given=piece).out
+    assert k.json("get", "endpointslice", "db-x1", "-n", "served")["endpoints"] == piece["endpoints"]
+    assert "10.65.0.10" in k("get", "endpointslices", "-A").out
+    k("label", "endpointslice", "db-x1", "a=b", "-n", "served")
+    assert "nothing says whose endpoints these are" in k(
+        "label", "endpointslice", "db-x1", "kubernetes.io/service-name-", "-n", "served", code=1).err
+    k("delete", "-f", "-", given=[service, piece])

@@ -22,10 +22,11 @@ smaller key wins an address or interface that two endpoints claim, see `places`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
+from muslin.calc.definitions import SetDefinition
 from muslin.calc.faults import Faults
 from muslin.calc.groups import Groups
 from muslin.calc.identity import endpoint_key, resource_key
@@ -36,7 +37,8 @@ from muslin.calc.policies import Compiled
 from muslin.calc.population import Population, Value
 from muslin.calc.rulebook import Rulebook
 from muslin.calc.selectors import SelectorIndex
-from muslin.calc.sets import ActiveSet, SetDefinition, Sets
+from muslin.calc.services import Item, Services, ServiceSet
+from muslin.calc.sets import ActiveSet, Sets
 from muslin.calc.views import View
 from muslin.intent import (
     ALL_INTERFACES,
@@ -53,6 +55,7 @@ from muslin.model.ipam import Block
 from muslin.model.meta import ResourceKey
 from muslin.model.network import Node
 from muslin.model.selector import Selector
+from muslin.model.service import EndpointSlice, Service
 from muslin.net import Cidr, host_cidr
 
 __all__ = ["ClusterDelta", "Graph", "Illegible", "Known"]
@@ -85,8 +88,9 @@ class Graph:
     def __init__(self) -> None:
         self._faults = Faults()
         self._index = SelectorIndex()
-        self._sets = Sets(self._index)
-        self._rulebook = Rulebook(self._index, self._faults, self._soil_class)
+        self._services = Services(self._faults)
+        self._sets = Sets(self._index, self._services)
+        self._rulebook = Rulebook(self._index, self._faults, self._services, self._soil_class)
         self._population = Population(
             self._index, self._sets, self._faults, self._rulebook.profiles.labels, self._soil)
         self._network = Network(self._faults)
@@ -113,6 +117,12 @@ class Graph:
                     self._relabel(self._rulebook.update_namespace(key, value))
                 case "Tier":
                     self._rulebook.update_tier(key, value)
+                case "Service":
+                    self._faults.note(key, "object", value.absent if isinstance(value, Illegible) else None)
+                    self._services.update_service(key, there=isinstance(value, Service))
+                case "EndpointSlice":
+                    found = value if isinstance(value, EndpointSlice | Illegible) else None
+                    self._services.update_slice(key, found)
                 case _:
                     self._network.update(key, value)
 
@@ -240,6 +250,10 @@ class Graph:
         """The classes that a selector matches."""
         return self._index.matching(selector)
 
+    def behind(self, service: str) -> Iterable[Item]:
+        """Addresses, and (address, protocol, port), of a service: `shop/db`."""
+        return self._services.behind(service)
+
     def groups(self, label_class: LabelClass) -> Groups:
         """What the endpoints of a class are asked."""
         return self._rulebook.groups(label_class)
@@ -270,7 +284,8 @@ class Graph:
         """How much there is of everything. All zero when nothing is there and nobody is subscribed."""
         return {
             **self._population.statistics(), **self._rulebook.statistics(), **self._index.statistics(),
-            **self._network.statistics(), "sets": len(self._sets), "hosts": len(self._views),
+            **self._services.statistics(), **self._network.statistics(), "sets": len(self._sets),
+            "hosts": len(self._views),
         }
 
     # --- what views read (calc.views.Source) ------------------------------------------------------------------------
@@ -297,10 +312,10 @@ class Graph:
     def compiled(self, policy: PolicyId) -> Compiled:
         return self._rulebook.compiled(policy)
 
-    def open_set(self, definition: SetDefinition, user: View) -> ActiveSet:
+    def open_set(self, definition: SetDefinition, user: View) -> ActiveSet | ServiceSet:
         return self._sets.open(definition, user)
 
-    def active_set(self, set_id: SetId) -> ActiveSet:
+    def active_set(self, set_id: SetId) -> ActiveSet | ServiceSet:
         return self._sets.get(set_id)
 
     def close_set(self, set_id: SetId, user: View) -> None:

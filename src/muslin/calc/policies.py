@@ -19,12 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from muslin.calc.definitions import SetDefinition
 from muslin.calc.identity import policy_id
 from muslin.calc.illegible import Illegible, texts, word
 from muslin.calc.members import LabelClass, Sort
 from muslin.calc.rules import compiled, in_namespace, of_service_accounts, selector
 from muslin.calc.selectors import Entry
-from muslin.calc.sets import SetDefinition
 from muslin.errors import Invalid
 from muslin.intent import Action, Direction, Origin, Policy, PolicyId, Rule
 from muslin.model.labels import SERVICE_ACCOUNT

@@ -19,6 +19,7 @@ from muslin.calc.policies import Compiled, Passage, PolicyState, policy_state
 from muslin.calc.population import Value
 from muslin.calc.profiles import Profiles
 from muslin.calc.selectors import SelectorIndex
+from muslin.calc.services import Services
 from muslin.calc.staging import Replacements, staged_state
 from muslin.errors import Broken
 from muslin.intent import PolicyId
@@ -30,10 +31,12 @@ from muslin.model.staged import StagedGlobalNetworkPolicy, StagedKubernetesNetwo
 
 
 class Rulebook:
-    def __init__(self, index: SelectorIndex, faults: Faults, soil: Callable[[LabelClass], None]) -> None:
+    def __init__(self, index: SelectorIndex, faults: Faults, services: Services,
+                 soil: Callable[[LabelClass], None]) -> None:
         """`soil` is told of each class whose policy list may have changed."""
         self._index = index
         self._faults = faults
+        self._services = services
         self._soil = soil
         self._policies: dict[PolicyId, PolicyState] = {}
         self._tiers: dict[str, TierState] = {}
@@ -62,6 +65,7 @@ class Rulebook:
 
     def _put(self, key: ResourceKey, new: PolicyState | None, fault: str | None) -> None:
         self._faults.note(key, "object", fault)
+        self._services.name(key, new.compiled.sets if new is not None else ())
         name = policy_id(key)
         old = self._policies.get(name)
         if old is not None and new is not None and old.stands_like(new):
@@ -154,7 +158,9 @@ class Rulebook:
 
     def _profile_changed(self, name: str, change: tuple[bool, bool, str | None]) -> str | None:
         rules, labels, fault = change
-        self._faults.note(ResourceKey("Profile", "", name), "object", fault)
+        key = ResourceKey("Profile", "", name)
+        self._faults.note(key, "object", fault)
+        self._services.name(key, self.profiles.rules(name).sets)
         if rules:
             self.changed.add(profile_id(name))
         return name if labels else None

@@ -16,8 +16,11 @@ name they stand for the selector as well. Where a side has no selector, but is t
 ingress, source of egress), the set is limited to the endpoints that the policy selects: it decides the same, and does
 not hold the whole cluster.
 
-A rule that cannot be read, or that asks for what muslin cannot enforce (HTTP, services), must not be left out: the
-rules after it would open what it closes. So the whole policy denies, and says why.
+A service stands alone on its side: as destination it means the (address, protocol, port) behind it, as source the
+addresses behind it. In a policy of a namespace it is of that namespace, unless it says another.
+
+A rule that cannot be read, or that asks for what muslin cannot enforce (HTTP), must not be left out: the rules after it
+would open what it closes. So the whole policy denies, and says why.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from muslin.calc.sets import SetDefinition, address_set, port_set
+import msgspec
+
+from muslin.calc.definitions import SetDefinition, address_set, port_set, service_set
 from muslin.errors import Invalid
 from muslin.intent import Action, Direction, Icmp, Match, Origin, Rule, SetId
 from muslin.model import policy
@@ -67,8 +72,8 @@ class Compiler:
             not_protocol=_protocol("notProtocol", rule.not_protocol),
             icmp=_icmp("icmp", rule.icmp),
             not_icmp=_icmp("notICMP", rule.not_icmp),
-            source=self._side("source", rule.source, protocol, own=origin.direction is Direction.EGRESS),
-            destination=self._side("destination", rule.destination, protocol,
+            source=self._side(SOURCE, rule.source, protocol, own=origin.direction is Direction.EGRESS),
+            destination=self._side(DESTINATION, rule.destination, protocol,
                                    own=origin.direction is Direction.INGRESS),
             log_prefix=_log_prefix(origin) if action is Action.LOG else "",
         )
@@ -77,13 +82,15 @@ class Compiler:
         if side == _ANYTHING:
             return _MATCH_ANYTHING
         try:
-            return self._match(side, protocol, own)
+            if side.services is None:
+                return self._match(side, protocol, own=own)
+            if own:
+                raise Invalid("services: the endpoint that the policy selects stands here; name services opposite")
+            return self._behind(side, side.services, protocol, with_ports=name == DESTINATION)
         except ValueError as error:
             raise Invalid(f"{name}.{error}") from None
 
-    def _match(self, side: policy.EntityRule, protocol: int | None, own: bool) -> Match:
-        if side.services is not None:
-            raise Invalid("services: muslin knows no services yet; write a selector or nets")
+    def _match(self, side: policy.EntityRule, protocol: int | None, *, own: bool) -> Match:
         if (side.ports or side.not_ports) and protocol not in PROTOCOLS_WITH_PORTS:
             raise Invalid("ports: without protocol TCP, UDP or SCTP there are no ports; name the protocol")
         chosen, excluded = _selectors(side, self._namespace)
@@ -104,12 +111,28 @@ class Compiler:
             not_named_ports=self._use(*(port_set(holders, port, named) for port in not_names)),
         )
 
+    def _behind(
+        self, side: policy.EntityRule, service: policy.ServiceMatch, protocol: int | None, *, with_ports: bool
+    ) -> Match:
+        """Whoever is behind the service, and at its ports if it is the destination."""
+        ports = policy.EntityRule() if with_ports else policy.EntityRule(ports=side.ports, not_ports=side.not_ports)
+        if msgspec.structs.replace(ports, services=service) != side:
+            raise Invalid("services: a service says by itself who is meant; remove what stands beside it")
+        namespace = service.namespace or self._namespace
+        if not service.name or not namespace:
+            raise Invalid(f"services: no {'namespace' if service.name else 'name'} is given; write it")
+        used = self._use(service_set(f"{namespace}/{service.name}", with_ports=with_ports))
+        if with_ports:
+            return Match(named_ports=used)
+        return msgspec.structs.replace(self._match(ports, protocol, own=False), sets=used)
+
     def _use(self, *definitions: SetDefinition) -> tuple[SetId, ...]:
         for definition in definitions:
             self.sets[definition.id] = definition
         return tuple(definition.id for definition in definitions)
 
 
+SOURCE, DESTINATION = "source", "destination"
 _ANYTHING = policy.EntityRule()
 _MATCH_ANYTHING = Match()
 

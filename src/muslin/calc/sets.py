@@ -5,6 +5,8 @@ as long as one of its holders is in a class that the selector matches. That is t
 nothing per member. The whole value is put together when somebody needs it, and then shared by all hosts until the next
 change.
 
+Sets of services are opened and closed here too, but what they hold is kept in `services`.
+
 To say what changed, the set notes before a change whether the item was in it (`touch`), and compares at the flush.
 An item that left and came back in between was never away.
 """
@@ -14,39 +16,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
-from muslin.calc.identity import short_hash
+from muslin.calc.definitions import AnySet, SetDefinition
 from muslin.calc.members import LabelClass, Member, NamedPort
 from muslin.calc.places import Places
 from muslin.calc.selectors import Entry, SelectorIndex
+from muslin.calc.services import Services, ServiceSet
 from muslin.intent import AddressSet, MemberChange, PortMember, PortSet, SetId
-from muslin.model.selector import Selector
 from muslin.net import Cidr
 
 if TYPE_CHECKING:
     from muslin.calc.views import View
 
-AnySet = AddressSet | PortSet
-
 T = TypeVar("T")
-
-
-class SetDefinition(msgspec.Struct, frozen=True):
-    """`port` "" for a set of addresses."""
-
-    id: SetId
-    selector: Selector
-    port: str = ""
-    protocol: int = 0
-
-
-def address_set(selector: Selector) -> SetDefinition:
-    return SetDefinition(SetId(short_hash(f"address\n{selector}")), selector)
-
-
-def port_set(selector: Selector, port: str, protocol: int) -> SetDefinition:
-    return SetDefinition(SetId(short_hash(f"port\n{protocol}\n{port}\n{selector}")), selector, port, protocol)
 
 
 class ActiveSet:
@@ -109,9 +90,10 @@ class Sets:
     """The sets in use. Every change of who holds what, or of what a selector matches, is announced here before it
     happens."""
 
-    def __init__(self, index: SelectorIndex) -> None:
+    def __init__(self, index: SelectorIndex, services: Services) -> None:
         self._index = index
-        self._active: dict[SetId, ActiveSet] = {}
+        self._services = services
+        self._active: dict[SetId, ActiveSet | ServiceSet] = {}
         self._touched: set[ActiveSet] = set()
 
     def before(self, entries: Iterable[Entry], addresses: Iterable[Cidr], ports: tuple[NamedPort, ...],
@@ -126,15 +108,16 @@ class Sets:
 
     def settle(self, places: Places) -> dict[SetId, MemberChange]:
         changes = {active.definition.id: active.settle(places) for active in self._touched}
+        changes.update((opened.definition.id, opened.settle()) for opened in self._services.touched)
         self._touched.clear()
+        self._services.touched.clear()
         return {set_id: change for set_id, change in changes.items() if change is not None}
 
-    def open(self, definition: SetDefinition, user: View) -> ActiveSet:
+    def open(self, definition: SetDefinition, user: View) -> ActiveSet | ServiceSet:
         active = self._active.get(definition.id)
         if active is None:
-            entry = self._index.entry(definition.selector)
-            active = self._active[definition.id] = ActiveSet(definition, entry)
-            entry.sets.add(active)
+            active = self._services.open(definition) if definition.service else self._opened(definition)
+            self._active[definition.id] = active
         active.users.add(user)
         return active
 
@@ -144,11 +127,20 @@ class Sets:
         if active.users:
             return
         del self._active[set_id]
+        if isinstance(active, ServiceSet):
+            self._services.close(active)
+            return
         self._touched.discard(active)
         active.entry.sets.discard(active)
         self._index.release(active.entry)
 
-    def get(self, set_id: SetId) -> ActiveSet:
+    def _opened(self, definition: SetDefinition) -> ActiveSet:
+        entry = self._index.entry(definition.selector)
+        active = ActiveSet(definition, entry)
+        entry.sets.add(active)
+        return active
+
+    def get(self, set_id: SetId) -> ActiveSet | ServiceSet:
         return self._active[set_id]
 
     def __len__(self) -> int:

@@ -15,9 +15,11 @@ from typing import Protocol
 
 from msgspec import UNSET
 
+from muslin.calc.definitions import AnySet, SetDefinition
 from muslin.calc.groups import Groups
 from muslin.calc.policies import Compiled
-from muslin.calc.sets import ActiveSet, AnySet, SetDefinition, difference
+from muslin.calc.services import ServiceSet
+from muslin.calc.sets import ActiveSet, difference
 from muslin.calc.tally import Tally
 from muslin.intent import (
     BgpSpeaker,
@@ -43,9 +45,9 @@ class Source(Protocol):
 
     def compiled(self, policy: PolicyId) -> Compiled: ...
 
-    def open_set(self, definition: SetDefinition, user: View) -> ActiveSet: ...
+    def open_set(self, definition: SetDefinition, user: View) -> ActiveSet | ServiceSet: ...
 
-    def active_set(self, set_id: SetId) -> ActiveSet: ...
+    def active_set(self, set_id: SetId) -> ActiveSet | ServiceSet: ...
 
     def close_set(self, set_id: SetId, user: View) -> None: ...
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import msgspec
 
 from muslin.calc.cluster import Graph
+from muslin.calc.definitions import SetDefinition
 from muslin.calc.members import LabelClass, NamedPort
-from muslin.calc.sets import SetDefinition
 from muslin.intent import EndpointKey, Group, GroupId, HostIntent, Policy, PolicyId, SetId, TierStage
 from muslin.net import Cidr, is_host
 
@@ -26,7 +26,8 @@ Holder = tuple[int, tuple[NamedPort, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Endpoints or network sets that policy cannot tell apart but by address: equal labels, equal profiles.
+    """Endpoints or network sets that policy cannot tell apart but by address: equal labels, equal profiles. Or what is
+    behind a service.
 
     `ingress` and `egress` are None for all but workloads. `sets`: the address sets and port sets that they are in.
     """
@@ -71,6 +72,7 @@ def census(graph: Graph, *, enacted: bool = False) -> Census:
         for found, pair in zip(classes, asked, strict=True)
     )
     residents, holders, prefixes = _places(graph, classes)
+    kinds += tuple(_services(graph, definitions, len(kinds), holders))
     found = Census(kinds, residents, holders, prefixes, groups, policies, definitions)
     return _enacted(found) if enacted else found
 
@@ -108,7 +110,7 @@ def _selected(graph: Graph, definitions: Mapping[SetId, SetDefinition]) -> dict[
     """Class -> sets. By identity: a class is hashable, but this is only about this very graph."""
     found: dict[int, list[SetId]] = {}
     for set_id, definition in definitions.items():
-        for label_class in graph.selected(definition.selector):
+        for label_class in () if definition.service else graph.selected(definition.selector):
             found.setdefault(id(label_class), []).append(set_id)
     return found
 
@@ -129,6 +131,26 @@ def _places(graph: Graph, classes: list[LabelClass]) -> tuple[
                 others = table.get(address)
                 table[address] = alone if others is None else (*others, *alone)
     return residents, holders, prefixes
+
+
+def _services(
+    graph: Graph, definitions: Mapping[SetId, SetDefinition], first: int, holders: dict[Cidr, tuple[Holder, ...]]
+) -> Iterator[Kind]:
+    """One kind for each service that rules name, from number `first` on; enters its addresses, with their ports."""
+    named: dict[str, list[SetId]] = {}
+    for set_id, definition in definitions.items():
+        if definition.service:
+            named.setdefault(definition.service, []).append(set_id)
+    for number, (service, sets) in enumerate(sorted(named.items()), first):
+        ports: dict[Cidr, list[NamedPort]] = {}
+        for item in graph.behind(service):
+            if isinstance(item, str):
+                ports.setdefault(item, [])
+            else:
+                ports.setdefault(item[0], []).append(("", item[1], item[2]))
+        for address, served in ports.items():
+            holders[address] = (*holders.get(address, ()), (number, tuple(sorted(served))))
+        yield Kind({}, None, None, frozenset(sets))
 
 
 def _enacted(found: Census) -> Census:

@@ -154,10 +154,10 @@ def _of_holders(
     for kind, named in holders:
         for set_id in census.kinds[kind].sets:
             definition = census.definitions[set_id]
-            if not definition.port:
+            if not definition.port and not definition.with_ports:
                 sets.add(set_id)
             ports.update((set_id, protocol, number) for name, protocol, number in named
-                         if (name, protocol) == (definition.port, definition.protocol))
+                         if definition.with_ports or (name, protocol) == (definition.port, definition.protocol))
     return Standing(present, *pair, frozenset(sets), frozenset(ports))
 
 

@@ -131,8 +131,7 @@ def in_words(decision: Decision, graph: Graph) -> Decision:
     for step in decision.steps:
         if step.place in (Place.POLICY, Place.PROFILE) and step.outcome is Outcome.ENTERED:
             for definition in graph.compiled(PolicyId(step.name)).sets:
-                port = f"{definition.port} of " if definition.port else ""
-                names[definition.id] = f"{port}{definition.selector}"
+                names[definition.id] = definition.words
     return named(decision, names)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muslin.model import endpoint, network, policy, staged
+from muslin.model import endpoint, network, policy, service, staged
 from muslin.model.controllers import KubeControllersConfiguration
 from muslin.model.felix import FelixConfiguration
 from muslin.model.meta import Resource
@@ -75,6 +75,10 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="ClusterInformation", plural="clusterinformations", struct=network.ClusterInformation,
          short=("clusterinfo", "clusterinfos")),
     Kind(name="Namespace", plural="namespaces", struct=network.Namespace, short=("ns",), group_version="v1"),
+    Kind(name="Service", plural="services", struct=service.Service, namespaced=True, short=("svc",),
+         group_version="v1"),
+    Kind(name="EndpointSlice", plural="endpointslices", struct=service.EndpointSlice, namespaced=True,
+         group_version="discovery.k8s.io/v1"),
 )
 
 BY_NAME: dict[str, Kind] = {kind.name: kind for kind in KINDS}

@@ -7,7 +7,7 @@ which operation and why; a patch that is no patch at all raises Refusal (400).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from muslin.server.bodies import name_of
@@ -17,6 +17,13 @@ MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+
+TYPED_GROUPS = ("", "discovery.k8s.io", "networking.k8s.io")
+"""Groups of Kubernetes whose kinds kubectl has built in, and patches strategically."""
+
+MergeKeys = Mapping[tuple[str, ...], str]
+MERGED_LISTS: dict[str, MergeKeys] = {"Service": {("spec", "ports"): "port"}}
+"""Kind -> path of a list -> the field that tells its entries apart. All other lists are atomic."""
 
 MOST_OPERATIONS = 10_000
 """As in Kubernetes: each operation may copy the object."""
@@ -35,15 +42,44 @@ def merge(target: Any, patch: Any) -> Any:
     return merged
 
 
-def strategic(target: Any, patch: Any) -> Any:
-    """A strategic merge patch for kinds whose lists are atomic: a merge patch, less its `$` directives."""
-    return merge(target, _without_directives(patch))
+def strategic(target: Any, patch: Any, keys: MergeKeys | None = None, at: tuple[str, ...] = ()) -> Any:
+    """A strategic merge patch: a merge patch, less its `$` directives, and lists with a merge key change by entries."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        here = (*at, name)
+        if name.startswith("$"):
+            continue
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, list) and (key := (keys or {}).get(here)):
+            order = patch.get(f"$setElementOrder/{name}")
+            merged[name] = _merged_list(merged.get(name), value, key, order if isinstance(order, list) else ())
+        else:
+            merged[name] = strategic(merged.get(name), value, keys, here)
+    return merged
 
 
-def _without_directives(patch: Any) -> Any:
-    if isinstance(patch, dict):
-        return {name: _without_directives(value) for name, value in patch.items() if not name.startswith("$")}
-    return patch
+def _merged_list(target: Any, patch: list[Any], key: str, order: Sequence[Any]) -> list[Any]:
+    """Entries that are equal in `key` are the same entry; `$patch` says what else than merging is meant."""
+    entries = [one for one in target if isinstance(one, dict)] if isinstance(target, list) else []
+    if any(isinstance(one, dict) and one.get("$patch") == "replace" for one in patch):
+        entries = []
+    for one in patch:
+        if not isinstance(one, dict):
+            raise bad_request(f"an entry of a list that is merged by {key} must be an object")
+        if one.get("$patch") == "replace":
+            continue
+        place = next((place for place, old in enumerate(entries) if old.get(key) == one.get(key)), None)
+        if one.get("$patch") == "delete":
+            entries = [old for old in entries if old.get(key) != one.get(key)]
+        elif place is None:
+            entries.append(strategic({}, one))
+        else:
+            entries[place] = strategic(entries[place], one)
+    wanted = [one.get(key) for one in order if isinstance(one, dict)]
+    return sorted(entries, key=lambda one: wanted.index(one.get(key)) if one.get(key) in wanted else len(wanted))
 
 
 def json_patch(target: Json, operations: Any) -> Any:

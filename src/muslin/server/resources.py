@@ -158,7 +158,7 @@ def _patcher(where: Place, kind: str, body: bytes) -> Change:
     """Raises Refusal (400, 415)."""
     served = where.served
     accepted = [patch.JSON_PATCH, patch.MERGE, patch.APPLY]
-    typed = not served.group or served.group == "networking.k8s.io"
+    typed = served.group in patch.TYPED_GROUPS
     if typed:
         accepted.append(patch.STRATEGIC)
     if kind == patch.STRATEGIC and kind not in accepted:
@@ -178,7 +178,7 @@ def _patcher(where: Place, kind: str, body: bytes) -> Change:
             case patch.MERGE:
                 new = patch.merge(old, described)
             case _:
-                new = patch.strategic(old, described)
+                new = patch.strategic(old, described, patch.MERGED_LISTS.get(served.name))
         if not isinstance(new, dict):
             raise bad_request("the patch leaves no object")
         return new

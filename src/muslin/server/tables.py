@@ -96,6 +96,20 @@ def _address(obj: Json) -> object:
     return str(addresses).replace("/32", "").replace("/128", "")
 
 
+def _service_ports(obj: Json) -> object:
+    return ",".join(f"{_plain(_look(port, 'port'))}/{_plain(_look(port, 'protocol')) or 'TCP'}"
+                    for port in _list(obj, "spec.ports"))
+
+
+def _slice_ports(obj: Json) -> object:
+    return ",".join(str(_plain(_look(port, "port"))) for port in _list(obj, "ports"))
+
+
+def _list(obj: Json, path: str) -> list[Any]:
+    found = _look(obj, path)
+    return found if isinstance(found, list) else []
+
+
 _POLICY = (
     Column("Tier", _default(at("spec.tier"), "default")), Column("Order", at("spec.order")),
     Column("Types", at("spec.types")), Column("Selector", _default(at("spec.selector"), "all()")),
@@ -154,6 +168,14 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "ClusterInformation": (
         Column("Version", at("spec.calicoVersion")), Column("Ready", at("spec.datastoreReady")),
         Column("GUID", at("spec.clusterGUID"), wide=True),
+    ),
+    "Service": (
+        Column("Type", _default(at("spec.type"), "ClusterIP")), Column("Cluster-IP", _default(at("spec.clusterIP"),
+               "<none>")), Column("Port(s)", _service_ports), Column("Selector", at("spec.selector"), wide=True),
+    ),
+    "EndpointSlice": (
+        Column("AddressType", at("addressType")), Column("Ports", _slice_ports),
+        Column("Endpoints", lambda obj: _plain([_look(one, "addresses") for one in _list(obj, "endpoints")])),
     ),
     "Namespace": (Column("Status", _default(at("status.phase"), "Active")),),
 }

@@ -6,7 +6,8 @@
     /calico/ipam/v2/host/<host>/ipv4/block/10.9.0.64-26                   who owns a block
     /calico/ipam/v2/handle/<handle>                                       what one owner holds
     /calico/ipam/v2/config                                                settings of address assignment
-    /muslin/v1/namespaces/<name>                                          Namespace: Calico has no such record
+    /muslin/v1/namespaces/<name>                                          kinds that Calico keeps no record of:
+    /muslin/v1/services/<namespace>/<name>                                Namespace, Service, EndpointSlice and so on
 
 Prefixes end in a slash always: `networkpolicies/` and `networksets/` are neighbours.
 """
@@ -18,7 +19,7 @@ from muslin.model.meta import ResourceKey
 from muslin.net import version_of
 
 RESOURCES = f"/calico/resources/v3/{CALICO.partition('/')[0]}/"
-NAMESPACES = "/muslin/v1/namespaces/"
+OURS = "/muslin/v1/"
 IPAM = "/calico/ipam/v2/"
 BLOCKS = f"{IPAM}assignment/"
 HANDLES = f"{IPAM}handle/"
@@ -26,8 +27,7 @@ IPAM_CONFIG = f"{IPAM}config"
 BLOCK = "IPAMBlock"
 """The kind in the ResourceKey of a block; its name is the prefix: ResourceKey("IPAMBlock", "", "10.9.0.64/26")."""
 
-_PREFIX = {kind.name: RESOURCES + kind.plural + "/" for kind in KINDS if kind.group_version == CALICO}
-_PREFIX["Namespace"] = NAMESPACES
+_PREFIX = {kind.name: f"{RESOURCES if kind.group_version == CALICO else OURS}{kind.plural}/" for kind in KINDS}
 _KIND = {prefix: kind for kind, prefix in _PREFIX.items()}
 
 

@@ -38,8 +38,10 @@ def normal(obj: Object) -> Object:
     if translation(made):
         return made
     metadata: Object = made.setdefault("metadata", {})
-    spec: Object = made.setdefault("spec", {})
     kind = made.get("kind")
+    if kind == "EndpointSlice":  # it has no spec
+        return made
+    spec: Object = made.setdefault("spec", {})
     match kind:
         case "NetworkPolicy" | "GlobalNetworkPolicy":
             _policy(metadata, spec)

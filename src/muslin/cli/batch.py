@@ -25,6 +25,12 @@ from muslin.model.translated import translation
 Json = dict[str, Any]
 FIRST = ("Namespace", "Tier", "ClusterInformation", "FelixConfiguration", "BGPConfiguration", "IPPool", "IPReservation",
          "Node", "Profile", "BGPFilter", "BGPPeer", "GlobalNetworkSet", "NetworkSet")
+CONCERNED = frozenset({
+    "Tier", "Profile", "Namespace", "GlobalNetworkSet", "NetworkSet", "GlobalNetworkPolicy", "NetworkPolicy",
+    "WorkloadEndpoint", "HostEndpoint", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy",
+    "Service", "EndpointSlice",
+})
+"""Kinds that say who reaches whom."""
 LAST = ("GlobalNetworkPolicy", "NetworkPolicy", "StagedGlobalNetworkPolicy", "StagedNetworkPolicy",
         "StagedKubernetesNetworkPolicy", "KubeControllersConfiguration", "HostEndpoint", "WorkloadEndpoint")
 
@@ -79,7 +85,7 @@ def send(client: Client, words: Words, act: Act, *, generated: bool = False) -> 
     form = output.form(words.output, ("table", "json", "yaml", "name"))
     dry = is_dry(words)
     items = gather(words)
-    agreed = _rehearse(client, items, act)
+    agreed = rehearse(client, items, act)
     refused = len(items) - len(agreed)
     if refused and not words.partial:
         raise Refused(f"the server refuses {_many(refused, 'object')}: nothing was changed (--partial sends the rest)")
@@ -94,9 +100,26 @@ def send(client: Client, words: Words, act: Act, *, generated: bool = False) -> 
         done.append(result.obj)
         if form == "table":
             print(f"{output.name(result.obj)} {result.verb}{' (dry run)' if dry else ''}")
+    if dry and form == "table" and done:
+        effect(client, apply=done)
     if form != "table":
         output.show(done, form, words.output, one=len(done) == 1)
     return 1 if refused or words.faulty else 0
+
+
+def effect(client: Client, *, apply: Sequence[Json] = (), delete: Sequence[Json] = ()) -> None:
+    """Who would gain and lose which connections, below what would happen to the objects."""
+    if not any(obj.get("kind") in CONCERNED for obj in (*apply, *delete)):
+        return
+    from muslin.cli.changes import summary
+    from muslin.cli.diff import show
+
+    found = client.post("/muslin/v1/diff", {"apply": list(apply), "delete": list(delete)})
+    if not found["changes"]:
+        screen.note(summary(found))
+        return
+    print()
+    show(found)
 
 
 def gather(words: Words) -> list[Item]:
@@ -139,7 +162,7 @@ def _item(located: Located, words: Words) -> Item:
     return Item(located, {**obj, "metadata": metadata}, served)
 
 
-def _rehearse(client: Client, items: Sequence[Item], act: Act) -> list[tuple[Item, Done]]:
+def rehearse(client: Client, items: Sequence[Item], act: Act) -> list[tuple[Item, Done]]:
     """The objects that the server would take, and what would become of each."""
     agreed = []
     promised = {(item.kind.kind, item.obj["metadata"].get("name", "")) for item in items}

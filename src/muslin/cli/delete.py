@@ -37,8 +37,24 @@ def run(arguments: list[str]) -> int:
     if words.output not in ("", "name"):
         raise Misused(f"-o {words.output}: delete knows only -o name")
     client = connect(words)
-    gone = [_delete(client, path, title, words) for path, title in _chosen(client, words)]
+    chosen = _chosen(client, words)
+    gone = [_delete(client, path, title, words) for path, title in chosen]
+    if is_dry(words) and not words.output and all(gone):
+        from muslin.cli.batch import effect
+
+        effect(client, delete=_existing(client, [path for path, _ in chosen]))
     return 0 if all(gone) else 1
+
+
+def _existing(client: Client, paths: list[str]) -> list[dict[str, Any]]:
+    found = []
+    for path in paths:
+        try:
+            found.append(client.get(path))
+        except ApiError as error:
+            if error.code != 404:
+                raise
+    return found
 
 
 def _chosen(client: Client, words: Words) -> list[tuple[str, str]]:

@@ -53,7 +53,7 @@ def _down(arguments: list[str]) -> int:
     from muslin.lab import verbs
     from muslin.lab.record import recorded
 
-    names = recorded() if words.all else [_the_one(words.name)]
+    names = recorded() if words.all else [the_one(words.name)]
     return max((asyncio.run(verbs.down(name)) for name in names), default=0)
 
 
@@ -84,7 +84,7 @@ def _test(arguments: list[str]) -> int:
     words = parser.read(arguments)
     from muslin.lab import verbs
 
-    return asyncio.run(verbs.test(_the_one(words.name)))
+    return asyncio.run(verbs.test(the_one(words.name)))
 
 
 def _demo(arguments: list[str]) -> int:
@@ -98,7 +98,7 @@ def _demo(arguments: list[str]) -> int:
     return asyncio.run(demo(words.check))
 
 
-def _the_one(name: str) -> str:
+def the_one(name: str) -> str:
     from muslin.lab.record import recorded
 
     there = recorded()

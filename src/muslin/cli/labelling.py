@@ -32,8 +32,13 @@ def change(field: str, command: str, summary: str, examples: str, arguments: lis
         raise Misused(f"say which {field}: KEY=VALUE to set, KEY- to remove")
     client = connect(words)
     chosen = targets(Kinds(client), names)
+    patched: list[dict[str, Any]] = []
     for path, obj in _objects(client, chosen, words):
-        print(f"{name(obj)} {_change(client, path, obj, field, wanted, words)}")
+        print(f"{name(obj)} {_change(client, path, obj, field, wanted, words, patched)}")
+    if is_dry(words) and field == "labels" and patched:
+        from muslin.cli.batch import effect
+
+        effect(client, apply=patched)
     return 0
 
 
@@ -81,8 +86,10 @@ def _objects(client: Client, chosen: Sequence[Target], words: Words) -> list[tup
 
 
 def _change(
-    client: Client, path: str, obj: dict[str, Any], field: str, wanted: dict[str, str | None], words: Words
+    client: Client, path: str, obj: dict[str, Any], field: str, wanted: dict[str, str | None], words: Words,
+    patched: list[dict[str, Any]],
 ) -> str:
+    """What was done, in a word. What it came to is added to `patched`."""
     there = obj["metadata"].get(field) or {}
     clash = {key: value for key, value in wanted.items() if value is not None and there.get(key, value) != value}
     if clash and not words.overwrite:
@@ -92,6 +99,6 @@ def _change(
     if not differs:
         return "unchanged"
     query = {"fieldManager": "muslin", **({"dryRun": "All"} if is_dry(words) else {})}
-    client.patch(path, {"metadata": {field: differs}}, **query)
+    patched.append(client.patch(path, {"metadata": {field: differs}}, **query))
     done = "labeled" if field == "labels" else "annotated"
     return done + (" (dry run)" if is_dry(words) else "")

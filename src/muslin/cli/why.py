@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
         raise Misused("write from where, to where, and what: muslin why web db tcp/5432\n  see: muslin why --help")
     source, destination, packet = words.words
     query = question(packet)
-    query["source"], query["destination"] = (_within(end, words.namespace) for end in (source, destination))
+    query["source"], query["destination"] = (within(end, words.namespace) for end in (source, destination))
     if words.source_port:
         query["source_port"] = str(words.source_port)
     if words.ipv4 or words.ipv6:
@@ -197,7 +197,7 @@ def _name(end: Json) -> str:
     return f"{end['namespace']}/{name}" if end.get("namespace") else str(name)
 
 
-def _within(end: str, namespace: str) -> str:
+def within(end: str, namespace: str) -> str:
     """A bare name in the namespace; addresses and NAMESPACE/NAME stay."""
     bare = namespace and "/" not in end and end != "outside" and ":" not in end and not end.replace(".", "").isdigit()
     return f"{namespace}/{end}" if bare else end

@@ -37,11 +37,13 @@ def is_offline(words: Words) -> bool:
     return bool(words.offline)
 
 
-def world(names: Sequence[str], *, quiet: bool = False, what: str = "nothing was computed") -> World:
-    """Raises Refused, having shown every fault of every file."""
+def world(names: Sequence[str], *, quiet: bool = False, what: str = "nothing was computed",
+          overlay: bool = False) -> World:
+    """Raises Refused, having shown every fault of every file. `overlay`: later files replace objects of earlier ones,
+    and that is meant."""
     from muslin.offline import is_foreign
 
-    return assembled(files.read(names, recursive=True, foreign=is_foreign), quiet=quiet, what=what)
+    return assembled(files.read(names, recursive=True, foreign=is_foreign), quiet=quiet or overlay, what=what)
 
 
 def assembled(contents: Contents, *, quiet: bool, what: str) -> World:

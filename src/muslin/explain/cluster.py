@@ -14,22 +14,24 @@ Outside ends (everything that is no workload) are classes as well, except to eac
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from muslin.calc.cluster import Graph
+from muslin.calc.sets import SetDefinition
 from muslin.explain.algebra import Outcomes, Reading, bits, transposed
 from muslin.explain.census import Census, census
 from muslin.explain.classes import AddressClass, address_classes
 from muslin.explain.naming import ClassName, class_name, traffic_texts
-from muslin.explain.packet import EPHEMERAL
+from muslin.explain.packet import EPHEMERAL, ICMP
 from muslin.explain.spoken import Mask
 from muslin.explain.traffic import Sample, asked, sample, sorts
 from muslin.explain.whois import Whois, whois
 from muslin.intent import EndpointKey, Rule
-from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, host_cidr, protocol_name, version_of
+from muslin.net import PROTOCOL_NUMBERS, PROTOCOLS_WITH_PORTS, Cidr, host_cidr, protocol_name, version_of
 
 FAMILIES = (4, 6)
 Port = tuple[int, int]
@@ -57,12 +59,15 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One pair of classes. `gained` and `lost` in words, such as `tcp/80,8000:8010` or `any other protocol`."""
+    """One pair of classes. `gained` and `lost` in words, such as `tcp/80,8000:8010` or `any other protocol`; the
+    samples are a packet of each."""
 
     source: int
     destination: int
     gained: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    gained_sample: Sample | None = None
+    lost_sample: Sample | None = None
 
 
 class Diff(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +140,31 @@ def who_can(
 def staged_effect(graph: Graph) -> Diff:
     """What enforcing all staged policies at once would change."""
     return diff(census(graph), census(graph, enacted=True))
+
+
+def mentioned(cluster: Graph | Census, most: int = 12) -> list[Port]:
+    """The ports that policies speak of, those of most rules first; what people would look at."""
+    found = _census(cluster)
+    counted: Counter[Port] = Counter()
+    for rule in _rules(found):
+        protocol = rule.protocol
+        if protocol in ICMP.values() or rule.icmp is not None:
+            counted[ICMP[4], 0] += 1
+            counted[ICMP[6], 0] += 1
+        elif protocol in PROTOCOLS_WITH_PORTS:
+            counted.update({(protocol, low): 1 for low, _ in rule.destination.ports if low})
+            for name in rule.destination.named_ports:
+                counted.update(_ports_named(found, found.definitions[name], protocol))
+        elif protocol is not None:
+            counted[protocol, 0] += 1
+    chosen = [port for port, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most]]
+    return sorted(chosen) if chosen else [(PROTOCOL_NUMBERS["TCP"], 80), (ICMP[4], 0), (ICMP[6], 0)]
+
+
+def _ports_named(found: Census, definition: SetDefinition, protocol: int) -> dict[Port, int]:
+    """What a port's name means, anywhere."""
+    return {(protocol, number): 1 for holders in found.holders.values() for _, ports in holders
+            for name, of, number in ports if (name, of) == (definition.port, protocol)}
 
 
 def port_text(port: Port) -> str:
@@ -294,9 +324,12 @@ def _compare(view: _View, names: list[ClassName], changes: list[Change]) -> None
             texts[key] = traffic_texts(mask, traffic, of_workload=key[1])
         return texts[key]
 
+    def some(mask: Mask) -> Sample | None:
+        return next((samples[number] for number in bits(mask)), None)
+
     changes += [
         Change(source=index[source], destination=index[destination], gained=words(gained, source),
-               lost=words(lost, source))
+               lost=words(lost, source), gained_sample=some(gained), lost_sample=some(lost))
         for source, destination, gained, lost in found
     ]
 

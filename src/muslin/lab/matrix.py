@@ -74,6 +74,17 @@ async def computed(lab: Lab, services: Sequence[Service]) -> dict[Question, bool
     return found
 
 
+async def mentioned(lab: Lab) -> list[Service]:
+    """The services that policies speak of, among those that can be probed."""
+    answer = await lab.get("/muslin/v1/matrix", by="class")
+    found: dict[Service, None] = {}
+    for word in answer["ports"]:
+        protocol, _, port = word.partition("/")
+        if protocol in ("tcp", "udp", "icmp"):
+            found[protocol, int(port or 0)] = None
+    return list(found)
+
+
 def _words(protocol: str, port: int) -> tuple[str, ...]:
     return ("icmp", "icmpv6") if protocol == "icmp" else (f"{protocol}/{port}",)
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from muslin.errors import Invalid
 from muslin.lab import screen
 from muslin.lab.lab import Lab
-from muslin.lab.matrix import matrix
+from muslin.lab.matrix import Service, matrix, mentioned
 from muslin.lab.record import load, recorded
 from muslin.lab.shop import EXAMPLES, SERVICES
 from muslin.lab.topology import Topology
@@ -61,6 +61,28 @@ def execute(name: str, machine: str, words: Sequence[str]) -> int:
     os.environ.update(lab.daemons.environment)
     command = list(words) or [os.environ.get("SHELL", "/bin/sh")]
     os.execvp("ip", ["ip", "netns", "exec", lab.network(machine), *command])
+
+
+async def probe(name: str, services: Sequence[Service]) -> int:
+    """The same for any services; none: those that policies speak of. Only differences are shown. 1 when there are."""
+    lab = Lab.open(name)
+    if not lab.record.workloads:
+        raise Invalid(f"nobody lives in lab {name}: there is nothing to probe")
+    chosen = list(services) or await mentioned(lab)
+    console = screen.console()
+    found = await matrix(lab, chosen)
+    told = ", ".join(protocol if protocol == "icmp" else f"{protocol}/{port}" for protocol, port in chosen)
+    agree = len(found.computed) - len(found.differences)
+    console.print(screen.matrices(found, {_heading(service): service for service in chosen}))
+    console.print(f"{agree} of {len(found.computed)} verdicts agree ({told}; {len(lab.record.workloads)} workloads)")
+    for question in found.differences:
+        console.print(f"[bold red]differs: {question}[/bold red]")
+    return 1 if found.differences else 0
+
+
+def _heading(service: Service) -> str:
+    protocol, port = service
+    return "ping" if protocol == "icmp" else str(port) if protocol == "tcp" else f"{protocol}/{port}"
 
 
 async def test(name: str) -> int:

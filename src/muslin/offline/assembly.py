@@ -83,7 +83,13 @@ def assemble(objects: Iterable[Located], foreign: Iterable[Located]) -> Assembly
     """`foreign`: what `is_foreign` said of documents that were read."""
     work = _Work()
     for located in objects:
-        work.put(_resource(located.object), located)
+        resource = _resource(located.object)
+        if resource.metadata.name:
+            work.put(resource, located)
+        else:
+            work.faults.append(_placed(Fault(
+                path=("metadata", "name"), what="the object has no name", why="it could not be found again",
+                mend="give it a metadata.name", reason=Reason.REQUIRED), located))
     for located in foreign:
         _translate(located, work)
     _add_pods(work)

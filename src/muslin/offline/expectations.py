@@ -77,7 +77,7 @@ def _quoted(line: str) -> str:
     if not found:
         return line
     before, value, after = found.groups()
-    if re.match(r"\{?\s*(allow|deny)\s*:", value):
+    if value.startswith("[") or re.match(r"\{?\s*(allow|deny)\s*:", value):
         return line
     if "{" not in before and after.lstrip().startswith("}"):  # the brace belongs to a selector: {app == 'db'}
         value, after = value + after[: after.index("}") + 1], after[after.index("}") + 1 :]

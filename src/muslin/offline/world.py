@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from muslin.calc import host as one_host
 from muslin.calc.cluster import Graph
 from muslin.explain.ends import Directory, Hosts
+from muslin.explain.question import Reckoning
+from muslin.explain.whois import node_addresses
 from muslin.intent import HostIntent, Origin
 from muslin.model.documents import Located
 from muslin.model.meta import Resource, ResourceKey
 from muslin.model.network import Node
-from muslin.net import host_cidr
-
-STAGED = "Staged"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +44,16 @@ class World:
             found.setdefault(known.host, ())
         for key, resource in self.resources.items():
             if isinstance(resource, Node):
-                found[key.name] = addresses_of(resource)
+                found[key.name] = node_addresses(resource)
         return found
+
+    @cached_property
+    def _reckoning(self) -> Reckoning:
+        return Reckoning(self.graph, self.hosts)
 
     def intent(self, host: str) -> HostIntent:
         """What the host would do."""
-        intents = self._intents
-        if host not in intents:
-            graph = one_host.Graph()
-            graph.update(self.graph.snapshot(host))
-            graph.flush()
-            intents[host] = graph.intent
-        return intents[host]
-
-    @cached_property
-    def _intents(self) -> dict[str, HostIntent]:
-        return {}
+        return self._reckoning.intent(host)
 
     @property
     def faults(self) -> dict[ResourceKey, str]:
@@ -76,17 +68,3 @@ class World:
         if origin.rule is None:
             return located.file, located.line
         return located.file, located.position(("spec", str(origin.direction), origin.rule))[0]
-
-
-def addresses_of(node: Node) -> tuple[str, ...]:
-    """A node's own addresses, without lengths. What cannot be read is only one address fewer to be found by."""
-    bgp = node.spec.bgp
-    given = [bgp.ipv4_address, bgp.ipv6_address] if bgp else []
-    given += [address.address for address in node.spec.addresses]
-    found = []
-    for text in filter(None, given):
-        try:
-            found.append(host_cidr(text).partition("/")[0])
-        except ValueError:
-            continue
-    return tuple(dict.fromkeys(found))

@@ -21,10 +21,10 @@ from aiohttp import web
 
 from muslin.calc.cluster import Graph
 from muslin.errors import Invalid
-from muslin.explain import cluster
+from muslin.explain import cluster, examples
 from muslin.explain.packet import EPHEMERAL
-from muslin.explain.question import protocol_of
-from muslin.model.meta import ResourceKey
+from muslin.explain.question import Reckoning, protocol_of
+from muslin.model.meta import Resource, ResourceKey
 from muslin.net import PROTOCOLS_WITH_PORTS
 from muslin.server import ends, patch, stamps
 from muslin.server.bodies import read_object
@@ -35,6 +35,7 @@ from muslin.server.places import Places
 from muslin.server.refusals import Json, bad_request, not_found
 from muslin.server.requests import answer, number
 from muslin.server.served import SERVED, Served
+from muslin.server.sources import position_in, positions
 from muslin.server.views import view_of, written
 from muslin.store import Store, layout
 
@@ -61,7 +62,19 @@ class Foresight:
         graph = await self._copy()
         before = await _in_thread(lambda: cluster.census(graph))
         graph.update(changes)
-        return answer(await _in_thread(lambda: cluster.diff(before, cluster.census(graph))))
+        found = await _in_thread(lambda: cluster.diff(before, cluster.census(graph)))
+        return answer({**msgspec.to_builtins(found), "examples": await self._examples(found, graph, changes)})
+
+    async def _examples(self, found: cluster.Diff, supposed: Graph, changes: Batch) -> list[Json]:
+        """By which rules, before and after."""
+        hosts = await hosts_of(self._store)
+        made = list(examples.examples(found, Reckoning(await self._now(), hosts), Reckoning(supposed, hosts)))
+        origins = {one.decided_by for each in made for some in each.deciding for one in some}
+        old = await positions(self._store, origins)
+        new = old | {origin: position_in(value.metadata.annotations, origin) for origin in origins
+                     if isinstance(value := changes.get(ResourceKey(origin.kind, origin.namespace, origin.name)),
+                                   Resource)}
+        return [examples.told(one, old.__getitem__, new.__getitem__) for one in made]
 
     async def staged(self, _: web.Request) -> web.Response:
         graph = await self._now()

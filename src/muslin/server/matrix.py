@@ -1,6 +1,6 @@
 """Who reaches whom: every workload against every other.
 
-    GET /muslin/v1/matrix?ports=tcp/80,udp/53,icmp[&namespace=shop]
+    GET /muslin/v1/matrix[?ports=tcp/80,udp/53,icmp][&namespace=shop]      no ports: those that policies speak of
     GET /muslin/v1/matrix?by=class&ports=...[&namespace=shop][&outside=true]
 
 The same opinion as `why`, for each pair, family and port; a large cluster is asked by classes, or for one namespace at
@@ -36,7 +36,8 @@ class Matrix:
 
     async def matrix(self, request: web.Request) -> web.Response:
         await self._hub.wait_revision(await self._store.revision())
-        ports = _ports(request.query.get("ports", ""))
+        given = request.query.get("ports")
+        ports = _ports(given) if given is not None else cluster.mentioned(self._hub.graph)
         namespace, by = request.query.get("namespace", ""), request.query.get("by", "workload")
         if by not in ("workload", "class"):
             raise bad_request(f"by={by[:40]!r}: write by=workload or by=class")

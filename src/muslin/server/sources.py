@@ -32,7 +32,11 @@ async def position(store: Store, origin: Origin) -> tuple[str, int]:
         return "", 0
     key = ResourceKey(origin.kind, origin.namespace, origin.name)
     entry = await store.get(layout.path(key))
-    annotations = read(entry, key)["metadata"].get("annotations") if entry else None
+    return position_in(read(entry, key)["metadata"].get("annotations") if entry else None, origin)
+
+
+def position_in(annotations: object, origin: Origin) -> tuple[str, int]:
+    """By the annotations of the object itself."""
     if not isinstance(annotations, dict):
         return "", 0
     file, _, line = str(annotations.get(SOURCE, "")).rpartition(":")

@@ -1,0 +1,149 @@
+"""Why, what if, who can: the real command, against a server and against files alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from clirig import Shell
+
+pytestmark = [pytest.mark.slow]
+
+ENDPOINT = """
+apiVersion: projectcalico.org/v3
+kind: WorkloadEndpoint
+metadata: {name: h1-muslin-NAME-eth0, namespace: shop, labels: {role: ROLE}}
+spec: {node: h1, orchestrator: muslin, workload: NAME, endpoint: eth0, interfaceName: musNAME, ipNetworks: [ADDRESS/32],
+       profiles: [kns.shop]}
+"""
+NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+POLICY = """
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: db, namespace: shop}
+spec:
+  selector: role == 'db'
+  ingress:
+  - {action: Allow, protocol: TCP, source: {selector: role == 'web'}, destination: {ports: [PORT]}}
+"""
+
+
+def town(port: int = 5432) -> str:
+    some = (("web", "10.65.0.1"), ("job", "10.65.0.2"), ("db", "10.65.0.3"))
+    ends = [ENDPOINT.replace("NAME", name).replace("ROLE", name).replace("ADDRESS", at) for name, at in some]
+    return "---\n".join([NAMESPACE, *ends, POLICY.replace("PORT", str(port))])
+
+
+@pytest.fixture
+def both(shell: Shell) -> Shell:
+    """A server and files that say the same."""
+    shell.file("town/all.yaml", town())
+    shell.did("apply -f town/all.yaml")
+    return shell
+
+
+@pytest.mark.parametrize("line", [
+    "why web db tcp/5432 -o json", "why job db tcp/5432 -o json", "why outside db tcp/5432 -o json",
+    "who-can reach db tcp/5432 -o json", "matrix -o json --ports tcp/5432", "matrix -o json --by class",
+    "matrix", "matrix --outside --ports tcp/5432,udp/53,icmp", "whois 10.65.0.3", "who-can reach db tcp/5432",
+    "staged"])
+def test_files_answer_as_the_server_does(both: Shell, line: str) -> None:
+    online, offline = both.run(line), both.run(f"{line} --offline -f town --quiet")
+    assert offline.code == online.code == 0, (online.err, offline.err)
+    if "-o json" in line:
+        one, other = json.loads(online.out), json.loads(offline.out)
+        for end in ("source", "destination"):
+            if isinstance(other.get(end), dict):
+                other[end].pop("made_up", None)
+        assert other == one
+    else:
+        assert offline.out == online.out
+
+
+def test_a_diff_tells_who_gains_and_who_loses_and_by_which_lines(both: Shell) -> None:
+    both.file("new.yaml", POLICY.replace("PORT", "6379"))
+    for said in (both.run("diff -f new.yaml"), both.run("diff --offline -f town --with new.yaml --quiet")):
+        assert said.code == 1, said.err
+        assert "shop/web -> shop/db" in said.lines[0]
+        assert "  + tcp/6379" in said.lines
+        assert "  - tcp/5432" in said.lines
+        rule = "Allow by NetworkPolicy shop/db, ingress rule 0"
+        assert any(f"before  {rule}  town/all.yaml:" in one for one in said.lines)
+        assert any(f"after   {rule}  new.yaml:8" in one for one in said.lines)
+
+
+def test_the_exit_code_of_a_diff_is_that_of_kubectl_diff(both: Shell) -> None:
+    both.file("new/all.yaml", town())
+    assert both.run("diff -f town/all.yaml").code == 0
+    assert both.run("diff --offline -f town --to new").code == 0
+    assert both.run("diff --delete np/db -n shop").code == 1
+    assert both.run("diff --offline -f town --delete np/db -n shop").code == 1
+    for wrong in ("diff", "diff -f nowhere.yaml", "diff --offline -f town", "diff --delete np/nope -n shop",
+                  "diff --offline -f town --delete np/dbb -n shop", "diff --offline --to new"):
+        assert both.run(wrong).code == 2, wrong
+
+
+@pytest.mark.parametrize("line", [
+    "apply -f new.yaml --dry-run", "delete np/db -n shop --dry-run",
+    "label wep -n shop h1-muslin-job-eth0 role=web --overwrite --dry-run"])
+def test_a_dry_run_tells_the_effect(both: Shell, line: str) -> None:
+    both.file("new.yaml", POLICY.replace("PORT", "6379"))
+    said = both.did(line)
+    assert any(one.startswith(("  + ", "  - ")) for one in said.lines), said.out
+    assert "dry run" in said.lines[0]
+    assert "Allow" in both.did("why web db tcp/5432 -o json").out  # and nothing has changed
+
+
+def test_expectations_are_tested_with_no_server(lonely: Shell) -> None:
+    lonely.file("town/all.yaml", town())
+    lonely.file("town/shop.muslin-test.yaml", "expectations:\n- allow: web -> db tcp/5432\n- deny: job -> db\n")
+    assert lonely.did("test town").lines[-1].startswith("2 expectations: 2 met (")
+    lonely.file("town/shop.muslin-test.yaml", "deny:\n- * -> db\n")
+    said = lonely.run("test town")
+    assert said.code == 1
+    assert said.lines[0] == "FAIL  deny: * -> db  town/shop.muslin-test.yaml:2"
+    assert any("town/all.yaml:" in line for line in said.lines)
+    assert "<failure" in lonely.run("test town -o junit").out
+    found = json.loads(lonely.run("test town -o json").out)
+    assert (found["ok"], found["expectations"][0]["counterexamples"][0]["verdict"]) == (False, "Allow")
+    lonely.file("town/shop.muslin-test.yaml", "deny:\n- wbe -> db\n")
+    assert "did you mean" in lonely.run("test town").out
+
+
+def test_files_of_expectations_do_not_disturb_apply(both: Shell) -> None:
+    both.file("town/shop.muslin-test.yaml", "expectations:\n- allow: web -> db tcp/5432\n")
+    both.file("town/beside.yaml", "deny: ['job -> db']\n---\n" + NAMESPACE)
+    both.did("apply -f town")
+    assert both.did("test town").code == 0
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("why wbe db tcp/80", "did you mean web"), ("why web db tcp/70000", "1 to 65535"), ("why web db tpc/80", "tcp"),
+    ("why web 10.0.0.0/8 tcp/80", "is a prefix"), ("who-can reach nobody tcp/80", "no workload"),
+    ("whois 10.0.0.300", "is no address"), ("matrix --ports tcp", "1 to 65535")])
+def test_nonsense_is_answered_alike(both: Shell, line: str, said: str) -> None:
+    online, offline = both.run(line), both.run(f"{line} --offline -f town --quiet")
+    assert online.code == offline.code == 1
+    assert said in online.err
+    assert said in offline.err
+
+
+def test_faults_of_files_are_shown_as_apply_shows_them(lonely: Shell) -> None:
+    lonely.file("town/all.yaml", town().replace("action: Allow", "action: allow"))
+    shown = lonely.run("apply -f town").err.splitlines()[0]
+    said = lonely.run("why web db tcp/80 --offline -f town")
+    assert (said.code, said.err.splitlines()[0]) == (1, shown)
+    assert shown.startswith("town/all.yaml:")
+
+
+def test_a_wide_town_is_listed_where_a_grid_does_not_fit(lonely: Shell) -> None:
+    ends = [ENDPOINT.replace("NAME", f"w{n}").replace("ROLE", f"r{n}").replace("ADDRESS", f"10.65.0.{n + 1}")
+            for n in range(12)]
+    rules = [POLICY.replace("name: db", f"name: p{n}").replace("role == 'db'", f"role == 'r{n}'")
+             .replace("role == 'web'", f"role == 'r{n + 1}'").replace("PORT", "80") for n in range(11)]
+    lonely.file("town/all.yaml", "---\n".join([NAMESPACE, *ends, *rules]))
+    said = lonely.did("matrix --offline -f town --quiet")
+    assert "from" not in said.lines[0]
+    assert max(map(len, said.lines)) <= 80
+    assert lonely.did("matrix --offline -f town --quiet -o wide").lines[0].startswith("from \\ to")

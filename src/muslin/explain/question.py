@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from muslin.calc import host as one_host
 from muslin.calc.cluster import Graph
 from muslin.errors import Invalid
 from muslin.explain import ends
@@ -42,22 +41,12 @@ class Informant(Protocol):
     def hosts(self) -> Hosts: ...
 
 
+@dataclass(frozen=True, slots=True)
 class Reckoning:
-    """A graph of which many hosts are asked: each is worked out once."""
+    """A graph of one's own, and the hosts' addresses."""
 
-    def __init__(self, graph: Graph, hosts: Hosts) -> None:
-        self.graph = graph
-        self.hosts = hosts
-        self._intents: dict[str, HostIntent] = {}
-
-    def intent(self, host: str) -> HostIntent:
-        """What the host would do."""
-        if host not in self._intents:
-            one = one_host.Graph()
-            one.update(self.graph.snapshot(host))
-            one.flush()
-            self._intents[host] = one.intent
-        return self._intents[host]
+    graph: Graph
+    hosts: Hosts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 Every side of an expectation is some classes of addresses, every service some sorts of traffic (`explain.pairs`); so an
 expectation is exact, of all ports and protocols there are, and a thousand of them take a moment. What is not met is
 asked once more as `why` would be, for a packet that shows it: so the two must agree, and the rule is named.
-Hosts are no classes; what goes to and from them is asked packet by packet, one of every sort.
+Hosts are no classes; what goes to and from them is asked packet by packet, one of every sort. So is everything where
+there are host endpoints, whose policy for forwarded packets the classes do not know.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ def judge(world: World, expected: Sequence[Expectation]) -> list[Outcome]:
 class _Court:
     def __init__(self, world: World, nets: Iterable[Cidr]) -> None:
         self._world = world
+        self._hosts_say = any(key.kind == "HostEndpoint" for key in world.resources)
         self._own = {host_cidr(address) for addresses in world.hosts.values() for address in addresses}
         asked, counted = {*nets, *_NEVER, *self._own}, census(world.graph)
         self._pairs = {family: Pairs(counted, family, [net for net in asked if version_of(net) == family])
@@ -97,8 +99,12 @@ class _Court:
         outcome = Outcome(expectation)
         for family, pairs in self._pairs.items():
             if expectation.family in (0, family):
-                self._by_classes(outcome, pairs, self._side(sources, family), self._side(destinations, family))
-                self._by_packets(outcome, pairs, sources, destinations)
+                sides = self._side(sources, family), self._side(destinations, family)
+                if self._hosts_say:
+                    self._by_packets(outcome, pairs, *(_all_of(side) for side in sides))
+                else:
+                    self._by_classes(outcome, pairs, *sides)
+                self._by_packets(outcome, pairs, sources.ends, destinations.ends, hosts=True)
         if not outcome.pairs:
             outcome.fault = _nothing(sources, destinations)
         return outcome
@@ -176,11 +182,13 @@ class _Court:
 
     # --- hosts ----------------------------------------------------------------------------------------------------
 
-    def _by_packets(self, outcome: Outcome, pairs: Pairs, sources: Company, destinations: Company) -> None:
-        for source in sources.ends:
-            for destination in destinations.ends:
-                if ends.HOST in (source.sort, destination.sort) and source != destination:
-                    self._by_packet(outcome, pairs, source, destination)
+    def _by_packets(self, outcome: Outcome, pairs: Pairs, sources: Iterable[End], destinations: Iterable[End], *,
+                    hosts: bool = False) -> None:
+        """`hosts`: pairs of which one is a host; else the others, those of the outside to each other left out."""
+        for source, destination in product(sources, destinations):
+            sorts = {source.sort, destination.sort}
+            if source != destination and (ends.HOST in sorts) is hosts and sorts != {ends.OUTSIDE}:
+                self._by_packet(outcome, pairs, source, destination)
 
     def _by_packet(self, outcome: Outcome, pairs: Pairs, source: End, destination: End) -> None:
         addresses = source.address(pairs.family), destination.address(pairs.family)
@@ -196,6 +204,10 @@ class _Court:
                 if len(outcome.shown) < MOST_SHOWN:
                     outcome.shown.append(Counterexample(source, destination, packet, found))
                 return
+
+
+def _all_of(side: Side) -> list[End]:
+    return list(dict.fromkeys(end for some in side.values() for end in some))
 
 
 def _sorts(pairs: Pairs, expectation: Expectation) -> Mask:

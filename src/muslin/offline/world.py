@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from muslin.calc import host as one_host
 from muslin.calc.cluster import Graph
 from muslin.explain.ends import Directory, Hosts
-from muslin.explain.question import Reckoning
 from muslin.explain.whois import node_addresses
 from muslin.intent import HostIntent, Origin
 from muslin.model.documents import Located
@@ -48,12 +48,17 @@ class World:
         return found
 
     @cached_property
-    def _reckoning(self) -> Reckoning:
-        return Reckoning(self.graph, self.hosts)
+    def _intents(self) -> dict[str, HostIntent]:
+        return {}
 
     def intent(self, host: str) -> HostIntent:
         """What the host would do."""
-        return self._reckoning.intent(host)
+        if host not in self._intents:
+            one = one_host.Graph()
+            one.update(self.graph.snapshot(host))
+            one.flush()
+            self._intents[host] = one.intent
+        return self._intents[host]
 
     @property
     def faults(self) -> dict[ResourceKey, str]:

@@ -67,8 +67,9 @@ class Foresight:
 
     async def _examples(self, found: cluster.Diff, supposed: Graph, changes: Batch) -> list[Json]:
         """By which rules, before and after."""
-        hosts = await hosts_of(self._store)
-        made = list(examples.examples(found, Reckoning(await self._now(), hosts), Reckoning(supposed, hosts)))
+        graph = await self._now()
+        before, after = (Reckoning(one, self._places.hosts(one)) for one in (graph, supposed))
+        made = list(examples.examples(found, before, after))
         origins = {one.decided_by for each in made for some in each.deciding for one in some}
         old = await positions(self._store, origins)
         new = old | {origin: position_in(value.metadata.annotations, origin) for origin in origins

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from muslin.agent.kernel import Kernel
@@ -25,6 +26,7 @@ from muslin.intent import (
     Group,
     GroupId,
     HostIntent,
+    Icmp,
     Match,
     Neighbour,
     Origin,
@@ -374,6 +376,30 @@ def test_while_policy_cannot_be_written_nothing_is_opened(
         assert kernel.states(intent)[one.key].state == "up"
 
     rig.play(scenario)
+
+
+def test_a_policy_that_nft_refuses_is_told_with_its_name_and_shuts_only_its_own(rig: Rig) -> None:
+    """Its endpoint is up, since what it gets is policy: the one that denies. The other one is not touched."""
+    one, two = rig.guest(1), rig.guest(2)
+    intent = intent_of(one, two)
+    odd = Rule(action=Action.ALLOW, origin=Origin(kind="Profile", name="odd"), protocol=1, icmp=Icmp(type=300))
+    policy, group = PolicyId("Profile/odd"), GroupId("0dd0dd0dd0dd0dd0")
+    intent.policies[policy] = Policy(id=policy, ingress=(odd, intent.policies[ALLOW].ingress[0]))
+    intent.groups[group] = Group(id=group, direction=Direction.INGRESS, profiles=(policy,))
+    intent.endpoints[two.key] = msgspec.structs.replace(intent.endpoints[two.key], ingress=group)
+
+    async def scenario(kernel: Kernel) -> None:
+        await kernel.take(whole(intent), intent, 0.0)
+        (problem,) = kernel.problems()
+        assert problem.key == "Profile/odd"
+        assert "refuses Profile/odd" in problem.what
+        assert "change it" in problem.mend
+        assert {state.state for state in kernel.states(intent).values()} == {"up"}
+
+    rig.play(scenario)
+    rig.connect(one, two)
+    assert ping(two.space, "10.65.0.1")
+    assert not ping(one.space, "10.65.0.2")
 
 
 def flows(rig: Rig) -> str:

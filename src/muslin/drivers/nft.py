@@ -145,7 +145,8 @@ def _generation(netlink: Netlink) -> int:
 
 
 def _refusal(script: str, errors: str, *, fresh: bool) -> Transient | Broken:
-    """Whose fault? A shortage passes; an object that is not as we left it means drift; the rest is our own words."""
+    """Whose fault? A shortage passes, and a program that failed without naming a line may do better next time; an
+    object that is not as we left it means drift; the rest is our own words."""
     found = _PLACE.search(errors)
     lines = script.splitlines()
     what = found[2] if found else errors.strip()
@@ -155,4 +156,6 @@ def _refusal(script: str, errors: str, *, fresh: bool) -> Transient | Broken:
         return Transient(f"nft: {what}{where}")
     if not fresh and any(sign in errors for sign in (_ABSENT, "File exists", "does not exist", "overlaps")):
         return Drifted(f"nft: {what}{where}")
+    if found is None:
+        return Transient(f"nft failed: {what or 'it said nothing'}")
     return Broken(f"nft refuses our rules: {what}{where}")

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from muslin.calc.cluster import Graph
-from muslin.calc.sets import SetDefinition
+from muslin.calc.definitions import SetDefinition
 from muslin.explain.algebra import Outcomes, Reading, bits, transposed
 from muslin.explain.census import Census, census
 from muslin.explain.classes import AddressClass, address_classes

@@ -28,7 +28,7 @@ from muslin.offline.company import Company, company
 from muslin.offline.expectations import Expectation, Service
 from muslin.offline.world import World
 
-MOST_SHOWN = 3
+MOST_SHOWN = 2
 _LAST = 65535
 _NEVER = tuple(map(Cidr, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/3", "4000::/2", "8000::/2",
                           "c000::/3", "e000::/4", "f000::/5", "f800::/6", "fe00::/7")))

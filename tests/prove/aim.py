@@ -138,7 +138,7 @@ class _Pool:
     def __init__(self, objects: list[Object]) -> None:
         self.known = [address for both in (*site.LOCAL.values(), *site.REMOTE.values()) for address in both]
         for each in objects:
-            for net in each["spec"].get("nets", ()):
+            for net in each.get("spec", {}).get("nets", ()):
                 self.known += _edges(net)
         self.known += site.OUTSIDE
 

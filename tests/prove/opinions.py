@@ -22,6 +22,8 @@ from muslin.explain.text import origin_text
 from muslin.intent import HostIntent
 from muslin.model.kinds import BY_NAME
 from muslin.model.meta import Resource, ResourceKey
+from muslin.model.translated import translation
+from prove import kubernetes as _  # noqa: F401  the oracle reads these policies too
 from prove import law, site
 from prove.aim import Tally
 from prove.flight import Flight, Packet
@@ -50,7 +52,7 @@ class Site:
 
     def becomes(self, objects: list[Object]) -> None:
         """This world, by what is different from the last one."""
-        wanted = {_key(each): each for each in objects if each["kind"] in BY_NAME}
+        wanted = {_key(each): each for each in map(_kept_as, objects)}
         gone: dict[ResourceKey, Resource | None] = dict.fromkeys(self._objects.keys() - wanted.keys())
         came = {key: _struct(each) for key, each in wanted.items() if self._objects.get(key) != each}
         self._objects = wanted
@@ -124,12 +126,18 @@ def _packet(packet: Packet) -> ExplainedPacket:
 
 def floating(objects: list[Object], flight: Flight) -> list[Packet]:
     """The packet with its floating addresses translated, each way, whether or not it will be."""
-    pairs = {nat["externalIP"]: nat["internalIP"] for each in objects for nat in each["spec"].get("ipNATs", ())}
+    pairs = {nat["externalIP"]: nat["internalIP"] for each in objects for nat in each.get("spec", {}).get("ipNATs", ())}
     outer = {inside: outside for outside, inside in pairs.items()}
     packet = flight.packet
     inside = packet._replace(destination=pairs.get(packet.destination, packet.destination))
     return [inside, inside._replace(source=outer.get(packet.source, packet.source)),
             packet._replace(source=outer.get(packet.source, packet.source))]
+
+
+def _kept_as(each: Object) -> Object:
+    """As the server keeps it: what is Kubernetes' own becomes Calico's."""
+    found = translation(each)
+    return each if found is None else found.to_calico(each)
 
 
 def _key(each: Object) -> ResourceKey:

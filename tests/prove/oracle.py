@@ -179,9 +179,30 @@ def rule_matches(world: World, rule: Object, namespace: str, packet: Any) -> boo
             port = None
         if not nets_match(words, address):
             return False
+        if "services" in words and not is_behind(world, words["services"], namespace, packet, side):
+            return False
         if not names_match(world, words, namespace, address, port, protocol):
             return False
     return True
+
+
+def is_behind(world: World, service: Object, namespace: str, packet: Any, side: str) -> bool:
+    """Is this end of the packet one of the service's endpoints: as source by its address, as destination at a port that
+    the service has?"""
+    for each in world.of("EndpointSlice"):
+        metadata = each["metadata"]
+        if (metadata["namespace"], metadata["labels"]["kubernetes.io/service-name"]) != (
+            service.get("namespace") or namespace, service["name"]
+        ):
+            continue
+        address = packet.source if side == "source" else packet.destination
+        here = any(address in endpoint["addresses"] for endpoint in each["endpoints"])
+        if here and (side == "source" or any(
+            number(port.get("protocol", "TCP")) == packet.protocol and port.get("port") == packet.destination_port
+            for port in each["ports"]
+        )):
+            return True
+    return False
 
 
 def number(protocol: str | int) -> int:
@@ -290,7 +311,7 @@ PRE_DNAT = Sort(lambda spec: bool(spec.get("preDNAT")), False, "Pass", False)
 
 
 class Reading(NamedTuple):
-    """A policy, whatever language it was written in."""
+    """A policy, whatever language it was written in. `says`: what it says of a packet in a direction, "" if nothing."""
 
     place: tuple[float, str, str, str]
     tier: str
@@ -298,6 +319,7 @@ class Reading(NamedTuple):
     directions: list[str]
     namespace: str
     applies: Callable[[Object], bool]
+    says: Callable[[str, Any], str]
 
 
 def verdict(world: World, endpoint: Object, direction: str, packet: Any, *, staged: bool = False) -> str:
@@ -329,7 +351,7 @@ def by_policy(
     for default, policies in tiers(world, endpoint, direction, sort, staged):
         action = default
         for policy in policies:
-            found = first_match(world, policy.spec.get(direction, ()), policy.namespace, packet)
+            found = policy.says(direction, packet)
             if found:
                 action = found
                 break
@@ -396,7 +418,12 @@ def policies(world: World, staged: bool) -> list[Reading]:
             found.pop(key, None)
         elif action == "Set":
             found[key] = policy
-    return [_read(world, key, policy) for key, policy in found.items()]
+    others = [reading for reads in OTHER_LANGUAGES for reading in reads(world, staged)]
+    return [*(_read(world, key, policy) for key, policy in found.items()), *others]
+
+
+OTHER_LANGUAGES: list[Callable[[World, bool], list[Reading]]] = []
+"""Readers of policies that are not Calico's own: see kubernetes."""
 
 
 def _read(world: World, key: tuple[str, str, str], policy: Object) -> Reading:
@@ -405,7 +432,8 @@ def _read(world: World, key: tuple[str, str, str], policy: Object) -> Reading:
     order = spec.get("order")
     place = (float("inf") if order is None else order, name, namespace, kind)
     return Reading(place, spec.get("tier") or "default", spec, directions(spec), namespace,
-                   lambda endpoint: applies(world, kind, namespace, spec, endpoint))
+                   lambda endpoint: applies(world, kind, namespace, spec, endpoint),
+                   lambda direction, packet: first_match(world, spec.get(direction, ()), namespace, packet))
 
 
 def directions(spec: Object) -> list[str]:

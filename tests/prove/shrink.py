@@ -20,8 +20,10 @@ def reduced(objects: list[Object], fails: Callable[[list[Object]], bool]) -> lis
     objects = _without_objects(objects, fails)
     number = 0
     while number < len(objects):
-        for spec in _pruned(objects[number]["spec"]):
-            candidate = [*objects[:number], objects[number] | {"spec": spec}, *objects[number + 1 :]]
+        whole = objects[number]
+        inner = {name: value for name, value in whole.items() if name not in ("apiVersion", "kind", "metadata")}
+        for other in _pruned(inner, needed=("spec", *inner)):
+            candidate = [*objects[:number], whole | other, *objects[number + 1 :]]
             if fails(candidate):
                 objects = candidate
                 break
@@ -45,10 +47,10 @@ def _without_objects(objects: list[Object], fails: Callable[[list[Object]], bool
         size //= 2
 
 
-def _pruned(value: Any) -> Iterator[Any]:
+def _pruned(value: Any, needed: tuple[str, ...] = _NEEDED) -> Iterator[Any]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key not in _NEEDED:
+            if key not in needed:
                 yield {name: kept for name, kept in value.items() if name != key}
             for less in _pruned(inner):
                 yield value | {key: less}

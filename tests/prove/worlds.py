@@ -18,6 +18,7 @@ NAMESPACES = ("red", "blue")
 PROFILES = ("kns.red", "kns.blue", "open", "odd", "ksa.red.sa1", "projectcalico-default-allow", "gone")
 LISTED = (*PROFILES, "open", "open", "open", "kns.red", "kns.blue")
 """Most workloads have a profile that allows: else a world denies nearly everything, and nothing is learnt."""
+SERVICES = ("front", "back")
 TIERS = ("first", "second", "default", "undeclared")
 PORTS = (53, 79, 80, 81, 443, 8079, 8080, 8090, 8091, 65535)
 NAMED = (("http", "TCP", 80), ("http", "TCP", 8080), ("dns", "UDP", 53), ("alt", "TCP", 8090), ("sctp", "SCTP", 80))
@@ -31,17 +32,26 @@ NETS6 = ("fd65::/126", "fd65::2/127", "fd65::3/128", "fd65::/32", "2001:db8::/32
 
 def world(random: Random, *, plain: bool = False, without: tuple[str, ...] = ()) -> list[Object]:
     """`plain`: only what concerns workloads; no interface of the host is covered, and nothing is translated.
-    `without`: "floating" addresses, the host endpoint "*"."""
+    `without`: "floating" addresses, "services", the host endpoint "*"."""
     covers = () if plain else random.choice(COVERS)
     policies = [_policy(random, number, plain=plain) for number in range(random.randint(0, 8))]
     if covers:
         policies += [_host_policy(random, 10 + number) for number in range(random.randint(1, 4))]
-    return [
+    made = [
         *_namespaces(random), *_profiles(random), *_sets(random), *_tiers(random), *policies,
         *_workloads(random, floating=not plain and "floating" not in without),
-        *_host_endpoints(random, covers, without),
-        *([] if plain else [*_felix(random), *_staged(random, policies)]),
+        *_host_endpoints(random, covers, without), *_slices(random),
+        *([] if plain else [*_felix(random), *_staged(random, policies)]), *_kubernetes(random),
     ]
+    return _without_services(made) if "services" in without else made
+
+
+def _without_services(objects: list[Object]) -> list[Object]:
+    for each in objects:
+        for rule in (*each.get("spec", {}).get("ingress", ()), *each.get("spec", {}).get("egress", ())):
+            for side in ("source", "destination"):
+                rule.get(side, {}).pop("services", None)
+    return [each for each in objects if each["kind"] != "EndpointSlice"]
 
 
 def _thing(kind: str, name: str, spec: Object, namespace: str = "", labels: Object | None = None) -> Object:
@@ -69,7 +79,7 @@ def _profiles(random: Random) -> Iterator[Object]:
     everything = [{"action": "Allow"}]
     yield _thing("Profile", "open", {"ingress": everything, "egress": everything})
     yield _thing("Profile", "ksa.red.sa1", {"labelsToApply": {"pcsa.rank": random.choice(("high", "low"))}})
-    odd = {direction: _rules(random, "", 2) for direction in ("ingress", "egress")}
+    odd = {direction: _rules(random, "", 2, direction) for direction in ("ingress", "egress")}
     yield _thing("Profile", "odd", odd | {"labelsToApply": {"zone": "z", "odd": "yes"}})
     if random.random() < 0.3:
         yield _thing("Profile", "kns.red", {
@@ -160,6 +170,82 @@ def _sets(random: Random) -> Iterator[Object]:
             yield _thing("GlobalNetworkSet", f"set{number}", {"nets": nets}, labels=_labels(random))
 
 
+def _slices(random: Random) -> Iterator[Object]:
+    """What is behind the services: workloads, and addresses that nobody knows."""
+    for number in range(random.choice((0, 0, 1, 2, 3))):
+        family = random.choice((4, 6))
+        known = [both[family == 6] for both in (*site.LOCAL.values(), *site.REMOTE.values())]
+        strange = [address for address in site.OUTSIDE if (":" in address) == (family == 6)]
+        ports = [{"name": f"p{place}", "protocol": protocol, "port": port} for place, (_, protocol, port)
+                 in enumerate(random.sample(NAMED, random.randint(0, 3)))]
+        if ports and random.random() < 0.3:
+            del ports[0]["protocol"]
+        yield {
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": f"slice{number}", "namespace": random.choice(NAMESPACES),
+                         "labels": {"kubernetes.io/service-name": random.choice(SERVICES)}},
+            "addressType": f"IPv{family}", "ports": ports,
+            "endpoints": [{"addresses": [address], "conditions": {"ready": random.random() < 0.7}}
+                          for address in random.sample((*known, *strange), random.randint(0, 3))],
+        }
+
+
+def _kubernetes(random: Random) -> Iterator[Object]:
+    for number in range(random.choice((0, 0, 0, 1, 2))):
+        spec: Object = {"podSelector": _label_selector(random, ("role", "zone"))}
+        for direction, peers in (("ingress", "from"), ("egress", "to")):
+            if random.random() < 0.6:
+                spec[direction] = [_kubernetes_rule(random, peers) for _ in range(random.randint(0, 2))]
+        if random.random() < 0.6:
+            spec["policyTypes"] = random.choice((["Ingress"], ["Egress"], ["Ingress", "Egress"]))
+        yield _thing("NetworkPolicy", f"k{number}", spec, random.choice(NAMESPACES)) | {
+            "apiVersion": "networking.k8s.io/v1"}
+
+
+def _kubernetes_rule(random: Random, peers: str) -> Object:
+    rule: Object = {}
+    if random.random() < 0.8:
+        rule[peers] = [_peer(random) for _ in range(random.randint(1, 2))]
+    if random.random() < 0.6:
+        rule["ports"] = [_kubernetes_port(random) for _ in range(random.randint(1, 2))]
+    return rule
+
+
+def _peer(random: Random) -> Object:
+    if random.random() < 0.3:
+        return {"ipBlock": random.choice(({"cidr": "10.65.0.0/16", "except": ["10.65.0.2/31"]}, {"cidr": "fd65::/32"},
+                                          {"cidr": "0.0.0.0/0", "except": ["192.0.2.128/25", "10.0.0.0/8"]}))}
+    peer: Object = {}
+    if random.random() < 0.7:
+        peer["podSelector"] = _label_selector(random, ("role", "zone"))
+    if random.random() < 0.5 or not peer:
+        peer["namespaceSelector"] = _label_selector(random, ("team",))
+    return peer
+
+
+def _kubernetes_port(random: Random) -> Object:
+    name, protocol, port = random.choice(NAMED)
+    found: Object = {} if protocol == "TCP" and random.random() < 0.3 else {"protocol": protocol}
+    if random.random() < 0.8:
+        found["port"] = random.choice((port, port, name))
+    if isinstance(found.get("port"), int) and random.random() < 0.3:
+        found["endPort"] = random.choice([top for top in PORTS if top >= port])
+    return found
+
+
+def _label_selector(random: Random, labels: tuple[str, ...]) -> Object:
+    found: Object = {}
+    values = {"role": ["web", "db", "api"], "zone": ["a", "ab", "b"], "team": ["x", "y"]}
+    if random.random() < 0.5:
+        label = random.choice(labels)
+        found["matchLabels"] = {label: random.choice(values[label])}
+    if random.random() < 0.4:
+        label, operator = random.choice(labels), random.choice(("In", "NotIn", "Exists", "DoesNotExist"))
+        some = {"values": random.sample(values[label], random.randint(1, 2))} if operator.endswith("In") else {}
+        found["matchExpressions"] = [{"key": label, "operator": operator, **some}]
+    return found
+
+
 def _tiers(random: Random) -> Iterator[Object]:
     for name in TIERS[:3]:
         spec: Object = {"order": random.choice((1, 2, 2.5, 100))} if random.random() < 0.8 else {}
@@ -181,7 +267,7 @@ def _policy(random: Random, number: int, *, plain: bool) -> Object:
             spec["selector"] = random.choice(("side == 'host'", "all()", "has(side)"))
     for direction, chance in (("ingress", 0.8), ("egress", 0.0 if sort == "preDNAT" else 0.6)):
         if random.random() < chance:
-            spec[direction] = _rules(random, namespace, 4)
+            spec[direction] = _rules(random, namespace, 4, direction)
     if sort == "preDNAT":
         spec["types"] = ["Ingress"]
     kind = "NetworkPolicy" if namespace else "GlobalNetworkPolicy"
@@ -197,7 +283,7 @@ def _host_policy(random: Random, number: int) -> Object:
     spec.pop("namespaceSelector", None)
     for direction in ("ingress", "egress"):
         if direction in spec:
-            sparse = [_rule(random, "", few=True) for _ in range(random.randint(1, 3))]
+            sparse = [_rule(random, "", direction, few=True) for _ in range(random.randint(1, 3))]
             spec[direction] = [*spec[direction][:1], *sparse]
     return found | {"spec": spec}
 
@@ -237,11 +323,11 @@ def _staged(random: Random, policies: list[Object]) -> Iterator[Object]:
 # --- rules ----------------------------------------------------------------------------------------------------------
 
 
-def _rules(random: Random, namespace: str, most: int) -> list[Object]:
-    return [_rule(random, namespace) for _ in range(random.randint(0, most))]
+def _rules(random: Random, namespace: str, most: int, direction: str) -> list[Object]:
+    return [_rule(random, namespace, direction) for _ in range(random.randint(0, most))]
 
 
-def _rule(random: Random, namespace: str, *, few: bool = False) -> Object:
+def _rule(random: Random, namespace: str, direction: str, *, few: bool = False) -> Object:
     rule: Object = {"action": random.choices(("Allow", "Deny", "Pass", "Log"), (8, 3, 2, 1))[0]}
     if random.random() < 0.1:
         rule["ipVersion"] = random.choice((4, 6))
@@ -255,8 +341,11 @@ def _rule(random: Random, namespace: str, *, few: bool = False) -> Object:
             {"type": 8}, {"type": 128}, {"type": 13}, {"type": 139},
             {"type": 8, "code": 0}, {"type": 8, "code": 1}, {"type": 128, "code": 0}, {"type": 128, "code": 1},
         ))
+    opposite = "source" if direction == "ingress" else "destination"
     for side in ("source", "destination"):
-        if words := _side(random, rule.get("protocol"), namespace, 0.4 if few else 1.0):
+        if side == opposite and random.random() < 0.08:
+            rule[side] = _service(random, namespace, side, rule.get("protocol"))
+        elif words := _side(random, rule.get("protocol"), namespace, 0.4 if few else 1.0):
             rule[side] = words
     return rule
 
@@ -282,6 +371,17 @@ def _side(random: Random, protocol: str | int | None, namespace: str, often: flo
             words["ports"] = [_port(random) for _ in range(random.randint(1, 3))]
         if random.random() < 0.25:
             words["notPorts"] = [_port(random) for _ in range(random.randint(1, 2))]
+    return words
+
+
+def _service(random: Random, namespace: str, side: str, protocol: str | int | None) -> Object:
+    """A service stands alone on its side; the ports of a source are the only words beside it."""
+    service = {"name": random.choice(SERVICES)}
+    if not namespace or random.random() < 0.5:
+        service["namespace"] = random.choice(NAMESPACES)
+    words: Object = {"services": service}
+    if side == "source" and protocol in ("TCP", "UDP", "SCTP", 6) and random.random() < 0.3:
+        words["ports"] = [_port(random)]
     return words
 
 

@@ -12,7 +12,6 @@ import os
 from random import Random
 from typing import Any
 
-import msgspec
 import pytest
 
 from muslin.calc.cluster import Graph as Cluster
@@ -20,10 +19,9 @@ from muslin.calc.host import Graph as Host
 from muslin.explain import Packet as ExplainedPacket
 from muslin.explain import path, text, verdicts
 from muslin.intent import EndpointKey, HostIntent
-from muslin.model.kinds import BY_NAME
-from muslin.model.meta import ResourceKey
 from prove import aim, oracle, shrink, worlds
 from prove.flight import Flight, Packet
+from prove.opinions import resources
 
 SEEDS = [int(os.environ["MUSLIN_SEED"])] if "MUSLIN_SEED" in os.environ else list(range(6))
 WORLDS, FLIGHTS = 40, 60
@@ -34,7 +32,7 @@ Object = dict[str, Any]
 def intents(objects: list[Object]) -> dict[str, HostIntent]:
     """What each of the two hosts must do."""
     cluster = Cluster()
-    cluster.update({key_of(each): msgspec.convert(each, BY_NAME[each["kind"]].struct) for each in objects})
+    cluster.update(resources(objects))
     found = {}
     for name in ("h1", "h2"):
         host = Host()
@@ -42,10 +40,6 @@ def intents(objects: list[Object]) -> dict[str, HostIntent]:
         host.flush()
         found[name] = host.intent
     return found
-
-
-def key_of(each: Object) -> ResourceKey:
-    return ResourceKey(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"])
 
 
 def workload(objects: list[Object], **words: str) -> Object | None:

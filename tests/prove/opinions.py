@@ -134,6 +134,11 @@ def floating(objects: list[Object], flight: Flight) -> list[Packet]:
             packet._replace(source=outer.get(packet.source, packet.source))]
 
 
+def resources(objects: list[Object]) -> dict[ResourceKey, Resource]:
+    """As the store would hold them."""
+    return {_key(each): _struct(each) for each in map(_kept_as, objects)}
+
+
 def _kept_as(each: Object) -> Object:
     """As the server keeps it: what is Kubernetes' own becomes Calico's."""
     found = translation(each)

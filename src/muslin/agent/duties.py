@@ -17,10 +17,12 @@ from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from muslin.drivers import plug, rtnetlink
 from muslin.drivers.rtnetlink import Address
 from muslin.drivers.shaping import shape
-from muslin.intent import Delta, Endpoint, EndpointKey, HostIntent, Neighbour, Qos, Route, RouteKind
+from muslin.intent import Delta, Endpoint, EndpointKey, HostIntent, Neighbour, Qos, Route, RouteKind, Settings
 from muslin.net import Cidr
 from muslin.reconcile import Reconciler
 
@@ -47,8 +49,13 @@ class Duties:
         """By interface; of two endpoints that claim one, the smaller key says it."""
         self._mtu = 0
         self._routes: dict[Cidr, Route] = {}
+        self._floating: dict[EndpointKey, frozenset[tuple[str, str]]] = {}
+        """Pairs of addresses that are translated."""
         self.departed: set[str] = set()
-        """Addresses that are no longer behind the interface where they were; the caller empties it."""
+        """Addresses that are no longer behind the interface where they were, and floating ones that lead elsewhere now
+        (also those that led nowhere: conntrack has noted that, too). The caller empties it."""
+        self._begun = False
+        """What a predecessor's floating addresses led to is not known: `agent.flows` finds those flows."""
         self._reconciler.want(ROUTE, rtnetlink.route_key(plug.GATEWAY_ROUTE), plug.GATEWAY_ROUTE)
 
     @property
@@ -58,8 +65,12 @@ class Duties:
 
     def take(self, delta: Delta, intent: HostIntent) -> None:
         """`intent` is the whole with `delta` in it."""
-        for key in delta.endpoints if not delta.snapshot else self._interfaces.keys() | intent.endpoints.keys():
-            self._take_endpoint(key, intent.endpoints.get(key))
+        whole = delta.snapshot or delta.settings is not UNSET
+        for key in self._interfaces.keys() | intent.endpoints.keys() if whole else delta.endpoints:
+            endpoint = intent.endpoints.get(key)
+            self._take_endpoint(key, endpoint)
+            self._float(key, _pairs(endpoint, intent.settings))
+        self._begun = True
         for destination in delta.routes if not delta.snapshot else self._routes.keys() | intent.routes.keys():
             self._take_route(destination, intent)
         if delta.snapshot:
@@ -69,6 +80,13 @@ class Duties:
         for name in delta.neighbours:
             neighbour = intent.neighbours.get(name)
             self._reconciler.want(NEIGHBOUR, name, _plain(neighbour) if neighbour else None)
+
+    def _float(self, key: EndpointKey, after: frozenset[tuple[str, str]]) -> None:
+        before = self._floating.pop(key, frozenset())
+        if after:
+            self._floating[key] = after
+        if self._begun:
+            self.departed.update(external for external, _ in before ^ after)
 
     def resize(self, mtu: int) -> None:
         """Links have that MTU now: a bucket must hold a packet."""
@@ -128,6 +146,10 @@ class Duties:
         if route is not None and new is not None:
             self._routes[destination] = route
             self._reconciler.want(ROUTE, new, rtnetlink.normal_route(route))
+
+
+def _pairs(endpoint: Endpoint | None, settings: Settings) -> frozenset[tuple[str, str]]:
+    return frozenset(endpoint.nat) if endpoint is not None and settings.floating_addresses else frozenset()
 
 
 def _plain(neighbour: Neighbour) -> Neighbour:

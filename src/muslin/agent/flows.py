@@ -26,7 +26,7 @@ from muslin.drivers import conntrack
 from muslin.drivers.netlink import Netlink
 from muslin.drivers.uplink import Ways, own_addresses
 from muslin.errors import Transient
-from muslin.explain.flows import Denial, Judge, Lengths, text
+from muslin.explain.flows import Denial, Judge, Lengths, packed, text
 from muslin.explain.touched import Changed, SetNames
 from muslin.intent import HostIntent
 from muslin.net import TrackedFlow
@@ -55,6 +55,8 @@ class Found:
     denied: dict[TrackedFlow, Denial] = field(default_factory=dict)
     allowed: list[TrackedFlow] = field(default_factory=list)
     """Of those that were cut."""
+    stale: list[TrackedFlow] = field(default_factory=list)
+    """To a floating address, and translated to somebody who has it no more."""
 
 
 class Follower:
@@ -93,6 +95,7 @@ class Follower:
             again = Look(still(self._worker.intent), set(), tuple(found.denied))
             for flow in (await asyncio.to_thread(look_at, again, self._lengths)).allowed:
                 del found.denied[flow]
+        await asyncio.to_thread(conntrack.drop, found.stale)
         await self._let_go(found.allowed)
         await self._end(found, began)
 
@@ -132,8 +135,12 @@ def look_at(look: Look, lengths: Lengths) -> Found:
         if addresses is None or addresses:
             flows = conntrack.read(addresses, few=tuple(addresses or ()))
             found.looked_at = len(flows)
+            now = {packed(external): packed(internal) for endpoint in look.intent.endpoints.values()
+                   for external, internal in endpoint.nat if look.intent.settings.floating_addresses}
             for flow in flows:
-                if (denial := judge.denial(flow)) is not None:
+                if now and now.get(flow.destination, flow.receiver) != flow.receiver:
+                    found.stale.append(flow)
+                elif (denial := judge.denial(flow)) is not None:
                     found.denied[flow] = denial
         found.allowed = [flow for flow in look.cut if judge.denial(flow) is None]
     return found

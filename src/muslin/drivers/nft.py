@@ -93,7 +93,11 @@ class Nft:
         return counters(output)
 
     async def remove(self) -> None:
-        """Our table and all that is in it. Absent is fine."""
+        """Our table and all that is in it. Absent is fine.
+
+        First the rules, then the rest: to a packet under way in the rules, sets that go are empty, and it is dropped.
+        """
+        await self._run("flush", "table", FAMILY, TABLE)
         code, _, errors = await self._run("delete", "table", FAMILY, TABLE)
         if code and _ABSENT not in errors:
             raise Transient(f"nft could not delete the table: {errors.strip()}")

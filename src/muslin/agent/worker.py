@@ -189,7 +189,7 @@ class Worker:
         if not self._graph.guards_host:
             self._interfaces_read = False
             return
-        hosts_own = noticed.strangers or any(not self._graph.is_workload(name) for name in noticed.links)
+        hosts_own = noticed.strangers or not all(map(self._graph.workloads(), noticed.links))
         due = not self._interfaces_read or hosts_own or noticed.lost
         if due and self._graph.update_interfaces(self._kernel.interfaces()):
             self._rebound = True

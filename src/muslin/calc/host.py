@@ -19,7 +19,7 @@ is a permanent neighbour. Blackholes for the host's own address blocks are BIRD'
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -105,11 +105,11 @@ class Graph:
         """Does it matter which interfaces there are?"""
         return bool(self._given.host_interfaces)
 
-    def is_workload(self, interface: str) -> bool:
-        """Is an interface of this name a workload's?"""
+    def workloads(self) -> Callable[[str], bool]:
+        """Is an interface of this name a workload's? As of now."""
         prefixes = tuple(self._given.settings.interface_prefix.split(","))
-        return interface.startswith(prefixes) or any(
-            endpoint.interface == interface for endpoint in self._given.endpoints.values())
+        declared = {endpoint.interface for endpoint in self._given.endpoints.values()}
+        return lambda name: name in declared or name.startswith(prefixes)
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class Graph:
         return delta
 
     def _bind(self, delta: Delta) -> None:
-        binding = bind(self._given.host_interfaces, self._interfaces, self.is_workload)
+        binding = bind(self._given.host_interfaces, self._interfaces, self.workloads())
         self.troubles = binding.troubles
         done = self._done.host_interfaces
         for key in sorted(binding.bound.keys() | done.keys()):

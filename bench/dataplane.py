@@ -16,8 +16,11 @@ import subprocess
 import sys
 import time
 
+import msgspec
+
 from bench import inject, rig, table
 from muslin.intent import (
+    ALL_INTERFACES,
     Action,
     AddressSet,
     Delta,
@@ -27,12 +30,15 @@ from muslin.intent import (
     Group,
     GroupId,
     HostIntent,
+    HostInterface,
     Match,
     Origin,
     Policy,
     PolicyId,
+    Qos,
     Rule,
     SetId,
+    Settings,
     TierStage,
 )
 from muslin.net import Cidr
@@ -111,15 +117,41 @@ def intent(endpoints: int, policies: int) -> HostIntent:
     return made
 
 
-def ruleset(endpoints: int, policies: int) -> str:
+def with_host(forward: bool) -> HostIntent:
+    """100 x 10, and a host endpoint for every interface of the host; `forward`: also for what it forwards."""
+    made = intent(100, 10)
+    through = GroupId("cccccccccccccccc")
+    made.groups[through] = Group(id=through, direction=Direction.INGRESS, end=Action.ALLOW)
+    key, (into, out) = EndpointKey("HostEndpoint/all"), list(made.groups)[:2]
+    asked = through if forward else GroupId("")
+    made.host_interfaces[key] = HostInterface(
+        key=key, interface=ALL_INTERFACES, ingress=into, egress=out, forward_ingress=asked)
+    return made
+
+
+def with_limits(*numbers: int) -> HostIntent:
+    """100 x 10, these workloads with rates that nobody reaches: 0 is A, 1 is B."""
+    made = intent(100, 10)
+    for key in [EndpointKey(f"WorkloadEndpoint/default/w{number}") for number in numbers]:
+        qos = Qos(ingress_packet_rate=10**9, egress_packet_rate=10**9, ingress_packet_burst=10**6,
+                  egress_packet_burst=10**6)
+        made.endpoints[key] = msgspec.structs.replace(made.endpoints[key], qos=qos)
+    return made
+
+
+def with_floating() -> HostIntent:
+    """100 x 10, everybody with a floating address."""
+    made = intent(100, 10)
+    made.settings = Settings(floating_addresses=True, pools=(Cidr("10.0.0.0/8"),))
+    for number, (key, endpoint) in enumerate(made.endpoints.items()):
+        own = endpoint.addresses[0].partition("/")[0]
+        made.endpoints[key] = msgspec.structs.replace(endpoint, nat=((f"192.0.2.{number + 1}", own),))
+    return made
+
+
+def ruleset(whole: HostIntent) -> str:
     """The text that the agent would give to the kernel."""
-    whole = intent(endpoints, policies)
-    delta = Delta(snapshot=True)
-    delta.sets.update(whole.sets)
-    delta.policies.update(whole.policies)
-    delta.groups.update(whole.groups)
-    delta.endpoints.update(whole.endpoints)
-    return nft.text(nft.NftState().update(delta, whole))
+    return nft.text(nft.NftState().update(Delta(snapshot=True), whole))
 
 
 def _serve(namespace: str) -> subprocess.Popen[bytes]:
@@ -211,7 +243,11 @@ def _round(spaces: rig.Rig, layouts: dict[str, str], taken: dict[str, list[tuple
 
 def main() -> list[tuple[object, ...]]:
     layouts = {"plain routing": "", "conntrack only": CONNTRACK}
-    layouts |= {f"muslin {e} endpoints x {p} policies": ruleset(e, p) for e, p in SIZES}
+    layouts |= {f"muslin {e} endpoints x {p} policies": ruleset(intent(e, p)) for e, p in SIZES}
+    layouts |= {f"muslin 100 x 10, {what}": ruleset(made) for what, made in (
+        ("host endpoint *", with_host(False)), ("host endpoint * with forward policy", with_host(True)),
+        ("packet rates of others", with_limits(2, 3)), ("packet rates of both", with_limits(0, 1)),
+        ("floating addresses", with_floating()))}
     taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in layouts}
     with rig.rig() as spaces:
         server = _serve(spaces.b)

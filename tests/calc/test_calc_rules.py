@@ -62,9 +62,9 @@ def test_annotations_of_a_rule_change_nothing() -> None:
 
 def test_log_rules_carry_a_prefix_that_leads_back_to_the_rule() -> None:
     rule = compiled({"action": "Log"})
-    assert rule.log_prefix == "muslin default/p ingress[0]: "
+    assert rule.log_prefix == "muslin default/p ingress[0]"
     long = gnp("x" * 200, ingress=[{"action": "Log"}])
-    assert len(only_rule(Cluster(WEB, long), f"GlobalNetworkPolicy/{'x' * 200}").log_prefix) == 127
+    assert len(only_rule(Cluster(WEB, long), f"GlobalNetworkPolicy/{'x' * 200}").log_prefix) == 125
 
 
 def test_a_rule_says_where_it_comes_from() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from calcwords import Cluster, Object, Things, illegible, thing, wl
-from muslin.intent import Settings
+from calcwords import Cluster, Object, Things, gnp, illegible, np, thing, wl
+from muslin.intent import PolicyId, Settings
 from muslin.model.ipam import Block, BlockAttribute
 from muslin.model.meta import ResourceKey
 from muslin.render.nft.names import prefixes
@@ -160,3 +160,43 @@ def test_faults_of_bgp_objects_come_and_go() -> None:
     assert list(cluster.put(peer).faults) == [ResourceKey("BGPPeer", "", "p")]
     assert list(cluster.put(wl("a", "h1", "10.65.0.2")).faults) == []
     assert list(cluster.drop(peer).faults.values()) == [None]
+
+
+LOGGING = gnp("first.g", tier="first", ingress=[{"action": "Log"}, {"action": "Allow"}])
+
+
+def prefix(cluster: Cluster, policy: str, at: str = "h1") -> str:
+    return cluster.intent(at).policies[PolicyId(policy)].ingress[0].log_prefix
+
+
+def test_a_log_rule_begins_with_what_the_configuration_says() -> None:
+    """Existing configurations, and whoever reads their logs, find the words that they know."""
+    cluster = Cluster(wl("web", "h1", "10.65.0.1"), LOGGING, np("n", ingress=[{"action": "Log"}]))
+    assert prefix(cluster, "GlobalNetworkPolicy/first.g") == "muslin first/first.g ingress[0]"
+    cluster.put(felix(logPrefix="calico-packet"))
+    assert prefix(cluster, "NetworkPolicy/shop/n") == "calico-packet"
+    cluster.put(felix(logPrefix="%t %k %p %n %%t %x"))
+    assert prefix(cluster, "GlobalNetworkPolicy/first.g") == "first gnp first.g first.g %first %x"
+    assert prefix(cluster, "NetworkPolicy/shop/n") == "default np shop/n n %default %x"
+    cluster.drop(felix())
+    assert prefix(cluster, "NetworkPolicy/shop/n") == "muslin default/shop/n ingress[0]"
+
+
+def test_a_log_prefix_may_be_one_hosts_own() -> None:
+    cluster = Cluster(wl("web", "h1", "10.65.0.1"), wl("db", "h2", "10.65.0.2"), LOGGING, felix(logPrefix="all"),
+                      felix("node.h2", logPrefix="second %n"), hosts=("h1", "h2"))
+    found = [prefix(cluster, "GlobalNetworkPolicy/first.g", at) for at in ("h1", "h2")]
+    assert found == ["all", "second first.g"]
+
+
+@pytest.mark.parametrize(("spec", "follows"), [({}, True), ({"establishedFlows": "Follow"}, True),
+                                               ({"establishedFlows": "Keep"}, False)])
+def test_whether_flows_follow_policy_is_the_clusters_choice(spec: Object, follows: bool) -> None:
+    configuration = thing("ClusterConfiguration", "default", spec)
+    cluster = Cluster(wl("web", "h1", "10.65.0.1"), configuration)
+    assert cluster.intent().settings.follow_established is follows
+    cluster.put(illegible(configuration))
+    assert cluster.intent().settings.follow_established
+    cluster.put(configuration)
+    cluster.drop(configuration)
+    assert cluster.intent().settings.follow_established

@@ -61,3 +61,11 @@ def test_services_and_endpoint_slices(k: Kubectl) -> None:
     assert "nothing says whose endpoints these are" in k(
         "label", "endpointslice", "db-x1", "kubernetes.io/service-name-", "-n", "served", code=1).err
     k("delete", "-f", "-", given=[service, piece])
+
+
+def test_the_clusters_own_configuration(k: Kubectl) -> None:
+    obj = {"apiVersion": "muslin.dev/v1", "kind": "ClusterConfiguration", "metadata": {"name": "default"},
+           "spec": {"establishedFlows": "Keep", "lockoutGuard": "Disabled"}}
+    assert settled(k, obj, "clusterconfig")["spec"] == obj["spec"]
+    assert "establishedFlows" in k("explain", "clusterconfiguration.spec").out
+    k("delete", "-f", "-", given=obj)

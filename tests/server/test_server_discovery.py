@@ -18,7 +18,8 @@ PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 def test_every_kind_is_offered_with_its_names(api: Api) -> None:
     offered = {
         (one["kind"], one["name"], one["singularName"], one["namespaced"], tuple(one.get("shortNames", ())))
-        for path in ("/apis/projectcalico.org/v3", "/api/v1", "/apis/discovery.k8s.io/v1")
+        for path in ("/apis/projectcalico.org/v3", "/api/v1", "/apis/discovery.k8s.io/v1",
+                     "/apis/muslin.dev/v1")
         for one in api.get(path).json["resources"]
     }
     assert offered == {(kind.name, kind.plural, kind.singular, kind.namespaced, kind.short) for kind in KINDS}

@@ -56,3 +56,15 @@ def test_nothing_of_it_is_enforced(api: Api) -> None:
     assert verdict() == "Allow"
     api.made(GNPS, resource("GlobalNetworkPolicy", "it", **words))
     assert verdict() == "Deny"
+
+
+def test_the_clusters_own_configuration(api: Api) -> None:
+    """A kind of our own group: one object, and its words."""
+    path = "/apis/muslin.dev/v1/clusterconfigurations"
+    body = {"apiVersion": "muslin.dev/v1", "kind": "ClusterConfiguration", "metadata": {"name": "default"},
+            "spec": {"establishedFlows": "Keep"}}
+    assert api.made(path, body)["spec"] == {"establishedFlows": "Keep"}
+    assert api.get(path, TABLE).json["rows"][0]["cells"][:3] == ["default", "Keep", "Enabled"]
+    assert api.post(path, {**body, "metadata": {"name": "mine"}}).fields == ["metadata.name"]
+    assert api.patch(f"{path}/default", {"spec": {"lockoutGuard": "off"}}).fields == ["spec.lockoutGuard"]
+    assert api.patch(f"{path}/default", {"spec": {"lockoutGuard": "Disabled"}}).status == 200

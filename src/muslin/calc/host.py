@@ -27,6 +27,7 @@ from msgspec import UNSET
 
 from muslin.calc.binding import Interfaces, bind
 from muslin.calc.identity import resource_key
+from muslin.calc.log_prefix import worded
 from muslin.calc.policies import denying
 from muslin.calc.references import References
 from muslin.calc.working import AnySet, WorkingSet
@@ -161,6 +162,8 @@ class Graph:
         if settings.ipv6 != before.ipv6:
             for endpoint in self._given.endpoints.values():
                 self._dirty_addresses |= {*endpoint.addresses, *_external(endpoint, settings)}
+        if settings.log_prefix != before.log_prefix:
+            self._dirty_policies |= self._given.policies.keys()
         if settings.floating_addresses != before.floating_addresses:
             for key, endpoint in self._given.endpoints.items():
                 self._take_floating(key, _external(endpoint, before), _external(endpoint, settings))
@@ -329,7 +332,7 @@ class Graph:
         for set_id in _indispensable(found):
             if not self._has_set(set_id):
                 return denying(resource_key(policy_id), _tier(found), _BOTH, f"missing set {set_id}")
-        return found
+        return worded(found, self._given.settings.log_prefix)
 
     def _group(self, group_id: GroupId) -> Group | None:
         """The group, or one that denies in its place."""

@@ -15,6 +15,7 @@ from muslin.calc.faults import Faults
 from muslin.calc.illegible import Illegible
 from muslin.calc.settings import Surroundings, addresses_of, faults, merged, salvaged, settings, sorted_pools
 from muslin.intent import BgpSpeaker, Settings
+from muslin.model.cluster_configuration import ClusterConfiguration, ClusterConfigurationSpec
 from muslin.model.controllers import KubeControllersConfiguration
 from muslin.model.felix import FelixConfiguration
 from muslin.model.ipam import Block, BlockAttribute
@@ -23,6 +24,8 @@ from muslin.model.network import BGPConfiguration, BGPFilter, BGPPeer, IPPool, N
 from muslin.net import Cidr, contains, parse_cidr
 
 R = TypeVar("R")
+
+_NO_CHOICES = ClusterConfigurationSpec()
 
 
 class Network:
@@ -34,6 +37,7 @@ class Network:
         self._peers: dict[str, BGPPeer] = {}
         self._filters: dict[str, BGPFilter] = {}
         self._felix: dict[str, FelixConfiguration] = {}
+        self._cluster = _NO_CHOICES
         self._blocks: dict[str, Block] = {}
         self._blocks_of: dict[str, dict[str, Block]] = {}
         self._fabric: Fabric | None = None
@@ -70,13 +74,16 @@ class Network:
                 self._put(self._filters, key, resource if isinstance(resource, BGPFilter) else None)
             case "KubeControllersConfiguration":
                 self._note_controllers(key, value)
+            case "ClusterConfiguration" if key.name == "default":
+                self._cluster = resource.spec if isinstance(resource, ClusterConfiguration) else _NO_CHOICES
+                self.settings_changed = True
             case "FelixConfiguration":
                 self._update_felix(key, value if isinstance(value, FelixConfiguration | Illegible) else None)
 
     def settings(self, host: str) -> Settings:
         node = self._nodes.get(host)
         specs = merged(self._felix, host, node.metadata.labels if node is not None else {})
-        return settings(specs, Surroundings(*self._pool_lists, self._addresses_of_hosts()))
+        return settings(specs, Surroundings(*self._pool_lists, self._addresses_of_hosts(), self._cluster))
 
     def _addresses_of_hosts(self) -> tuple[Cidr, ...]:
         if self._hosts_addresses is None:

@@ -41,7 +41,8 @@ from muslin.model.selector.expression import Compare, Operator
 from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, parse_cidr, protocol_number
 
 _ACTIONS = {action.value: action for action in Action}
-_LONGEST_LOG_PREFIX = 127
+_LONGEST_LOG_PREFIX = 125
+"""nftables takes 127, and a colon and a blank follow."""
 _PORT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _QUOTED = re.compile(r"""("[^"]*"|'[^']*')""")
 
@@ -273,8 +274,9 @@ def _ports(name: str, ports: Iterable[int | str]) -> tuple[tuple[tuple[int, int]
 
 
 def _log_prefix(origin: Origin) -> str:
-    """What the kernel writes before the packet: tier, policy and rule, so that a line can be traced by grep."""
+    """What the kernel writes before the packet, where no configuration says another word: tier, policy and rule, so
+    that a line can be traced by grep."""
     where = f"{origin.namespace}/{origin.name}" if origin.namespace else origin.name
     head = f"muslin {origin.tier}/{where}"
-    tail = f" {origin.direction}[{origin.rule}]: "
+    tail = f" {origin.direction}[{origin.rule}]"
     return head[: _LONGEST_LOG_PREFIX - len(tail)] + tail

@@ -14,6 +14,7 @@ from muslin.calc.illegible import Illegible, word
 from muslin.calc.rules import selector
 from muslin.errors import Invalid
 from muslin.intent import Backend, Settings
+from muslin.model.cluster_configuration import KEEP, ClusterConfigurationSpec
 from muslin.model.felix import FelixConfiguration, FelixConfigurationSpec, ProtoPort
 from muslin.model.names import INTERFACE_PREFIX
 from muslin.model.network import Node
@@ -33,11 +34,13 @@ PortList = tuple[tuple[int, int, str], ...]
 
 
 class Surroundings(NamedTuple):
-    """What all hosts share: pools, those of them that masquerade, and the addresses of all hosts."""
+    """What all hosts share: pools, those of them that masquerade, the addresses of all hosts, and the cluster's own
+    configuration."""
 
     pools: tuple[Cidr, ...] = ()
     masquerade: tuple[Cidr, ...] = ()
     hosts: tuple[Cidr, ...] = ()
+    cluster: ClusterConfigurationSpec = ClusterConfigurationSpec()
 
 
 def merged(
@@ -67,6 +70,8 @@ def settings(specs: list[FelixConfigurationSpec], around: Surroundings) -> Setti
         mtu_interfaces=_read(specs, "mtu_iface_pattern", ""),
         backend=backend,
         mark_mask=_read(specs, f"{kernel}_mark_mask", _BLANK.mark_mask),
+        follow_established=around.cluster.established_flows != KEEP,
+        log_prefix=_first(spec.log_prefix or None for spec in specs) or "",
         log_rate=_read(specs, "log_action_rate_limit", _BLANK.log_rate),
         log_burst=_read(specs, "log_action_rate_limit_burst", _BLANK.log_burst),
         floating_addresses=felix.read(specs, "floating_ips") == "Enabled",

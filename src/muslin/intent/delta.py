@@ -70,6 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     log_rate: tuple[int, str] | None = None
     """Lines that one Log rule writes at most: (number, "second" | "minute" | "hour" | "day"). None: no limit."""
     log_burst: int = 5
+    log_prefix: str = ""
+    """FelixConfiguration's logPrefix, with its %t, %k, %p and %n. `calc.host` has put it into the rules already."""
     floating_addresses: bool = False
     """Whether `Endpoint.nat` is in force."""
     masquerade_exclude: tuple[Cidr, ...] = ()

@@ -87,7 +87,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One rule. A family that a rule cannot speak of (v6 packet, v4 nets) does not match it.
 
-    `ip_version` None: both families. Fields with None do not restrict. `log_prefix` only for Action.LOG.
+    `ip_version` None: both families. Fields with None do not restrict. `log_prefix` only for Action.LOG:
+    readers write it, cut to what their kernel takes, and a colon and a blank after it.
     """
 
     action: Action

@@ -246,7 +246,8 @@ class FelixConfigurationSpec(Spec, frozen=True, kw_only=True):
     log_debug_filename_regex: Regex = ""
     log_file_path: Annotated[str, about("File of the agent's log; None: no file.")] = ""
     log_prefix: Annotated[str, about(
-        "Beginning of lines that Log rules write; %t tier, %k kind, %n name. Default: calico-packet.",
+        "Beginning of lines that Log rules write; %t tier, %k kind (gnp), %p the policy's full name (namespace/name), "
+        "%n its name alone. Default: muslin, tier/policy and the rule.",
         form="log_prefix")] = ""
     log_severity_file: Annotated[str | None, about(
         "Least severity in the log file. Default: Info.", enum=LOG_LEVELS, any_case=True)] = None

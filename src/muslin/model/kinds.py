@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muslin.model import endpoint, network, policy, service, staged
+from muslin.model.cluster_configuration import GROUP_VERSION, ClusterConfiguration
 from muslin.model.controllers import KubeControllersConfiguration
 from muslin.model.felix import FelixConfiguration
 from muslin.model.meta import Resource
@@ -74,6 +75,8 @@ KINDS: tuple[Kind, ...] = (
          struct=KubeControllersConfiguration, short=("kcc", "kccs", "kubecontrollersconfig", "kubecontrollersconfigs")),
     Kind(name="ClusterInformation", plural="clusterinformations", struct=network.ClusterInformation,
          short=("clusterinfo", "clusterinfos")),
+    Kind(name="ClusterConfiguration", plural="clusterconfigurations", struct=ClusterConfiguration,
+         short=("clusterconfig",), group_version=GROUP_VERSION),
     Kind(name="Namespace", plural="namespaces", struct=network.Namespace, short=("ns",), group_version="v1"),
     Kind(name="Service", plural="services", struct=service.Service, namespaced=True, short=("svc",),
          group_version="v1"),

@@ -177,6 +177,10 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("AddressType", at("addressType")), Column("Ports", _slice_ports),
         Column("Endpoints", lambda obj: _plain([_look(one, "addresses") for one in _list(obj, "endpoints")])),
     ),
+    "ClusterConfiguration": (
+        Column("Established-Flows", _default(at("spec.establishedFlows"), "Follow")),
+        Column("Lockout-Guard", _default(at("spec.lockoutGuard"), "Enabled")),
+    ),
     "Namespace": (Column("Status", _default(at("status.phase"), "Active")),),
 }
 _POD_SELECTOR = Column("Pod-Selector", lambda obj: at("spec.podSelector.matchLabels")(obj) or "<none>")

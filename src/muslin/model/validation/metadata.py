@@ -20,6 +20,7 @@ from muslin.model.validation.forms import LONGEST_LABEL, LONGEST_NAME, NAME, NAM
 
 DEFAULT_ALLOW = "projectcalico-default-allow"
 SINGLETON = "default"
+_SINGLETONS = ("ClusterInformation", "ClusterConfiguration", "KubeControllersConfiguration")
 
 _LABEL, _SUBDOMAIN = NAME_LABEL.pattern, NAME.pattern
 _POLICY_NAMES = {
@@ -67,7 +68,7 @@ def _check_name(kind: Kind, name: str, findings: Findings) -> None:
 
 
 def _check_reserved(kind: Kind, name: str, findings: Findings) -> None:
-    if kind.name in ("ClusterInformation", "KubeControllersConfiguration") and name != SINGLETON:
+    if kind.name in _SINGLETONS and name != SINGLETON:
         findings.add(_NAME, f"a {kind.name} named {shown(name)}", "there is only one", f"write {SINGLETON}")
     if kind.name == "Profile" and name == DEFAULT_ALLOW:
         findings.add(_NAME, f"{name} is built in", "it cannot be written", "choose another name", Reason.FORBIDDEN)

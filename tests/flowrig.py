@@ -8,14 +8,25 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Protocol
 
-from muslin.lab.record import Workload
 from netrig import wait_for
 from nftrig import own_socket
 
 _BEAT = 0.001
 _GONE = (errno.EAGAIN, errno.ECONNREFUSED, errno.EPERM, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNRESET,
          errno.EPIPE, errno.ETIMEDOUT, errno.ENOBUFS)
+
+
+class End(Protocol):
+    """A workload, or somebody in its place."""
+
+    @property
+    def network(self) -> str:
+        """Its namespace."""
+
+    def address(self, version: int) -> str:
+        """One of its addresses."""
 
 
 class Conversation:
@@ -87,7 +98,7 @@ class Conversation:
         return [self.said[1] - self.heard[0], self.said[0] - self.heard[1]]
 
 
-def connection(client: Workload, server: Workload, port: int, *, version: int = 4) -> Conversation:
+def connection(client: End, server: End, port: int, *, version: int = 4) -> Conversation:
     """TCP."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     door, caller = own_socket(server.network, family, socket.SOCK_STREAM), None
@@ -106,7 +117,7 @@ def connection(client: Workload, server: Workload, port: int, *, version: int = 
     return Conversation(f"tcp{version}", caller, answerer)
 
 
-def datagrams(client: Workload, server: Workload, port: int, *, version: int = 4) -> Conversation:
+def datagrams(client: End, server: End, port: int, *, version: int = 4) -> Conversation:
     """UDP, begun by the client."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     one, two = (own_socket(each.network, family, socket.SOCK_DGRAM) for each in (client, server))

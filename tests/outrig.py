@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,17 @@ _LENGTH = {4: 24, 6: 64}
 
 
 @dataclass(frozen=True)
+class Party:
+    """Anybody who can take a workload's place in a conversation."""
+
+    network: str
+    addresses: Mapping[int, str]
+
+    def address(self, version: int) -> str:
+        return self.addresses[version]
+
+
+@dataclass(frozen=True)
 class Outside:
     """`network`: the namespace of who is out there. Named so that it can take a workload's place in a test."""
 
@@ -24,6 +35,11 @@ class Outside:
 
     def address(self, version: int) -> str:
         return OUTSIDE[version]
+
+    @staticmethod
+    def of_host(space: str) -> Party:
+        """The host itself, by its uplink."""
+        return Party(space, UPLINK)
 
     def routes(self, *prefixes: str) -> None:
         """The router learns that they are behind the host."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,8 @@ from agentrig import PLURALS, V3, Site, site
 from flowrig import Conversation, connection, datagrams, silent_after, talking
 from muslin.client.blocking import MERGE_PATCH
 from muslin.lab.record import Workload
-from netrig import in_ns, wait_for
+from netrig import in_ns, run, wait_for
+from outrig import outside
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -135,3 +137,74 @@ def test_what_is_allowed_again_goes_on_and_new_connections_pass(scene: Scene) ->
                 now > was for now, was in zip(each.heard, before, strict=True)))
         with talking(connection(scene.client, scene.server, 8011)):
             pass
+
+
+@pytest.mark.parametrize("table_is_lost", [False, True])
+def test_what_was_ended_stays_so_when_the_agent_dies(scene: Scene, table_is_lost: bool) -> None:
+    """It finds other policy when it comes back, and perhaps no table. Both ends go on trying meanwhile."""
+    with talking(*scene.conversations()) as conversations:
+        scene.says("GlobalNetworkPolicy", "gate", {**TO_SERVER, "ingress": []})
+        silent_after(conversations, time.monotonic())
+        scene.place.signal("agent-h1", signal.SIGKILL)
+        scene.says("GlobalNetworkPolicy", "other", {"selector": "role == 'nobody'", "types": ["Ingress"]})
+        if table_is_lost:
+            silence(scene)  # without a table everything passes: nobody is to say anything just then
+            in_ns(scene.place.space("h1"), "nft", "delete", "table", "inet", "muslin")
+        scene.place.start_agent("h1")
+        if table_is_lost:
+            silence(scene, ends=True)
+        silent_after(conversations, time.monotonic(), 0.0)
+
+
+def silence(scene: Scene, *, ends: bool = False) -> None:
+    for each in (scene.client, scene.server):
+        run("ip", "-n", each.network, "link", "set", "eth0", "up" if ends else "down")
+
+
+def test_what_policy_denied_while_no_agent_ran_ends_when_it_comes_back(scene: Scene) -> None:
+    with talking(*scene.conversations(), datagrams(*scene.others, 9000)) as (*denied, bystander):
+        scene.place.signal("agent-h1", signal.SIGKILL)
+        scene.says("GlobalNetworkPolicy", "gate", {**TO_SERVER, "ingress": []})
+        scene.place.start_agent("h1")
+        silent_after(tuple(denied), time.monotonic())
+        assert bystander.settled_loss() == [0, 0]
+
+
+HOST = {"apiVersion": "projectcalico.org/v3", "kind": "HostEndpoint",
+        "metadata": {"name": "up", "labels": {"of": "h1"}}, "spec": {"node": "h1", "interfaceName": "up0"}}
+
+
+def test_flows_of_the_host_itself_and_those_that_it_forwards_end_too() -> None:
+    """By what a host endpoint is asked; its failsafe ports are open whatever policy says."""
+    with site() as place, outside(place.make_host("h1")) as there:
+        place.start_agent("h1")
+        host = there.of_host(place.space("h1"))
+        web = place.guest("h1", "web")
+        allow = [{"action": "Allow"}]
+        for name, order in (("gate", 1), ("forward", 2)):
+            place.api.post(f"{V3}/globalnetworkpolicies", gate(
+                name, order=order, selector="of == 'h1'", types=["Ingress", "Egress"], ingress=allow, egress=allow,
+                applyOnForward=name == "forward"))
+        place.api.post(f"{V3}/hostendpoints", HOST)
+        wait_for("the host endpoint", lambda: "up0" in in_ns(host.network, "nft", "list", "table", "inet", "muslin"))
+        with talking(
+            connection(there, host, 7001), datagrams(host, there, 7002, version=6), connection(there, host, 22),
+            datagrams(there, web, 7003), connection(web, there, 7004, version=6), connection(web, there, 7005),
+        ) as conversations:
+            failsafe = conversations[2]
+            own, forwarded = conversations[:2], conversations[3:]
+            for name, ended in (("gate", own), ("forward", forwarded)):
+                rules = [{"action": "Deny"}]
+                place.api.patch(f"{V3}/globalnetworkpolicies/{name}", {"spec": {"ingress": rules, "egress": rules}},
+                                kind=MERGE_PATCH)
+                silent_after(ended, time.monotonic())
+                if ended is own:
+                    since = list(forwarded[0].heard)
+                    wait_for("what is forwarded to go on", lambda since=since: forwarded[0].heard[0] > since[0] + 20)
+            before = list(failsafe.heard)
+            wait_for("ssh to go on", lambda: all(now > was for now, was in zip(failsafe.heard, before, strict=True)))
+
+
+def gate(name: str = "gate", **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": name},
+            "spec": spec}

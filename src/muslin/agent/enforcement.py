@@ -205,15 +205,23 @@ class Enforcement:
         if self._active:
             await self._active.uncut(allowed)
 
+    def remember(self, flows: Iterable[Flow], seconds: int) -> None:
+        """Before the first `take`: a predecessor has cut them, and what is written first must cut them too."""
+        self._cut.update(dict.fromkeys(flows, time.monotonic() + seconds))
+
     async def _cut_again(self) -> None:
         now = time.monotonic()
-        for flow, until in list(self._cut.items()):
-            if until > now and self._active:
-                await self._active.cut((flow,), math.ceil(until - now))
+        by_seconds: dict[int, list[Flow]] = {}
+        for flow, until in self._cut.items():
+            if until > now:
+                by_seconds.setdefault(math.ceil(until - now), []).append(flow)
+        for seconds, flows in by_seconds.items():
+            if self._active:
+                await self._active.cut(flows, seconds)
 
     def _made(self, backend: Backend) -> Enforcer:
         if backend is Backend.NFTABLES:
-            return Firewall(Nft(self._netns))
+            return Firewall(Nft(self._netns), self._cut)
         return IptablesFirewall(Iptables(FLAVOURS[backend], self._netns))
 
     async def _tidy(self) -> None:

@@ -28,6 +28,7 @@ from muslin.render.nft import Changes, Flow, NftState, whole
 from muslin.render.nft.listing import differences, listing_of, renewal
 from muslin.render.nft.refused import Key, copied, describe, differing, mixed, named_by, telling, with_stand_ins
 
+NOTHING_CUT: Mapping[Flow, float] = MappingProxyType({})
 NOTHING_REFUSED: Mapping[Key, Retry] = MappingProxyType({})
 RETRIED_AFTER = 600.0
 """Seconds at most between two tries of what the kernel refuses."""
@@ -38,14 +39,15 @@ _TOLD = 3
 class Firewall:
     """One caller at a time. `fault` says why the kernel's table is not what it should be, "" when it is."""
 
-    def __init__(self, nft: Nft) -> None:
+    def __init__(self, nft: Nft, cut: Mapping[Flow, float] = NOTHING_CUT) -> None:
+        """`cut`: flows that are cut already, and until when (`time.monotonic`)."""
         self._nft = nft
         self._state = NftState()
         self._begun = False
         self._whole_is_due = False
         self._generation: int | None = None
         self._mended: list[str] = []
-        self._cut: dict[Flow, float] = {}
+        self._cut = dict(cut)
         """Until when."""
         self._wanted = HostIntent()
         self._held = HostIntent()

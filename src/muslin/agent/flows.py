@@ -4,8 +4,9 @@
       --> judge, in a thread --> cut (the table lets neither end open it again) --> conntrack forgets it
 
 Cut comes before forgotten: between the two a packet is still let through, the other way round it would open the flow
-again. What was cut is kept in a book and judged again with every change: what policy allows again is let go, so that a
-TCP connection that is still trying goes on. An entry ends by itself once the ends must have given up (decision 0050).
+again. What was cut is kept in a book, on disk too, and judged again with every change: what policy allows again is let
+go, so that a TCP connection that is still trying goes on. An entry ends by itself once the ends must have given up
+(decision 0050).
 
 While one look is under way, changes gather; the next look takes them all. A look costs what has changed: a member that
 joined a set asks for the flows of one address, a new policy for those of its endpoints.
@@ -17,9 +18,11 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 
+from muslin.agent import book
 from muslin.agent.kernel import Kernel
 from muslin.agent.worker import Worker
 from muslin.drivers import conntrack
@@ -62,13 +65,17 @@ class Found:
 class Follower:
     """The one that ends flows. `worker` tells what changed, `kernel` does it."""
 
-    def __init__(self, worker: Worker, kernel: Kernel) -> None:
+    def __init__(self, worker: Worker, kernel: Kernel, directory: Path) -> None:
         self._worker = worker
         self._kernel = kernel
         self._names = SetNames()
         self._lengths: Lengths = {}
-        self._book: dict[TrackedFlow, float] = {}
-        """Flows that are cut, and until when."""
+        self._file = directory / "ended-flows"
+        self._book = book.load(self._file)
+        """Flows that are cut, and until when (`time.time`)."""
+        self._inherited = set(self._book)
+        """Those of a predecessor, of which this kernel was not told yet: its table may be a new one."""
+        kernel.remember(map(_ends, self._inherited), CUT_FOR)
 
     async def run(self) -> None:
         """Never returns."""
@@ -84,8 +91,8 @@ class Follower:
                 await asyncio.sleep(_AGAIN)
 
     async def _follow(self, changed: Changed) -> None:
-        began, intent = time.monotonic(), still(self._worker.intent)
-        self._book = {flow: until for flow, until in self._book.items() if until > began}
+        intent, now = still(self._worker.intent), time.time()
+        self._book = {flow: until for flow, until in self._book.items() if until > now}
         if not intent.settings.follow_established:
             await self._let_go(list(self._book))
             return
@@ -97,17 +104,17 @@ class Follower:
                 del found.denied[flow]
         await asyncio.to_thread(conntrack.drop, found.stale)
         await self._let_go(found.allowed)
-        await self._end(found, began)
-
-    async def _end(self, found: Found, began: float) -> None:
-        if not found.denied:
+        ended = found.denied.keys() | (self._inherited & self._book.keys())
+        if not ended:
             return
-        self._book.update(dict.fromkeys(found.denied, began + CUT_FOR))
+        self._book.update(dict.fromkeys(found.denied, now + CUT_FOR))
         async with self._worker.writing:
-            await self._kernel.cut(map(_ends, found.denied), CUT_FOR)
+            await self._kernel.cut(map(_ends, ended), CUT_FOR)
+        self._inherited.clear()
         await asyncio.to_thread(conntrack.drop, found.denied)
+        await self._keep()
         log.info("flows_ended", flows=len(found.denied), looked_at=found.looked_at,
-                 ms=round((time.monotonic() - began) * 1e3, 1), some="; ".join(_told(found.denied)))
+                 ms=round((time.time() - now) * 1e3, 1), some="; ".join(_told(found.denied)))
 
     async def _let_go(self, flows: list[TrackedFlow]) -> None:
         if not flows:
@@ -116,7 +123,14 @@ class Follower:
             await self._kernel.uncut(map(_ends, flows))
         for flow in flows:
             self._book.pop(flow, None)
+        await self._keep()
         log.info("flows_let_go", flows=len(flows))
+
+    async def _keep(self) -> None:
+        try:
+            await asyncio.to_thread(book.save, self._file, dict(self._book))
+        except OSError as error:
+            log.error("ended_flows_not_kept", why=str(error))
 
 
 def still(intent: HostIntent) -> HostIntent:

@@ -181,6 +181,10 @@ class Kernel:
         """Is the policy of the last intent in the kernel?"""
         return self._firewall.in_force
 
+    def remember(self, flows: Iterable[Flow], seconds: int) -> None:
+        """Before the first `take`: these are cut by what is written first, too."""
+        self._firewall.remember(flows, seconds)
+
     async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
         """None of them is opened again by what is still under way, see `Firewall.cut`. Raises Transient."""
         await self._firewall.cut(flows, seconds)

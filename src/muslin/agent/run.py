@@ -117,7 +117,7 @@ async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Serv
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(worker.run()),
-                tasks.create_task(Follower(worker, kernel).run()),
+                tasks.create_task(Follower(worker, kernel, options.state_path).run()),
                 tasks.create_task(feed.follow(feeding, options.node, worker)),
                 tasks.create_task(_fall_back(options.state_path, worker)),
                 tasks.create_task(_keep(options.state_path, worker)),

@@ -6,7 +6,7 @@ somebody wants to look:
 
     members of a set that are addresses     these addresses
     anything else of a set, a policy        the addresses of the endpoints in whose groups it is
-    a group, an endpoint                    the addresses of the endpoints concerned
+    a group, an endpoint                    the addresses of the endpoints concerned; of host endpoints: everything
     settings, host endpoints, a snapshot    everything
 """
 
@@ -19,11 +19,11 @@ from msgspec import UNSET
 from muslin.explain.flows import packed
 from muslin.intent import (
     Delta,
-    Endpoint,
     EndpointKey,
     Group,
     GroupId,
     HostIntent,
+    HostInterface,
     MemberChange,
     Policy,
     PolicyId,
@@ -71,21 +71,22 @@ class Changed:
         """By an end among these the flows concerned are found. None: all flows."""
         if self.everything:
             return None
+        groups = self._groups_concerned(intent, names)
+        if any(not groups.isdisjoint(_groups(one)) for one in intent.host_interfaces.values()):
+            return None  # whose flows go by that interface, conntrack does not say
         found = set(map(packed, self._addresses))
-        for endpoint in self._concerned(intent, names):
-            if endpoint.spoofable:
-                return None
-            found.update(map(packed, endpoint.addresses))
-        return found
-
-    def _concerned(self, intent: HostIntent, names: SetNames) -> Iterator[Endpoint]:
-        policies = self._policies | names.users(intent, self._sets)
-        groups = self._groups | {
-            name for name, group in intent.groups.items() if policies and not policies.isdisjoint(_policies(group))
-        }
         for key, endpoint in intent.endpoints.items():
             if key in self._endpoints or endpoint.ingress in groups or endpoint.egress in groups:
-                yield endpoint
+                if endpoint.spoofable:
+                    return None
+                found.update(map(packed, endpoint.addresses))
+        return found
+
+    def _groups_concerned(self, intent: HostIntent, names: SetNames) -> set[GroupId]:
+        policies = self._policies | names.users(intent, self._sets)
+        return self._groups | {
+            name for name, group in intent.groups.items() if policies and not policies.isdisjoint(_policies(group))
+        }
 
 
 class SetNames:
@@ -117,6 +118,10 @@ def _policies(group: Group) -> Iterator[PolicyId]:
     for stage in group.stages:
         yield from stage.policies
     yield from group.profiles
+
+
+def _groups(one: HostInterface) -> Iterator[GroupId]:
+    yield from (one.ingress, one.egress, one.forward_ingress, one.forward_egress, one.pre_dnat)
 
 
 def _sets(policy: Policy) -> Iterator[SetId]:

@@ -1,0 +1,76 @@
+"""After a change: by which addresses are the flows found whose verdict may be another?"""
+
+from __future__ import annotations
+
+from intents import (
+    ALLOW,
+    ALLOW_ALL,
+    INGRESS,
+    OPEN_IN,
+    OPEN_OUT,
+    addresses,
+    endpoint,
+    group,
+    intent,
+    policy,
+    rule,
+    side,
+    tier,
+)
+from muslin.explain.flows import packed
+from muslin.explain.touched import Changed, SetNames
+from muslin.intent import Delta, EndpointKey, HostInterface, MemberChange, SetId, Settings
+from muslin.net import Cidr
+
+FROM_FRIENDS = policy("friends", rule(ALLOW, by=side(sets="friends")))
+INWARDS = group(INGRESS, tier(FROM_FRIENDS))
+TOLD = intent(FROM_FRIENDS, INWARDS, OPEN_IN, OPEN_OUT, ALLOW_ALL, addresses("friends"), endpoint(1, INWARDS, OPEN_OUT),
+              endpoint(2, OPEN_IN, OPEN_OUT))
+ONE, TWO = ({packed(f"10.65.0.{number}"), packed(f"fd65::{number}")} for number in (1, 2))
+
+
+def touched(delta: Delta) -> set[bytes] | None:
+    changed = Changed()
+    changed.add(delta)
+    return changed.addresses(TOLD, SetNames())
+
+
+def test_a_member_that_joins_or_leaves_touches_its_own_flows() -> None:
+    change = MemberChange(added=frozenset({Cidr("10.9.9.9/32")}), removed=frozenset({Cidr("fd99::9/128")}))
+    assert touched(Delta(sets={SetId("friends"): change})) == {packed("10.9.9.9"), packed("fd99::9")}
+
+
+def test_a_prefix_in_a_set_touches_those_who_are_asked_about_it() -> None:
+    assert touched(Delta(sets={SetId("friends"): MemberChange(removed=frozenset({Cidr("10.0.0.0/8")}))})) == ONE
+    assert touched(Delta(sets={SetId("friends"): addresses("friends")})) == ONE
+    assert touched(Delta(sets={SetId("others"): None})) == set()
+
+
+def test_policies_groups_and_endpoints_touch_their_endpoints() -> None:
+    assert touched(Delta(policies={FROM_FRIENDS.id: FROM_FRIENDS})) == ONE
+    assert touched(Delta(policies={ALLOW_ALL.id: None})) == ONE | TWO
+    assert touched(Delta(groups={OPEN_IN.id: OPEN_IN})) == TWO
+    two = EndpointKey("WorkloadEndpoint/default/w2")
+    assert touched(Delta(endpoints={two: TOLD.endpoints[two]})) == TWO
+
+
+def test_what_may_touch_any_flow_asks_for_all() -> None:
+    assert touched(Delta(snapshot=True)) is None
+    assert touched(Delta(settings=Settings())) is None
+    covered = HostInterface(key=EndpointKey("HostEndpoint/up"), interface="up0", ingress=INWARDS.id, egress=OPEN_OUT.id)
+    assert touched(Delta(host_interfaces={covered.key: covered})) is None
+    TOLD.host_interfaces[covered.key] = covered
+    try:
+        assert touched(Delta(policies={FROM_FRIENDS.id: FROM_FRIENDS})) is None
+        assert touched(Delta(groups={OPEN_IN.id: OPEN_IN})) == TWO
+    finally:
+        TOLD.host_interfaces.clear()
+
+
+def test_changes_add_up() -> None:
+    one, other = Changed(), Changed()
+    one.add(Delta(groups={OPEN_IN.id: OPEN_IN}))
+    other.add(Delta(policies={FROM_FRIENDS.id: FROM_FRIENDS}))
+    assert not Changed()
+    one.merge(other)
+    assert one.addresses(TOLD, SetNames()) == ONE | TWO

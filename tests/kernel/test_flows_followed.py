@@ -208,3 +208,31 @@ def test_flows_of_the_host_itself_and_those_that_it_forwards_end_too() -> None:
 def gate(name: str = "gate", **spec: Any) -> dict[str, Any]:
     return {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": name},
             "spec": spec}
+
+
+def test_the_agent_tells_which_flows_there_are_and_which_a_staged_policy_would_end(scene: Scene) -> None:
+    place = scene.place
+    with talking(*scene.conversations()) as conversations:
+        flows = place.agent("h1").get("/v1/flows")
+        told = {(one["protocol"], one["destination"]): one for one in flows["items"]}
+        assert flows["total"] >= 4
+        assert {each["enforced"]["verdict"] for each in told.values()} == {"Allow"}
+        assert all("staged" not in each for each in told.values()), "nothing is staged"
+
+        place.api.post(f"{V3}/stagedglobalnetworkpolicies", {
+            "apiVersion": "projectcalico.org/v3", "kind": "StagedGlobalNetworkPolicy", "metadata": {"name": "gate"},
+            "spec": {**TO_SERVER, "ingress": [{"action": "Allow", "protocol": "UDP"}]}})
+        wait_for("the staged policy", lambda: "staged" in place.agent("h1").get("/v1/flows")["items"][0])
+
+        address = scene.server.address(4)
+        items = place.agent("h1").get("/v1/flows", address=address)["items"]
+        by_protocol = {one["protocol"]: one for one in items}
+        assert {one["destination"] for one in items} == {address}
+        tcp, udp = by_protocol["TCP"], by_protocol["UDP"]
+        assert (tcp["enforced"]["verdict"], tcp["staged"]["verdict"]) == ("Allow", "Deny")
+        assert tcp["destinationPort"] == 8001
+        assert "the end of tier default" in tcp["staged"]["by"]
+        assert (udp["enforced"]["verdict"], udp["staged"]["verdict"]) == ("Allow", "Allow")
+        assert len(place.agent("h1").get("/v1/flows", limit="1")["items"]) == 1
+        heard = list(conversations[0].heard)
+        wait_for("tcp to go on", lambda: min(conversations[0].heard) > min(heard) + 20)

@@ -2,6 +2,7 @@
 
     POST /v1/workloads   DELETE /v1/workloads/{namespace}/{name}   GET /v1/workloads   GET /v1/status   GET /healthz
     POST /v1/why   POST /v1/trace       what the kernel does with a packet, see `witness`
+    GET /v1/flows                       what is under way, and what policy says of it, see `client.flows`
 
 Errors are Kubernetes `Status` JSON, as everywhere.
 """
@@ -18,6 +19,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from muslin.agent.flow_list import FlowList
 from muslin.agent.report import Reporter
 from muslin.agent.witness import Asked, Witness
 from muslin.agent.workloads import NotAdded, Workloads
@@ -31,7 +33,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger()
 
 
-def application(workloads: Workloads, reporter: Reporter, witness: Witness) -> web.Application:
+_MOST_FLOWS = 1000
+
+
+def application(workloads: Workloads, reporter: Reporter, witness: Witness, flow_list: FlowList) -> web.Application:
     async def add(request: web.Request) -> web.Response:
         try:
             wanted = msgspec.json.decode(await request.read(), type=Request)
@@ -60,6 +65,12 @@ def application(workloads: Workloads, reporter: Reporter, witness: Witness) -> w
     async def trace(request: web.Request) -> web.Response:
         return _json(await witness.trace(await _asked(request)))
 
+    async def flows(request: web.Request) -> web.Response:
+        limit = request.query.get("limit", str(_MOST_FLOWS))
+        if not limit.isdecimal():
+            raise Invalid(f"limit={limit}: write a number")
+        return _json(await flow_list.seen(request.query.get("address", ""), int(limit)))
+
     app = web.Application(middlewares=[_refusals])
     app.router.add_post("/v1/workloads", add)
     app.router.add_get("/v1/workloads", listed)
@@ -67,6 +78,7 @@ def application(workloads: Workloads, reporter: Reporter, witness: Witness) -> w
     app.router.add_get("/v1/status", status)
     app.router.add_post("/v1/why", live)
     app.router.add_post("/v1/trace", trace)
+    app.router.add_get("/v1/flows", flows)
     app.router.add_get("/healthz", healthz)
     return app
 

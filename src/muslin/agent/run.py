@@ -25,6 +25,7 @@ import structlog
 from aiohttp import web
 
 from muslin.agent import api, feed, node, snapshot
+from muslin.agent.flow_list import FlowList
 from muslin.agent.flows import Follower
 from muslin.agent.journal import Journal
 from muslin.agent.kernel import Kernel
@@ -108,7 +109,8 @@ async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Serv
     reporter = Reporter(options.node, worker, speaker)
     workloads = Workloads(options.node, worker, calling, Journal(options.state_path))
     serving = services(Host(workloads, calling, options))
-    app = api.application(workloads, reporter, Witness(options.node, worker, kernel))
+    follower = Follower(worker, kernel, options.state_path)
+    app = api.application(workloads, reporter, Witness(options.node, worker, kernel), FlowList(worker, follower))
     for service in serving:
         app.router.add_routes(service.routes())
     runner = await api.listen(app, options.socket_path)
@@ -117,7 +119,7 @@ async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Serv
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(worker.run()),
-                tasks.create_task(Follower(worker, kernel, options.state_path).run()),
+                tasks.create_task(follower.run()),
                 tasks.create_task(feed.follow(feeding, options.node, worker)),
                 tasks.create_task(_fall_back(options.state_path, worker)),
                 tasks.create_task(_keep(options.state_path, worker)),

@@ -28,6 +28,15 @@ class Failed(AssertionError):
     """docker said no; the text is what its user sees."""
 
 
+def asking(address: str, port: int, nc: str) -> str:
+    """A shell's words that get /page from there (Debian's static busybox has a wget that crashes)."""
+    return f"printf 'GET /page HTTP/1.0\\r\\n\\r\\n' | {nc} -w 1 {address} {port}"
+
+
+def page(answer: str) -> str:
+    return answer.rpartition("\n\n")[2].strip() if "200 OK" in answer else ""
+
+
 class Docker:
     """One dockerd of one host."""
 
@@ -102,6 +111,13 @@ class Docker:
 
     def ping(self, name: str, address: str) -> bool:
         return self.say(name, "ping", "-c1", "-W1", address)
+
+    def hears(self, name: str, address: str, port: int) -> str:
+        """The page of a web server as a container gets it, "" when it does not answer."""
+        try:
+            return page(self("exec", name, "/bin/sh", "-c", asking(address, port, "/bin/nc")))
+        except Failed:
+            return ""
 
     def say(self, name: str, *words: str) -> bool:
         try:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from agentrig import V3, Site, deny_to, site
-from dockerrig import Docker, Failed, docker, install
+from dockerrig import Docker, Failed, asking, docker, install, page
+from netrig import in_ns, namespace, run, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -203,3 +204,41 @@ def test_dockerd_may_be_killed_and_come_back_and_the_book_may_be_lost(place: Sit
     assert endpoints(place) == []
     four = host.container("l4", "--network", "live", "--ip", address)
     assert host.address(four, "live") == address, "addresses of before are free again, too"
+
+
+@pytest.fixture
+def outside(place: Site) -> Iterator[str]:
+    """Somebody beyond the host's uplink; the host is 192.0.2.1 there."""
+    with namespace("out") as space:
+        host = place.space("h1")
+        run("ip", "link", "add", "up0", "netns", host, "type", "veth", "peer", "name", "up0", "netns", space)
+        for number, where in ((1, host), (2, space)):
+            run("ip", "-n", where, "addr", "add", f"192.0.2.{number}/24", "dev", "up0")
+            run("ip", "-n", where, "link", "set", "up0", "up")
+        yield space
+
+
+def answer(space: str, address: str, port: int) -> str:
+    """The page of a web server there, "" when it does not answer."""
+    return page(in_ns(space, "busybox", "sh", "-c", asking(address, port, "busybox nc"), check=False))
+
+
+@pytest.mark.usefixtures("clean")
+def test_published_ports_lead_to_the_container_from_everywhere(place: Site, host: Docker, outside: str) -> None:
+    network(host, "pub", "--subnet", "10.65.8.0/24")
+    network(host, "else", "--subnet", "10.65.9.0/24")
+    host("run", "-d", "--name", "server", "--network", "pub", "-p", "8080:80", "bb:1", "/bin/sh", "-c",
+         "/bin/echo hello >/page; exec /bin/httpd -f -p 80 -h /")
+    other = host.container("client", "--network", "else")
+
+    wait_for("the port", lambda: answer(outside, "192.0.2.1", 8080) == "hello")
+    assert answer(place.space("h1"), "192.0.2.1", 8080) == "hello", "from the host itself"
+    assert host.hears(other, "192.0.2.1", 8080) == "hello", "from another network, by the host's address"
+    assert host.hears("server", "192.0.2.1", 8080) == "hello", "from the container itself"
+    assert answer(outside, "192.0.2.1", 80) == ""
+    with pytest.raises(Failed, match="8080/tcp of this host is published"):
+        host.container("second", "--network", "else", "-p", "8080:90")
+    with pytest.raises(Failed, match="say one, -p 8080:90"):
+        host.container("third", "--network", "else", "-p", "90")
+    host("rm", "-f", "server")
+    assert answer(outside, "192.0.2.1", 8080) == ""

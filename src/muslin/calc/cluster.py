@@ -306,6 +306,7 @@ class Graph:
         return Endpoint(
             key=key, interface=member.interface, ingress=groups.ingress.id, egress=groups.egress.id, mac=member.mac,
             addresses=member.held, spoofable=member.spoofable, nat=member.nat,
+            published=member.published,
             qos=member.qos,
         ), groups
 

@@ -17,8 +17,8 @@ from muslin.calc.illegible import Illegible, labels, texts, word
 from muslin.calc.members import NamedPort, Sort
 from muslin.calc.qos import limits
 from muslin.errors import Invalid
-from muslin.intent import ALL_INTERFACES, Qos
-from muslin.model.endpoint import EndpointPort, HostEndpoint, WorkloadEndpoint
+from muslin.intent import ALL_INTERFACES, Published, Qos
+from muslin.model.endpoint import EndpointPort, HostEndpoint, WorkloadEndpoint, WorkloadEndpointPort
 from muslin.model.labels import NAMESPACE, namespace_profile_name, own_labels, profiles_of
 from muslin.model.names import parse_workload_endpoint_name
 from muslin.model.policy import GlobalNetworkSet, NetworkSet
@@ -50,6 +50,7 @@ class Description:
     spoofable: tuple[Cidr, ...] = ()
     nat: tuple[tuple[str, str], ...] = ()
     qos: Qos | None = None
+    published: tuple[Published, ...] = ()
     present: bool = True
     faults: list[str] = field(default_factory=list)
 
@@ -125,6 +126,7 @@ def _describe_workload(found: Description, resource: WorkloadEndpoint) -> None:
     found.claims = _addresses(found, "spec.ipNetworks", spec.ip_networks)
     if spec.ports:
         _describe_ports(found, spec.ports)
+        _describe_published(found, spec.ports)
     if spec.allow_spoofed_source_prefixes:
         found.spoofable = _prefixes(found, "spec.allowSpoofedSourcePrefixes", spec.allow_spoofed_source_prefixes)
     for nat in spec.ip_nats:
@@ -192,6 +194,19 @@ def _prefixes(found: Description, where: str, given: Iterable[str]) -> tuple[Cid
 def _describe_ports(found: Description, given: tuple[EndpointPort, ...]) -> None:
     found.ports, faults = _ports(given)
     found.faults += faults
+
+
+def _describe_published(found: Description, given: tuple[WorkloadEndpointPort, ...]) -> None:
+    """Ports of the host that lead to it."""
+    for port in given:
+        if not port.host_port:
+            continue
+        try:
+            address = parse_cidr(port.host_ip).partition("/")[0] if port.host_ip else ""
+            found.published += (Published(protocol=protocol_number(port.protocol), host_port=port.host_port,
+                                          port=port.port, host_address=address),)
+        except ValueError as error:
+            found.faults.append(f"spec.ports: {error}; port {port.host_port} of the host leads nowhere")
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from muslin.intent import EndpointKey, Qos
+from muslin.intent import EndpointKey, Published, Qos
 from muslin.net import Cidr
 
 if TYPE_CHECKING:
@@ -73,5 +73,6 @@ class Member(msgspec.Struct, eq=False, gc=False):
     ports: tuple[NamedPort, ...] = ()
     spoofable: tuple[Cidr, ...] = ()
     nat: tuple[tuple[str, str], ...] = ()
+    published: tuple[Published, ...] = ()
     qos: Qos | None = None
     held: tuple[Cidr, ...] = ()

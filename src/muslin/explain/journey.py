@@ -55,7 +55,7 @@ def journey(
     if not arrives_by:
         way.leave(leaves_by or "")
     else:
-        way.arrive(arrives_by)
+        way.arrive(arrives_by, leaves_by or "")
         if leaves_by:
             way.through(arrives_by, leaves_by)
         else:
@@ -98,7 +98,7 @@ class _Way:
         self._passages: list[Passage] = []
         self._translations: list[Translation] = []
 
-    def arrive(self, interface: str) -> None:
+    def arrive(self, interface: str, leaves_by: str) -> None:
         """Gates 1 and 2, and the translation of the destination."""
         covered = cover(self._intent, interface)
         if covered is not None and covered.untracked_ingress:
@@ -112,7 +112,7 @@ class _Way:
                 found = self._ask(Gate.PRE_DNAT, interface, covered.key, covered.pre_dnat, Direction.INGRESS)
                 self._accepted = found is Outcome.ALLOW
         if self._tracked:
-            self._translate()
+            self._translate(leaves_by)
 
     def inwards(self, interface: str) -> None:
         """Gate 3. What `*` has accepted early of a workload does not count at the host's own door."""
@@ -146,12 +146,12 @@ class _Way:
         covered = cover(self._intent, interface)
         workload = workload_at(self._intent, interface) is not None or bears_prefix(self._intent, interface)
         if covered is None or workload:
-            self._translate()
+            self._translate(interface)
             return
         if covered.untracked_egress:
             self._untracked(covered, interface, Direction.EGRESS)
         if self._tracked and not self._denied():
-            self._translate()
+            self._translate(interface)
             self._own(Gate.OUTPUT, covered, interface, Direction.EGRESS)
 
     def through(self, arrives_by: str, leaves_by: str) -> None:
@@ -242,8 +242,8 @@ class _Way:
         note = f"no endpoint declares {interface}, which is named as a workload's"
         self._say(Gate.NOBODYS, Outcome.DENY, _host_origin("interfaces", direction, note), interface)
 
-    def _translate(self) -> None:
-        new = of_destination(self._intent, self._facts.packet)
+    def _translate(self, leaves_by: str) -> None:
+        new = of_destination(self._intent, self._facts.packet, leaves_by)
         if new is not None and not self._denied():
             self._say(Gate.TRANSLATION, Outcome.PASS, _translation_origin(str(new)), "", new.endpoint)
             self._translations.append(new)

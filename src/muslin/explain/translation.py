@@ -19,27 +19,47 @@ from muslin.net import version_of
 
 
 class Translation(msgspec.Struct, frozen=True, kw_only=True):
-    """`what`: floating or masquerade. `new` "": the address of the interface by which it leaves."""
+    """`what`: floating, published or masquerade. `new` "": the address of the interface by which it leaves. `port`: the
+    new one, 0 where that stays."""
 
     what: str
     field: str
     old: str
     new: str
     endpoint: EndpointKey = EndpointKey("")
+    port: int = 0
 
     def __str__(self) -> str:
         new = self.new or "the address of the interface by which it leaves"
+        new += f" port {self.port}" if self.port else ""
         return f"{self.what}: {self.field} {self.old} becomes {new}"
 
 
-def of_destination(intent: HostIntent, packet: Packet) -> Translation | None:
-    """What happens to the destination before any policy but pre-DNAT is asked."""
-    if not intent.settings.floating_addresses:
-        return None
+def of_destination(intent: HostIntent, packet: Packet, leaves_by: str = "") -> Translation | None:
+    """What happens to the destination before any policy but pre-DNAT is asked.
+
+    Which addresses are the host's, it alone knows. So a packet is to a published port of it if it leaves by the
+    interface of the workload whose port that is.
+    """
+    if intent.settings.floating_addresses:
+        for key in sorted(intent.endpoints):
+            for external, internal in intent.endpoints[key].nat:
+                if external == packet.destination:
+                    return Translation(what="floating", field="destination", old=external, new=internal, endpoint=key)
+    return _published(intent, packet, leaves_by) if leaves_by else None
+
+
+def _published(intent: HostIntent, packet: Packet, leaves_by: str) -> Translation | None:
     for key in sorted(intent.endpoints):
-        for external, internal in intent.endpoints[key].nat:
-            if external == packet.destination:
-                return Translation(what="floating", field="destination", old=external, new=internal, endpoint=key)
+        endpoint = intent.endpoints[key]
+        own = [address.partition("/")[0] for address in endpoint.addresses if version_of(address) == packet.version]
+        if endpoint.interface != leaves_by or not own or packet.destination in own:
+            continue
+        for port in endpoint.published:
+            at = port.host_address in ("", packet.destination)
+            if at and (port.protocol, port.host_port) == (packet.protocol, packet.destination_port):
+                return Translation(what="published", field="destination", old=packet.destination, new=own[0],
+                                   endpoint=key, port=port.port)
     return None
 
 
@@ -67,7 +87,8 @@ def applied(packet: Packet, translation: Translation | None) -> Packet:
     if translation is None or not translation.new:
         return packet
     if translation.field == "destination":
-        return msgspec.structs.replace(packet, destination=translation.new)
+        port = translation.port or packet.destination_port
+        return msgspec.structs.replace(packet, destination=translation.new, destination_port=port)
     return msgspec.structs.replace(packet, source=translation.new)
 
 

@@ -7,7 +7,7 @@ Never here: chain names, marks, nft words, selectors, resources.
 
 from muslin.intent.bgp import BgpFilter, BgpFilterRule, BgpSession, BgpSpeaker, PrefixCommunities, StaticOrigin
 from muslin.intent.delta import BLANK, Backend, Delta, HostIntent, MemberChange, Settings
-from muslin.intent.endpoint import ALL_INTERFACES, Endpoint, HostInterface, Qos
+from muslin.intent.endpoint import ALL_INTERFACES, Endpoint, HostInterface, Published, Qos
 from muslin.intent.keys import EndpointKey, GroupId, PolicyId, SetId
 from muslin.intent.policy import (
     Action,
@@ -57,6 +57,7 @@ __all__ = [
     "PortSet",
     "PrefixCommunities",
     "Problem",
+    "Published",
     "Qos",
     "Repair",
     "Route",

@@ -62,6 +62,19 @@ class Qos(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dscp: int | None = None
 
 
+class Published(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A port of the host that leads to the workload. `host_address` "": at every address of the host but loopback's.
+
+    What is sent there, by whomever, arrives at the workload's first address of that family and at `port`. Policy sees
+    the workload's own address and port.
+    """
+
+    protocol: int
+    host_port: int
+    port: int
+    host_address: str = ""
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A local workload's interface. Addresses are /32 and /128. `mac` is the workload's ("" when unknown).
 
@@ -79,6 +92,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     spoofable: tuple[Cidr, ...] = ()
     nat: tuple[tuple[str, str], ...] = ()
     qos: Qos | None = None
+    published: tuple[Published, ...] = ()
 
 
 class HostInterface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

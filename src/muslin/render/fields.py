@@ -27,6 +27,7 @@ class Type(Enum):
     ICMP6_TYPE = ("icmpv6_type", 1)
     ICMP6_CODE = ("icmpv6_code", 1)
     CT_STATE = ("ct_state", 4)
+    ADDRESS_TYPE = ("fib_addrtype", 4)
 
     @property
     def word(self) -> str:
@@ -56,6 +57,7 @@ class Field(Enum):
     ICMP6_TYPE = ("icmpv6 type", Type.ICMP6_TYPE)
     ICMP6_CODE = ("icmpv6 code", Type.ICMP6_CODE)
     CT_STATE = ("ct state", Type.CT_STATE)
+    DESTINATION_TYPE = ("fib daddr type", Type.ADDRESS_TYPE)
     RETURN_INDEX = ("fib saddr . iif oif", Type.INTERFACE_INDEX)
     """The interface by which the host itself would answer the source, 0 unless it is the one the packet came by."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from muslin.intent import Endpoint, EndpointKey
+from muslin.intent import Endpoint, EndpointKey, Published
 from muslin.net import Cidr, host_cidr, version_of
 from muslin.render.iptables import names
 from muslin.render.iptables.chains import DROP
@@ -27,17 +27,20 @@ from muslin.render.iptables.words import (
     Interface,
     Jump,
     Masquerade,
+    Ports,
     Protocol,
     Rule,
     SetDscp,
     SetMark,
     Target,
+    ToHost,
     Translate,
 )
 
 CONNECTIONS, RATES = "mus-connections", "mus-rates"
 DEFAULT_BURST = 5
 _TCP_AND_UDP = (6, 17)
+LOOPBACK = {4: Cidr("127.0.0.0/8"), 6: Cidr("::1/128")}
 
 
 def mangling(site: Site, family: int) -> tuple[Chain, ...]:
@@ -112,6 +115,25 @@ def _to_internal(site: Site, family: int) -> Iterator[Rule]:
     for external, internal in _pairs(site, family):
         inside = internal.partition("/")[0]
         yield Rule((Address(End.DESTINATION, external),), Translate(End.DESTINATION, inside), "floating address")
+    for port, own in _published(site, family):
+        at = (Address(End.DESTINATION, host_cidr(port.host_address)),) if port.host_address else (
+            Address(End.DESTINATION, LOOPBACK[family], True),)
+        tests = (Protocol(port.protocol), *at, ToHost(), Ports(End.DESTINATION, ((port.host_port, port.host_port),)))
+        target = Translate(End.DESTINATION, own.partition("/")[0], (port.port, port.port))
+        yield Rule(tests, target, "published port")
+
+
+def _published(site: Site, family: int) -> Iterator[tuple[Published, Cidr]]:
+    """Each port of the host once, with the own address that it leads to; those for one address of the host first."""
+    taken: set[tuple[str, int, int]] = set()
+    for one in sorted(site.special, key=lambda each: each.key):
+        own = next((address for address in one.addresses if version_of(address) == family), None)
+        if own is not None:
+            for port in sorted(one.published, key=lambda each: not each.host_address):
+                service = port.host_address, port.protocol, port.host_port
+                if service not in taken and (not port.host_address or version_of(port.host_address) == family):
+                    taken.add(service)
+                    yield port, own
 
 
 def _to_external(site: Site, family: int) -> Iterator[Rule]:
@@ -122,6 +144,9 @@ def _to_external(site: Site, family: int) -> Iterator[Rule]:
         source, verdict = Address(End.SOURCE, internal), Translate(End.SOURCE, external.partition("/")[0])
         yield Rule((source, Address(End.DESTINATION, internal)), verdict, "floating address")
         yield Rule((source, outside), verdict, "floating address")
+    for own in dict.fromkeys(own for _, own in _published(site, family)):
+        itself = (Address(End.SOURCE, own), Address(End.DESTINATION, own))
+        yield Rule(itself, Masquerade(), "back to itself")
 
 
 def _masquerade(site: Site, family: int) -> Iterator[Rule]:

@@ -85,7 +85,7 @@ def is_special(endpoint: Endpoint, settings: Settings) -> bool:
     if not names.usable(endpoint.interface):
         return False
     return bool(
-        endpoint.qos or endpoint.nat
+        endpoint.qos or endpoint.nat or endpoint.published
         or not endpoint.interface.startswith(prefixes(settings))
         or not all(is_host(net) for net in (*endpoint.addresses, *endpoint.spoofable))
     )

@@ -41,6 +41,7 @@ from muslin.render.iptables.words import (
     Table,
     Target,
     Test,
+    ToHost,
     Translate,
     Untrack,
 )
@@ -114,6 +115,8 @@ def _test(test: Test) -> str:
         case Ports(end=end, ranges=ranges, negated=negated):
             word = "sports" if end is End.SOURCE else "dports"
             return f"-m multiport {_not(negated)}--{word} {','.join(map(_port, ranges))}"
+        case ToHost():
+            return "-m addrtype --dst-type LOCAL"
         case IcmpType(family=family, type=number, code=code, negated=negated):
             match_, word = ("icmp", "icmp-type") if family == 4 else ("icmp6", "icmpv6-type")
             return f"-m {match_} {_not(negated)}--{word} {number if code is None else f'{number}/{code}'}"
@@ -159,7 +162,7 @@ def _target(target: Target) -> str:
         case Translate(end=end, address=address, ports=ports):
             word = "SNAT --to-source" if end is End.SOURCE else "DNAT --to-destination"
             host = f"[{address}]" if ports and ":" in address else address
-            return f"-j {word} {host}" + (f":{ports[0]}-{ports[1]}" if ports else "")
+            return f"-j {word} {host}" + (f":{_port(ports).replace(':', '-')}" if ports else "")
         case SetDscp(value=value):
             return f"-j DSCP --set-dscp {value:#x}"
 

@@ -66,6 +66,10 @@ class Ports(msgspec.Struct, frozen=True, gc=False):
     negated: bool = False
 
 
+class ToHost(msgspec.Struct, frozen=True, gc=False):
+    """The destination is an address of the host."""
+
+
 class IcmpType(msgspec.Struct, frozen=True, gc=False):
     family: int
     type: int
@@ -123,7 +127,7 @@ class Connections(msgspec.Struct, frozen=True, gc=False):
 
 Test = (
     Protocol | Address | AddressRange | InSet | Ports | IcmpType | Interface | Flow | Marked | OpensTcp | Limit | Above
-    | Connections
+    | Connections | ToHost
 )
 
 

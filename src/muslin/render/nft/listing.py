@@ -25,6 +25,7 @@ from muslin.render.nft.words import (
     Log,
     Mapped,
     Masquerade,
+    Redirect,
     Reject,
     Rule,
     Ruling,
@@ -157,6 +158,8 @@ def _ending(statement: Statement) -> str:
             return "reject"
         case SourceNat():
             return "snat"
+        case Redirect():
+            return "dnat"
         case Translate(field=field):
             return "snat" if field in (Field.SOURCE4, Field.SOURCE6) else "dnat"
         case _:
@@ -203,11 +206,17 @@ def _listed_verdict(body: dict[str, Any]) -> str:
     return ""
 
 
+def _listed_value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return _listed_element(value) if "concat" in value else _listed_verdict(value)
+
+
 def _listed_elements(elements: list[Any]) -> Iterator[tuple[str, str]]:
     for element in elements:
         if isinstance(element, list):
             key, verdict = element
-            yield _listed_element(key), verdict if isinstance(verdict, str) else _listed_verdict(verdict)
+            yield _listed_element(key), _listed_value(verdict)
         else:
             yield _listed_element(element), ""
 

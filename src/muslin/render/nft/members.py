@@ -19,7 +19,7 @@ from muslin.render.nft.hooks import FROM, FROM_NETS, TO
 from muslin.render.nft.hosts import to_group
 from muslin.render.nft.places import FAMILIES, Gate
 from muslin.render.nft.qos import limits_of
-from muslin.render.nft.translation import floating_elements
+from muslin.render.nft.translation import Service, floating_elements, published_elements
 from muslin.render.nft.words import Element, Mapped, NamedSet, Type, jump
 from muslin.render.prefixes import maximal
 
@@ -76,11 +76,13 @@ def ports_of(set_id: SetId, members: Iterable[PortMember]) -> dict[str, list[Ele
 
 
 def endpoint_elements(
-    endpoint: Endpoint, groups: Mapping[GroupId, Group], settings: Settings, floating: frozenset[Cidr]
+    endpoint: Endpoint, groups: Mapping[GroupId, Group], settings: Settings, floating: frozenset[Cidr],
+    services: frozenset[Service],
 ) -> dict[Place, Mapped]:
     """Everything that the kernel knows of one endpoint. A group that is not there denies.
 
-    `floating`: which of the addresses that it claims by its floating addresses are its own.
+    `floating`: which of the addresses that it claims by its floating addresses are its own; `services`: likewise of the
+    host's ports.
 
     An interface that nft cannot name gets nothing here; the model refuses such names, it never carries a workload.
     """
@@ -92,6 +94,7 @@ def endpoint_elements(
         found[OTHERS, name] = None
     if settings.floating_addresses:
         found.update(floating_elements(endpoint, floating))
+    found.update(published_elements(endpoint, services))
     for limits in limits_of(endpoint):
         found[limits.end, name] = jump(limits.name)
     for family in FAMILIES:

@@ -66,6 +66,7 @@ class NftState:
         self._group_users: Users[GroupId, EndpointKey] = Users()
         self._interfaces = Interfaces()
         self._floating: Claims[Cidr, EndpointKey] = Claims()
+        self._services: Claims[translation.Service, EndpointKey] = Claims()
         self._limits: Users[Limits, EndpointKey] = Users()
         self._gates: Gates = {}
         self._manner = Manner()
@@ -186,14 +187,15 @@ class NftState:
             self._group_users.put(key, (endpoint.ingress, endpoint.egress) if endpoint else ())
         touched = self._interfaces.update(changed)
         touched |= self._floating.update({key: translation.addresses_of(each) for key, each in changed.items()})
+        touched |= self._services.update({key: translation.services_of(each) for key, each in changed.items()})
         for key in sorted(touched):
             self._book.put_elements(key, {})
         for key in sorted(touched):
             found = intent.endpoints[key] if self._interfaces.holds(key) else None
             self._update_limits(key, found)
             if found is not None:
-                own = self._floating.held(key)
-                self._book.put_elements(key, endpoint_elements(found, intent.groups, intent.settings, own))
+                own = self._floating.held(key), self._services.held(key)
+                self._book.put_elements(key, endpoint_elements(found, intent.groups, intent.settings, *own))
 
     def _update_limits(self, key: EndpointKey, endpoint: Endpoint | None) -> None:
         before = self._limits.by(key)
@@ -221,12 +223,14 @@ def render(intent: HostIntent) -> Table:
     interfaces, floating = Interfaces(), Claims[Cidr, EndpointKey]()
     interfaces.update(intent.endpoints)
     floating.update({key: translation.addresses_of(endpoint) for key, endpoint in intent.endpoints.items()})
+    services: Claims[translation.Service, EndpointKey] = Claims()
+    services.update({key: translation.services_of(endpoint) for key, endpoint in intent.endpoints.items()})
     for endpoint in intent.endpoints.values():
         if interfaces.holds(endpoint.key):
             for limits in limits_of(endpoint):
                 _put_limits(book, limits, used=True)
-            own = floating.held(endpoint.key)
-            book.put_elements(endpoint.key, endpoint_elements(endpoint, intent.groups, intent.settings, own))
+            own = floating.held(endpoint.key), services.held(endpoint.key)
+            book.put_elements(endpoint.key, endpoint_elements(endpoint, intent.groups, intent.settings, *own))
     book.put_elements(HOST_INTERFACES, covered.elements)
     book.put_elements(SETTINGS, translation.elements(intent.settings))
     book.put_chains(SETTINGS, hooks.chains(extent_of(book, intent.settings, covered)))

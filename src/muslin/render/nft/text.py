@@ -55,6 +55,7 @@ from muslin.render.nft.words import (
     OneOf,
     OpensTcp,
     PacketsOver,
+    Redirect,
     Reject,
     Rule,
     Ruling,
@@ -148,7 +149,7 @@ def rule_text(rule: Rule) -> str:
 
 
 def _set(declared: NamedSet) -> str:
-    data = "verdict" if declared.verdicts else declared.data.word if declared.data else ""
+    data = "verdict" if declared.verdicts else " . ".join(part.word for part in declared.data)
     key = " . ".join(part.word for part in declared.key) + (f" : {data}" if data else "")
     flags = ",".join(word for word in ("interval", "dynamic", "timeout") if getattr(declared, word))
     more = (f" flags {flags};" if flags else "") + (f" size {DYNAMIC_SIZE};" if declared.dynamic else "")
@@ -212,6 +213,8 @@ def _statement(statement: Statement) -> str:
         case Translate(field=field, map=name):
             kind = "snat" if field in (Field.SOURCE4, Field.SOURCE6) else "dnat"
             return f"{kind} {field.word.split()[0]} to {field.word} map @{name}"
+        case Redirect(family=family, fields=fields, map=name):
+            return f"dnat {'ip' if family == 4 else 'ip6'} to {_key(fields)} map @{name}"
         case Verdict():
             return _verdict(statement)
 
@@ -234,7 +237,9 @@ def _mapped(value: Mapped) -> str:
             return ""
         case Verdict():
             return f" : {_verdict(value)}"
-        case _:
+        case (address, port):
+            return f" : {address.partition('/')[0]} . {port}"
+        case str():
             return f" : {value.partition('/')[0]}"
 
 

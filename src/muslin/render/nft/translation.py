@@ -1,6 +1,7 @@
 """Addresses that change on the way: floating addresses, and sources that are hidden behind their host's.
 
-    floating-in     prerouting, before routing: what is sent to a floating address goes to the workload's own
+    floating-in     prerouting, before routing: what is sent to a floating address goes to the workload's own, what is
+                    sent to a published port of the host to the workload's
     floating-local  output: likewise for what the host itself sends
     postrouting     back to itself: a workload that asks for its own floating address is asked from there
                     to the world outside: from the floating address, if the workload has one
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from muslin.intent import Endpoint, Settings
+from muslin.intent import Endpoint, Published, Settings
 from muslin.net import Cidr, host_cidr, version_of
 from muslin.render.matching import WORDS
 from muslin.render.nft import names
@@ -35,10 +36,12 @@ from muslin.render.nft.words import (
     NameBegins,
     NamedSet,
     OneOf,
+    Redirect,
     Rule,
     SourceNat,
     Span,
     Translate,
+    Type,
 )
 from muslin.render.prefixes import maximal
 
@@ -51,7 +54,19 @@ OWN = {4: "floating-of4", 6: "floating-of6"}
 """The workload's own -> its floating address, the first if it has several."""
 HAIRPIN = {4: "hairpin4", 6: "hairpin6"}
 """The workload's own, twice."""
+PUBLISHED = {4: "published4", 6: "published6"}
+"""Protocol and port of the host -> the workload's own address and port."""
+PUBLISHED_AT = {4: "published-at4", 6: "published-at6"}
+"""The same for one address of the host."""
+OWN_PORTS = {4: "published-hairpin4", 6: "published-hairpin6"}
+"""The own address of a workload that has published ports, twice."""
+LOOPBACK = {4: Cidr("127.0.0.0/8"), 6: Cidr("::1/128")}
+LOCAL = 2
+"""RTN_LOCAL: an address of the host."""
 _TCP_AND_UDP = (6, 17)
+
+Service = tuple[str, int, int]
+"""(address of the host or "", protocol, port)"""
 
 
 def sets() -> tuple[NamedSet, ...]:
@@ -64,8 +79,11 @@ def sets() -> tuple[NamedSet, ...]:
 def optional_sets() -> tuple[NamedSet, ...]:
     found: list[NamedSet] = []
     for family, address in ADDRESS.items():
-        found += [NamedSet(where[family], (address,), data=address) for where in (FLOATING, OWN)]
-        found.append(NamedSet(HAIRPIN[family], (address, address)))
+        found += [NamedSet(where[family], (address,), data=(address,)) for where in (FLOATING, OWN)]
+        found += [NamedSet(where[family], (address, address)) for where in (HAIRPIN, OWN_PORTS)]
+        service = (Type.PROTOCOL, Type.PORT)
+        found.append(NamedSet(PUBLISHED[family], service, data=(address, Type.PORT)))
+        found.append(NamedSet(PUBLISHED_AT[family], (address, *service), data=(address, Type.PORT)))
     return tuple(found)
 
 
@@ -102,16 +120,61 @@ def floating_elements(endpoint: Endpoint, held: frozenset[Cidr]) -> Iterator[tup
             yield (HAIRPIN[family], (internal, internal)), None
 
 
+def service_of(published: Published) -> Service:
+    return published.host_address, published.protocol, published.host_port
+
+
+def services_of(endpoint: Endpoint | None) -> frozenset[Service]:
+    return frozenset(service_of(each) for each in endpoint.published) if endpoint else frozenset()
+
+
+def published_elements(endpoint: Endpoint, held: frozenset[Service]) -> Iterator[tuple[tuple[str, Element], Mapped]]:
+    """`held`: the ports of the host that it claims and that are not another endpoint's."""
+    for family in FAMILIES:
+        own = next((address for address in endpoint.addresses if version_of(address) == family), None)
+        if own is None or not endpoint.published:
+            continue
+        for each in endpoint.published:
+            if service_of(each) not in held:
+                continue
+            if not each.host_address:
+                yield (PUBLISHED[family], (each.protocol, each.host_port)), (own, each.port)
+            elif version_of(each.host_address) == family:
+                at = host_cidr(each.host_address)
+                yield (PUBLISHED_AT[family], (at, each.protocol, each.host_port)), (own, each.port)
+        yield (OWN_PORTS[family], (own, own)), None
+
+
 def chains(extent: Extent) -> tuple[Chain, ...]:
     floating = [family for family in FAMILIES if FLOATING[family] in extent.maps]
     inwards = tuple(Rule((Translate(WORDS[family].destination.address, FLOATING[family]),)) for family in floating)
-    outwards = (*_floating(extent), *_masquerade(extent.settings))
+    inwards += tuple(_published(extent))
+    outwards = (*_floating(extent), *_to_itself(extent), *_masquerade(extent.settings))
     found = (
         Chain("floating-in", inwards, Hook("nat", "prerouting", DESTINATION_NAT_PRIORITY)),
         Chain("floating-local", inwards, Hook("nat", "output", DESTINATION_NAT_PRIORITY)),
         Chain("postrouting", outwards, Hook("nat", "postrouting", SOURCE_NAT_PRIORITY)),
     )
     return tuple(chain for chain in found if chain.rules)
+
+
+def _published(extent: Extent) -> Iterator[Rule]:
+    """Loopback addresses stay the host's own: a workload's answer to one would never come back."""
+    for family in FAMILIES:
+        destination, service = WORDS[family].destination.address, (Field.PROTOCOL, Field.DESTINATION_PORT)
+        to_host = (Equal(destination, LOOPBACK[family], True), Equal(Field.DESTINATION_TYPE, LOCAL))
+        if PUBLISHED_AT[family] in extent.maps:
+            yield Rule((*to_host, Redirect(family, (destination, *service), PUBLISHED_AT[family])), "published port")
+        if PUBLISHED[family] in extent.maps:
+            yield Rule((*to_host, Redirect(family, service, PUBLISHED[family])), "published port")
+
+
+def _to_itself(extent: Extent) -> Iterator[Rule]:
+    """Without another source, its answer would go to itself, and not back the way it came."""
+    for family in FAMILIES:
+        if OWN_PORTS[family] in extent.maps:
+            both = (WORDS[family].source.address, WORDS[family].destination.address)
+            yield Rule((InSet(both, OWN_PORTS[family]), Counter(), Masquerade(None)), "back to itself")
 
 
 def _floating(extent: Extent) -> Iterator[Rule]:

@@ -48,6 +48,7 @@ __all__ = [
     "OneOf",
     "OpensTcp",
     "PacketsOver",
+    "Redirect",
     "Reject",
     "Rule",
     "Ruling",
@@ -177,6 +178,14 @@ class Translate(msgspec.Struct, frozen=True, gc=False):
     map: str
 
 
+class Redirect(msgspec.Struct, frozen=True, gc=False):
+    """The destination becomes the address and port that a map holds for the fields; when none, the next rule."""
+
+    family: int
+    fields: tuple[Field, ...]
+    map: str
+
+
 class PacketsOver(msgspec.Struct, frozen=True, gc=False):
     """Matches what is over the limit, which is measured for each value of the field, in a set that the kernel fills."""
 
@@ -203,7 +212,7 @@ class SetDscp(msgspec.Struct, frozen=True, gc=False):
 
 Statement = (
     Match | OpensTcp | Marked | Limit | PacketsOver | ConnectionsOver | ByMap | Choose | Counter | SetMark | ClearMark
-    | SetDscp | NoTrack | Log | Masquerade | SourceNat | Translate | Reject | Verdict
+    | SetDscp | NoTrack | Log | Masquerade | SourceNat | Redirect | Translate | Reject | Verdict
 )
 
 
@@ -230,13 +239,13 @@ class Chain(msgspec.Struct, frozen=True, gc=False):
     hook: Hook | None = None
 
 
-Mapped = Verdict | str | None
-"""What a map holds for an element: a verdict, or an address. A set holds None."""
+Mapped = Verdict | str | tuple[str, int] | None
+"""What a map holds for an element: a verdict, an address, or an address and a port. A set holds None."""
 
 
 class NamedSet(msgspec.Struct, frozen=True, gc=False):
-    """A set, or with `verdicts` a map from key to verdict, or with `data` one to that type. `interval`: elements may be
-    prefixes; they are disjoint. `timeout`: elements have lifetimes; `dynamic`: rules put them in."""
+    """A set, or with `verdicts` a map from key to verdict, or with `data` one to these types. `interval`: elements may
+    be prefixes; they are disjoint. `timeout`: elements have lifetimes; `dynamic`: rules put them in."""
 
     name: str
     key: tuple[Type, ...]
@@ -244,7 +253,7 @@ class NamedSet(msgspec.Struct, frozen=True, gc=False):
     verdicts: bool = False
     timeout: bool = False
     dynamic: bool = False
-    data: Type | None = None
+    data: tuple[Type, ...] = ()
 
     @property
     def loose(self) -> bool:

@@ -26,6 +26,7 @@ from muslin.intent import (
     Policy,
     PolicyId,
     PortSet,
+    Published,
     Qos,
     Rule,
     SetId,
@@ -51,6 +52,11 @@ HOST_ENDPOINTS = tuple(EndpointKey(f"HostEndpoint/{number}") for number in range
 FAILSAFES = ((6, 22, ""), (6, 22, "10.0.0.0/8"), (17, 53, "10.0.0.0/8"), (17, 53, "10.0.0.0/24"), (6, 22, "fd00::/64"))
 NAT = (("192.0.2.1", "10.0.0.1"), ("192.0.2.2", "10.0.0.1"), ("192.0.2.1", "10.0.0.2"), ("2001:db8::1", "fd00::1"),
        ("192.0.2.3", "fd00::1"))
+PUBLISHED = (
+    Published(protocol=6, host_port=8080, port=80), Published(protocol=6, host_port=8080, port=81),
+    Published(protocol=17, host_port=53, port=53, host_address="192.0.2.9"),
+    Published(protocol=6, host_port=8080, port=80, host_address="2001:db8::9"),
+)
 QOS = (Qos(egress_packet_rate=100), Qos(egress_packet_rate=100, dscp=46), Qos(ingress_connections=3, dscp=0),
        Qos(ingress_packet_rate=100, ingress_packet_burst=9, egress_connections=1), Qos(ingress_bandwidth=10**6))
 RANGES = ((80, 80), (80, 90), (85, 100), (0, 65535), (91, 91))
@@ -108,7 +114,7 @@ def _endpoint(dice: Random, key: EndpointKey) -> Endpoint:
     return Endpoint(
         key=key, interface=dice.choice(INTERFACES), ingress=dice.choice(GROUPS), egress=dice.choice(GROUPS),
         addresses=_few(dice, HOSTS, 0.9, 3), spoofable=_few(dice, CIDRS, 0.5), nat=_few(dice, NAT, 0.4),
-        qos=dice.choice((None, None, *QOS)),
+        qos=dice.choice((None, None, *QOS)), published=_few(dice, PUBLISHED, 0.4),
     )
 
 

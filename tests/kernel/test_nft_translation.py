@@ -31,7 +31,7 @@ from intents import (
     side,
     tier,
 )
-from muslin.intent import Endpoint, Group, HostIntent, Settings
+from muslin.intent import Endpoint, Group, HostIntent, Published, Settings
 from muslin.net import Cidr
 from muslin.render.nft import NftState
 from nftrig import DEADLINE, UDP, Host, Packet, Station, own_socket
@@ -99,7 +99,8 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
                              for number, interface in ((9, "uplink"), (1, ""), (2, "")))
         for version in (4, 6):
             prefix = 32 if version == 4 else 128
-            netrig.run("ip", "-n", host.space, "addr", "add", f"{UPLINK[version]}/{prefix}", "dev", "uplink")
+            usable = ("nodad",) if version == 6 else ()  # a tentative address is no source for masquerade
+            netrig.run("ip", "-n", host.space, "addr", "add", f"{UPLINK[version]}/{prefix}", "dev", "uplink", *usable)
             netrig.run("ip", "-n", host.space, "route", "add", WORLD[version], "via", _of(outside, version), "dev",
                        "uplink", "onlink")
         yield Rig(host, outside, one, two)
@@ -228,3 +229,39 @@ def test_masquerade_as_the_settings_want_it(rig: Rig) -> None:
     chosen = msgspec.structs.replace(base, masquerade_ports=(9, 9))
     rig.becomes(intent(*OPEN, endpoint(1, OPEN_IN, OPEN_OUT), settings=chosen))
     assert rig.arrives(rig.one, rig.outside, Packet(rig.one.v4, WORLD[4], nftrig.ICMP, 8)) == (UPLINK[4], WORLD[4])
+
+
+def _published(port: Published, ingress: Group = OPEN_IN) -> Endpoint:
+    return msgspec.structs.replace(endpoint(1, ingress, OPEN_OUT), published=(port,))
+
+
+@BOTH
+def test_a_published_port_leads_to_the_workload_from_outside_and_from_neighbours(rig: Rig, version: int) -> None:
+    web = Published(protocol=UDP, host_port=8080, port=80)
+    rig.becomes(intent(*OPEN, _published(web), endpoint(2, OPEN_IN, OPEN_OUT), settings=SETTINGS))
+    one, host = _of(rig.one, version), UPLINK[version]
+    for source, address in ((rig.outside, WORLD[version]), (rig.two, _of(rig.two, version))):
+        assert rig.arrives(source, rig.one, Packet(address, host, UDP, 8080)) == (address, one)
+        assert rig.arrives(source, rig.one, Packet(address, host, UDP, 8081)) is None
+        assert rig.arrives(source, rig.one, Packet(address, OTHER[version], UDP, 8080)) is None, "not the host's"
+
+
+@BOTH
+def test_a_port_published_at_one_address_of_the_host_is_at_no_other(rig: Rig, version: int) -> None:
+    sent = Packet(WORLD[version], UPLINK[version], UDP, 8080)
+    for address, arrives in ((FLOATING[version], False), (UPLINK[version], True)):
+        web = Published(protocol=UDP, host_port=8080, port=80, host_address=address)
+        rig.becomes(intent(*OPEN, _published(web), settings=SETTINGS))
+        assert (rig.arrives(rig.outside, rig.one, sent) is not None) == arrives
+
+
+@BOTH
+def test_policy_sees_the_published_port_as_the_workload_s_own(rig: Rig, version: int) -> None:
+    """What it denies stays out, published or not."""
+    web = Published(protocol=UDP, host_port=8080, port=80)
+    for port, arrives in ((80, True), (8080, False)):
+        only = policy("only", rule(ALLOW, UDP, side(ports=str(port))))
+        into = group(INGRESS, tier(only))
+        rig.becomes(intent(*OPEN, only, into, _published(web, into), settings=SETTINGS))
+        sent = Packet(WORLD[version], UPLINK[version], UDP, 8080)
+        assert (rig.arrives(rig.outside, rig.one, sent) is not None) == arrives

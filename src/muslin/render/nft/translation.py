@@ -66,7 +66,7 @@ LOCAL = 2
 _TCP_AND_UDP = (6, 17)
 
 Service = tuple[str, int, int]
-"""(address of the host or "", protocol, port)"""
+"""(address of the host or "", protocol, port); (address of the workload, 0, 0) for where they lead."""
 
 
 def sets() -> tuple[NamedSet, ...]:
@@ -125,14 +125,22 @@ def service_of(published: Published) -> Service:
 
 
 def services_of(endpoint: Endpoint | None) -> frozenset[Service]:
-    return frozenset(service_of(each) for each in endpoint.published) if endpoint else frozenset()
+    """What the endpoint claims for itself by its published ports: these, and its own addresses to which they lead."""
+    if endpoint is None or not endpoint.published:
+        return frozenset()
+    own = ((address, 0, 0) for family in FAMILIES if (address := _own(endpoint, family)))
+    return frozenset((*map(service_of, endpoint.published), *own))
+
+
+def _own(endpoint: Endpoint, family: int) -> Cidr | None:
+    return next((address for address in endpoint.addresses if version_of(address) == family), None)
 
 
 def published_elements(endpoint: Endpoint, held: frozenset[Service]) -> Iterator[tuple[tuple[str, Element], Mapped]]:
-    """`held`: the ports of the host that it claims and that are not another endpoint's."""
+    """`held`: those of what it claims that are not another endpoint's."""
     for family in FAMILIES:
-        own = next((address for address in endpoint.addresses if version_of(address) == family), None)
-        if own is None or not endpoint.published:
+        own = _own(endpoint, family)
+        if own is None:
             continue
         for each in endpoint.published:
             if service_of(each) not in held:
@@ -142,7 +150,8 @@ def published_elements(endpoint: Endpoint, held: frozenset[Service]) -> Iterator
             elif version_of(each.host_address) == family:
                 at = host_cidr(each.host_address)
                 yield (PUBLISHED_AT[family], (at, each.protocol, each.host_port)), (own, each.port)
-        yield (OWN_PORTS[family], (own, own)), None
+        if (own, 0, 0) in held:
+            yield (OWN_PORTS[family], (own, own)), None
 
 
 def chains(extent: Extent) -> tuple[Chain, ...]:

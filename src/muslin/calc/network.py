@@ -49,7 +49,7 @@ class Network:
         self.bgp_changed = False
         """The same for speakers."""
         self.changed_hosts: set[str] = set()
-        """Hosts whose speaker may differ, though the cluster's BGP does not."""
+        """Hosts whose settings or speaker may differ, though those of the others do not."""
 
     def update(self, key: ResourceKey, value: Resource | Block | Illegible | None) -> None:
         """Take note of one object; what does not decode counts as absent and is reported."""
@@ -59,9 +59,7 @@ class Network:
             case "IPAMBlock":
                 self._update_block(key, resource if isinstance(resource, Block) else None)
             case "Node":
-                if self._put(self._nodes, key, resource if isinstance(resource, Node) else None):
-                    self._hosts_addresses = None
-                    self.settings_changed = True
+                self._update_node(key, resource if isinstance(resource, Node) else None)
             case "IPPool":
                 self._put(self._pools, key, resource if isinstance(resource, IPPool) else None)
                 self._read_pools(key)
@@ -103,7 +101,8 @@ class Network:
 
     def concerns(self, host: str) -> tuple[bool, bool]:
         """Must the host's (settings, speaker) be looked at?"""
-        return self.settings_changed, self.bgp_changed or host in self.changed_hosts
+        changed = host in self.changed_hosts
+        return self.settings_changed or changed, self.bgp_changed or changed
 
     def clear(self) -> None:
         """All hosts have been looked at."""
@@ -128,6 +127,16 @@ class Network:
             self._fabric = Fabric(self._nodes, self._configurations, self._peers, self._filters,
                                   [self._pools[name] for name in sorted(self._pools)])
         return self._fabric
+
+    def _update_node(self, key: ResourceKey, node: Node | None) -> None:
+        """Its labels choose its own settings; its addresses are in those of all, where some configuration asks."""
+        before = _addresses(self._nodes.get(key.name))
+        if not self._put(self._nodes, key, node):
+            return
+        self.changed_hosts.add(key.name)
+        if _addresses(node) != before:
+            self._hosts_addresses = None
+            self.settings_changed |= any(found.spec.nat_outgoing_exclusions for found in self._felix.values())
 
     def _put(self, table: dict[str, R], key: ResourceKey, resource: R | None) -> bool:
         """Does it say anything new?"""
@@ -197,6 +206,10 @@ class Network:
             for host in _hosts(new):
                 self.changed_hosts.add(host)
                 self._blocks_of.setdefault(host, {})[name] = new
+
+
+def _addresses(node: Node | None) -> tuple[Cidr, ...]:
+    return tuple(addresses_of(node)) if node is not None else ()
 
 
 def _thin(block: Block) -> Block:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import calc, cni, cold, command, control, dataplane, table
+from bench import calc, cni, cold, command, control, dataplane, explain, table
 
-MEASUREMENTS = {"calc": calc, "cni": cni, "cold": cold, "command": command, "control": control, "dataplane": dataplane}
+MEASUREMENTS = {"calc": calc, "cni": cni, "cold": cold, "command": command, "control": control, "dataplane": dataplane,
+                "explain": explain}
 
 
 def main() -> None:

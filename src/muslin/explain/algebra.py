@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import reduce
+from itertools import compress
 from operator import or_
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ from muslin.intent import Action, Direction, GroupId, Match, PolicyId, Rule, Set
 from muslin.net import Cidr, version_of
 
 __all__ = ["Mask", "Outcomes", "Reading", "bits", "transposed"]
+
+_MANY = 16
+_ONES = bytes.maketrans(b"01", b"\x00\x01")
 
 Outcomes = tuple[tuple[Mask, Mask], ...]
 """(sorts, classes that are allowed for them), the sorts of no two overlapping, together all of them."""
@@ -247,7 +251,11 @@ def transposed(rows: Sequence[Mask], width: int) -> list[Mask]:
 
 
 def bits(mask: Mask) -> Iterator[int]:
-    """Numbers of the bits that are set, the smallest first."""
+    """Numbers of the bits that are set, the smallest first. By text where there are many: see `transposed`."""
+    if mask.bit_count() > _MANY:
+        digits = format(mask, "b")[::-1].encode().translate(_ONES)
+        yield from compress(range(len(digits)), digits)
+        return
     while mask:
         low = mask & -mask
         yield low.bit_length() - 1

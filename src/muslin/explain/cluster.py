@@ -306,48 +306,45 @@ def _compare(view: _View, names: list[ClassName], changes: list[Change]) -> None
     everyone = range(len(view.classes))
     leaving = [(old.egress(number), new.egress(number)) for number in everyone]
     entering = [(old.ingress(number), new.ingress(number)) for number in everyone]
-    first = len(names)
+    alike: dict[Pair, Mask] = {}
+    for number, pair in enumerate(entering):
+        alike[pair] = alike.get(pair, 0) | 1 << number
     found = [
-        (source, destination, gained, lost)
-        for source, destination in _suspects(view, leaving, entering)
-        if (gained_lost := _changed(leaving[source], entering[destination], source, destination))
-        for gained, lost in (gained_lost,) if gained or lost
+        (source, tuple(bits(destinations)), gained, lost)
+        for source, suspects in enumerate(_suspects(view, leaving, entering)) if suspects
+        for destinations, gained, lost in _changed(source, leaving[source], suspects, alike)
     ]
-    used = sorted({number for source, destination, *_ in found for number in (source, destination)})
-    index = {number: first + place for place, number in enumerate(used)}
+    used = sorted({number for source, destinations, *_ in found for number in (source, *destinations)})
+    index = {number: len(names) + place for place, number in enumerate(used)}
     names += [class_name(view.censuses, view.classes[number]) for number in used]
-    texts: dict[tuple[Mask, bool], tuple[str, ...]] = {}
+    words: dict[tuple[Mask, bool], tuple[tuple[str, ...], Sample | None]] = {}
 
-    def words(mask: Mask, source: int) -> tuple[str, ...]:
+    def told(mask: Mask, source: int) -> tuple[tuple[str, ...], Sample | None]:
+        """In words, and a packet of it."""
         key = mask, not view.classes[source].outside
-        if key not in texts:
-            texts[key] = traffic_texts(mask, traffic, of_workload=key[1])
-        return texts[key]
+        if key not in words:
+            words[key] = (traffic_texts(mask, traffic, of_workload=key[1]),
+                          next((samples[number] for number in bits(mask)), None))
+        return words[key]
 
-    def some(mask: Mask) -> Sample | None:
-        return next((samples[number] for number in bits(mask)), None)
-
-    changes += [
-        Change(source=index[source], destination=index[destination], gained=words(gained, source),
-               lost=words(lost, source), gained_sample=some(gained), lost_sample=some(lost))
-        for source, destination, gained, lost in found
-    ]
+    for source, destinations, gained, lost in found:
+        (more, one_more), (less, one_less) = told(gained, source), told(lost, source)
+        changes += [Change(source=index[source], destination=index[destination], gained=more, lost=less,
+                           gained_sample=one_more, lost_sample=one_less) for destination in destinations]
 
 
 Pair = tuple[Outcomes, Outcomes]
 
 
-def _suspects(view: _View, leaving: list[Pair], entering: list[Pair]) -> Iterator[tuple[int, int]]:
-    """Pairs of which one end at least says something else than before of the other, in order."""
+def _suspects(view: _View, leaving: list[Pair], entering: list[Pair]) -> Iterator[Mask]:
+    """For each source, the destinations of which one end at least says something else than before of the other."""
     moved = [_moved(*pair) for pair in leaving]
-    moving_in = [_moved(*pair) for pair in entering]
-    by_source = transposed(moving_in, len(view.classes))
+    by_source = transposed([_moved(*pair) for pair in entering], len(view.classes))
     for source, found in enumerate(view.classes):
         reachable = view.workloads if found.outside else -1
         if view.alone(source):
             reachable &= ~(1 << source)
-        for destination in bits((moved[source] | by_source[source]) & reachable):
-            yield source, destination
+        yield (moved[source] | by_source[source]) & reachable
 
 
 def _moved(old: Outcomes, new: Outcomes) -> Mask:
@@ -362,18 +359,40 @@ def _moved(old: Outcomes, new: Outcomes) -> Mask:
     return found
 
 
-def _changed(leaving: Pair, entering: Pair, source: int, destination: int) -> tuple[Mask, Mask]:
-    before, after = (_passing(leaving[which], entering[which], source, destination) for which in (0, 1))
-    return after & ~before, before & ~after
+def _changed(
+    source: int, leaving: Pair, suspects: Mask, alike: dict[Pair, Mask]
+) -> Iterator[tuple[Mask, Mask, Mask]]:
+    """(destinations, sorts gained, sorts lost). Destinations that let in alike, and that the source may send alike, are
+    reckoned together; `alike` says which are the former."""
+    parts = _parted([(suspects, 0, 0)], leaving[0], 1)
+    parts = _parted(parts, leaving[1], 2)
+    for pair, members in alike.items():
+        if not members & suspects:
+            continue
+        in_before, in_after = (_bits_at(outcomes, source) for outcomes in pair)
+        for destinations, out_before, out_after in parts:
+            concerned = destinations & members
+            before, after = out_before & in_before, out_after & in_after
+            if concerned and before != after:
+                yield concerned, after & ~before, before & ~after
 
 
-def _passing(leaving: Outcomes, entering: Outcomes, source: int, destination: int) -> Mask:
-    """The sorts of traffic that go from one class to the other."""
-    out = _bits_at(leaving, destination)
-    return out & _bits_at(entering, source) if out else 0
+def _parted(parts: list[tuple[Mask, Mask, Mask]], outcomes: Outcomes, place: int) -> list[tuple[Mask, Mask, Mask]]:
+    """Split by what may be sent to whom; the sorts are gathered at `place`."""
+    for spoken, allowed in outcomes:
+        split = []
+        for part in parts:
+            inside = part[0] & allowed
+            if inside:
+                split.append((inside, part[1] | spoken, part[2]) if place == 1 else (inside, part[1], part[2] | spoken))
+            if inside != part[0]:
+                split.append((part[0] ^ inside, part[1], part[2]))
+        parts = split
+    return parts
 
 
 def _bits_at(outcomes: Outcomes, number: int) -> Mask:
+    """The sorts of traffic for which an end allows a class."""
     found = 0
     for spoken, allowed in outcomes:
         if allowed >> number & 1:

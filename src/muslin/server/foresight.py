@@ -39,6 +39,7 @@ from muslin.server.sources import position_in, positions
 from muslin.server.views import view_of, written
 from muslin.store import Store, layout
 
+MOST_CHANGES = 200_000
 _PARTS = ("apply", "patch", "delete")
 _KINDS = ("Node", "IPPool", "IPReservation")
 Batch = dict[ResourceKey, Value]
@@ -63,7 +64,7 @@ class Foresight:
         before = await _in_thread(lambda: cluster.census(graph))
         graph.update(changes)
         found = await _in_thread(lambda: cluster.diff(before, cluster.census(graph)))
-        return answer({**msgspec.to_builtins(found), "examples": await self._examples(found, graph, changes)})
+        return answer({**_told(found), "examples": await self._examples(found, graph, changes)})
 
     async def _examples(self, found: cluster.Diff, supposed: Graph, changes: Batch) -> list[Json]:
         """By which rules, before and after."""
@@ -80,7 +81,7 @@ class Foresight:
     async def staged(self, _: web.Request) -> web.Response:
         graph = await self._now()
         before, after = cluster.census(graph), cluster.census(graph, enacted=True)
-        return answer(await _in_thread(lambda: cluster.diff(before, after)))
+        return answer(_told(await _in_thread(lambda: cluster.diff(before, after))))
 
     async def who_can(self, request: web.Request) -> web.Response:
         graph = await self._now()
@@ -171,6 +172,13 @@ class Foresight:
             wanted["metadata"]["namespace"] = namespace
         new, _ = checked(served, stamps.stamped({**wanted, **served.type_meta}, stamps.now()), old, STRICT)
         return key, decoded(key, written(view.stored(new)))
+
+
+def _told(found: cluster.Diff) -> Json:
+    """As JSON; of millions of changes only the first, and how many more there are."""
+    shown = msgspec.structs.replace(found, changes=found.changes[:MOST_CHANGES])
+    left_off = len(found.changes) - len(shown.changes)
+    return {**msgspec.to_builtins(shown), **({"left_off": left_off} if left_off else {})}
 
 
 def _take(graph: Graph, batch: dict[ResourceKey, bytes]) -> None:

@@ -337,3 +337,16 @@ def test_a_tier_that_does_not_decode_comes_last_and_denies() -> None:
     cluster = Cluster(WEB, illegible(thing("Tier", "default"), obj={"spec": {"defaultAction": "Pass"}}), gnp("p"))
     assert not cluster.lets_in("web", STRANGER)
     assert cluster.graph.faults()
+
+
+def test_a_port_name_without_a_protocol_means_it_in_every_protocol() -> None:
+    """The endpoint's port says which it is. (Numbers do need a protocol.)"""
+    ports: list[Object] = [{"name": "dns", "protocol": protocol, "port": 53} for protocol in ("TCP", "UDP")]
+    ports.append({"name": "x", "protocol": "TCP", "port": 9})
+    server = wl("web", "h1", "10.65.0.1", app="web", spec={"ports": ports})
+    cluster = Cluster(server, np("p", "app == 'web'", ingress=[allow(to={"ports": ["dns"]})]))
+    assert [cluster.lets_in("web", "192.0.2.7", what) for what in ("tcp/53", "udp/53", "tcp/9", "sctp/53")] == [
+        True, True, False, False]
+    cluster.put(np("p", "app == 'web'", ingress=[allow(to={"notPorts": ["dns"]})]))
+    assert [cluster.lets_in("web", "192.0.2.7", what) for what in ("tcp/53", "udp/53", "tcp/9", "sctp/53")] == [
+        False, False, True, True]

@@ -69,3 +69,26 @@ def test_the_clusters_own_configuration(k: Kubectl) -> None:
     assert settled(k, obj, "clusterconfig")["spec"] == obj["spec"]
     assert "establishedFlows" in k("explain", "clusterconfiguration.spec").out
     k("delete", "-f", "-", given=obj)
+
+
+def test_policies_of_administrators(k: Kubectl) -> None:
+    """Kinds that kubectl knows by discovery only."""
+    group, everybody = "policy.networking.k8s.io", {"namespaces": {}}
+    rule = {"action": "Deny", "from": [everybody], "ports": [{"namedPort": "debug"}]}
+    for version, kind, name, short, spec in (
+        ("v1alpha1", "AdminNetworkPolicy", "first", "anp", {"priority": 10, "ingress": [rule]}),
+        ("v1alpha1", "BaselineAdminNetworkPolicy", "default", "banp", {"ingress": [rule]}),
+        ("v1alpha2", "ClusterNetworkPolicy", "both", "clusternetworkpolicies", {
+            "tier": "Admin", "priority": 9, "egress": [{"action": "Accept", "to": [everybody], "protocols": [
+                {"udp": {"destinationPort": {"number": 53}}}]}]}),
+    ):
+        obj: dict[str, Any] = {"apiVersion": f"{group}/{version}", "kind": kind, "metadata": {"name": name},
+                               "spec": {"subject": everybody, **spec}}
+        assert settled(k, obj, short)["spec"] == obj["spec"]
+        obj["spec"]["subject"] = {"namespaces": {"matchLabels": {"team": "red"}}}
+        assert "configured" in k("apply", "-f", "-", given=obj).out
+        k("delete", "-f", "-", given=obj)
+    refused = k("apply", "-f", "-", code=1, given={
+        "apiVersion": f"{group}/v1alpha1", "kind": "AdminNetworkPolicy", "metadata": {"name": "x"},
+        "spec": {"priority": 1, "subject": everybody, "egress": [{"action": "Allow", "to": [{"nodes": {}}]}]}})
+    assert "write networks: with the addresses of the nodes" in refused.err

@@ -40,6 +40,8 @@ from muslin.model.selector import ALL, Selector, both, parse
 from muslin.model.selector.expression import Compare, Operator
 from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, parse_cidr, protocol_number
 
+_PROTOCOLS_OF_NAMES = (6, 17, 132)
+"""TCP, UDP, SCTP: in which a port's name is looked for where a rule names no protocol."""
 _ACTIONS = {action.value: action for action in Action}
 _LONGEST_LOG_PREFIX = 125
 """nftables takes 127, and a colon and a blank follow."""
@@ -92,12 +94,13 @@ class Compiler:
             raise Invalid(f"{name}.{error}") from None
 
     def _match(self, side: policy.EntityRule, protocol: int | None, *, own: bool) -> Match:
-        if (side.ports or side.not_ports) and protocol not in PROTOCOLS_WITH_PORTS:
-            raise Invalid("ports: without protocol TCP, UDP or SCTP there are no ports; name the protocol")
-        chosen, excluded = _selectors(side, self._namespace)
         ports, names = _ports("ports", side.ports)
         not_ports, not_names = _ports("notPorts", side.not_ports)
-        named = protocol or 0
+        named = (protocol,) if protocol is not None else _PROTOCOLS_OF_NAMES
+        if (side.ports or side.not_ports) and protocol not in PROTOCOLS_WITH_PORTS and (
+                protocol is not None or ports or not_ports):
+            raise Invalid("ports: without protocol TCP, UDP or SCTP there are no ports; name the protocol")
+        chosen, excluded = _selectors(side, self._namespace)
         holders = chosen or (self._scope if own else ALL)
         # Names alone already mean the chosen endpoints. Numbers do not, so that the selector is asked beside them.
         asked = chosen is not None and (bool(ports) or not names)
@@ -107,9 +110,9 @@ class Compiler:
             sets=self._use(address_set(chosen)) if asked and chosen is not None else (),
             not_sets=self._use(address_set(excluded)) if excluded is not None else (),
             ports=ports,
-            named_ports=self._use(*(port_set(holders, port, named) for port in names)),
+            named_ports=self._use(*(port_set(holders, port, number) for port in names for number in named)),
             not_ports=not_ports,
-            not_named_ports=self._use(*(port_set(holders, port, named) for port in not_names)),
+            not_named_ports=self._use(*(port_set(holders, port, number) for port in not_names for number in named)),
         )
 
     def _behind(

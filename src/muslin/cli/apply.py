@@ -28,7 +28,8 @@ ATTEMPTS = 5
 RULES = ("ingress", "egress")
 WITH_RULES = frozenset({
     "NetworkPolicy", "GlobalNetworkPolicy", "StagedNetworkPolicy", "StagedGlobalNetworkPolicy",
-    "StagedKubernetesNetworkPolicy", "Profile",
+    "StagedKubernetesNetworkPolicy", "Profile", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy",
+    "ClusterNetworkPolicy",
 })
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from muslin.cli.faults import Misused, meant
 from muslin.cli.parsing import Parser
 from muslin.cli.screen import BOLD, DIM, paint
-from muslin.model import kinds
+from muslin.model import kinds, translated
 from muslin.model.kinds import Kind
 from muslin.model.outline import Outline, Sort, outline
 
@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> int:
     if len(words.words) != 1:
         raise Misused("write a kind, and maybe a field: muslin explain gnp.spec.ingress\n  see: muslin kinds")
     first, *path = words.words[0].split(".")
-    kind = kinds.find(first)
+    kind = kinds.find(first) or translated.find(first)
     if kind is None:
         every = {word for each in kinds.KINDS for word in (each.name.lower(), each.plural, *each.short)}
         raise Misused(f"there is no kind {first!r}{meant(first, every)}\n  see: muslin kinds")

@@ -17,7 +17,7 @@ import msgspec
 
 from muslin.errors import Invalid
 from muslin.model import labels
-from muslin.model.meta import Resource
+from muslin.model.meta import Meta, Resource
 from muslin.model.nulls import without_nulls
 from muslin.model.policy import DIRECTIONS, Spec
 from muslin.model.shape import Labels, about
@@ -109,12 +109,16 @@ class KubernetesPolicy(Resource, frozen=True, kw_only=True):
 def to_calico(obj: Object) -> Object:
     """The Calico NetworkPolicy that a Kubernetes one means. Raises Invalid when it is not legible as one."""
     policy = _decoded(obj)
-    given = policy.metadata
-    kept = {key: value for key, value in given.annotations.items() if key != _LAST_APPLIED}
-    metadata = {"name": NAME_PREFIX + given.name, "namespace": given.namespace, "labels": given.labels,
-                "annotations": kept}
     return {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
-            "metadata": {key: value for key, value in metadata.items() if value}, "spec": calico_spec(policy.spec)}
+            "metadata": kept_metadata(policy.metadata, NAME_PREFIX), "spec": calico_spec(policy.spec)}
+
+
+def kept_metadata(given: Meta, prefix: str) -> Object:
+    """What of a Kubernetes policy's metadata the Calico policy has too."""
+    annotations = {key: value for key, value in given.annotations.items() if key != _LAST_APPLIED}
+    metadata = {"name": prefix + given.name, "namespace": given.namespace, "labels": given.labels,
+                "annotations": annotations}
+    return {key: value for key, value in metadata.items() if value}
 
 
 def calico_spec(spec: KubernetesPolicySpec) -> Object:

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from muslin.model import kubernetes
+from muslin.model import admin_policy, kubernetes
 from muslin.model.kinds import Kind
+from muslin.model.meta import Resource
 
 Object = dict[str, Any]
 
@@ -38,7 +39,26 @@ NETWORK_POLICY = Translation(
     to_calico=kubernetes.to_calico, rule_sources=kubernetes.rule_sources,
 )
 
-TRANSLATIONS: tuple[Translation, ...] = (NETWORK_POLICY,)
+
+
+def _of_admins(struct: type[Resource], plural: str, short: tuple[str, ...], version: str, prefix: str) -> Translation:
+    return Translation(
+        kind=Kind(name=struct.__name__, plural=plural, struct=struct, short=short, group_version=version),
+        stored="GlobalNetworkPolicy", prefix=prefix, original=f"muslin.dev/{plural}",
+        to_calico=admin_policy.to_calico, rule_sources=admin_policy.rule_sources,
+    )
+
+
+TRANSLATIONS: tuple[Translation, ...] = (
+    NETWORK_POLICY,
+    _of_admins(admin_policy.AdminNetworkPolicy, "adminnetworkpolicies", ("anp",), admin_policy.V1ALPHA1,
+               admin_policy.ADMIN_PREFIX),
+    _of_admins(admin_policy.BaselineAdminNetworkPolicy, "baselineadminnetworkpolicies", ("banp",),
+               admin_policy.V1ALPHA1, admin_policy.BASELINE_PREFIX),
+    # Its short name of Kubernetes, cnp, means Calico's NetworkPolicy here.
+    _of_admins(admin_policy.ClusterNetworkPolicy, "clusternetworkpolicies", (), admin_policy.V1ALPHA2,
+               admin_policy.CLUSTER_PREFIX),
+)
 
 _BY_KIND = {(one.kind.group_version, one.kind.name): one for one in TRANSLATIONS}
 
@@ -49,6 +69,14 @@ def translation(obj: Any) -> Translation | None:
         return None
     version, name = obj.get("apiVersion"), obj.get("kind")
     return _BY_KIND.get((version, name)) if isinstance(version, str) and isinstance(name, str) else None
+
+
+def find(word: str) -> Kind | None:
+    """The kind that a user means by its name in any case, plural, or short name; Calico's own come first elsewhere."""
+    for one in TRANSLATIONS:
+        if word.lower() in (one.kind.name.lower(), one.kind.plural, *one.kind.short):
+            return one.kind
+    return None
 
 
 def of_kind(kind: Kind) -> Translation | None:

@@ -186,7 +186,14 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 _POD_SELECTOR = Column("Pod-Selector", lambda obj: at("spec.podSelector.matchLabels")(obj) or "<none>")
 _POLICY_TYPES = Column("Types", at("spec.policyTypes"), wide=True)
 COLUMNS["StagedKubernetesNetworkPolicy"] = (_STAGED, _POD_SELECTOR, _POLICY_TYPES)
-TRANSLATED_COLUMNS: dict[str, tuple[Column, ...]] = {"networkpolicies": (_POD_SELECTOR, _POLICY_TYPES)}
+_PRIORITY = Column("Priority", at("spec.priority"))
+_RULES = (Column("Ingress", count("spec.ingress"), wide=True), Column("Egress", count("spec.egress"), wide=True))
+TRANSLATED_COLUMNS: dict[str, tuple[Column, ...]] = {
+    "networkpolicies": (_POD_SELECTOR, _POLICY_TYPES),
+    "adminnetworkpolicies": (_PRIORITY, *_RULES),
+    "baselineadminnetworkpolicies": _RULES,
+    "clusternetworkpolicies": (Column("Tier", at("spec.tier")), _PRIORITY, *_RULES),
+}
 
 
 def columns_of(served: Served) -> tuple[Column, ...]:

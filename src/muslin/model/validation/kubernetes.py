@@ -20,7 +20,7 @@ Object = dict[str, Any]
 
 def check_kubernetes_policy(found: Object, findings: Findings) -> None:
     spec = found.get("spec", {})
-    _check_selector(spec.get("podSelector", {}), ("spec", "podSelector"), findings)
+    check_selector(spec.get("podSelector", {}), ("spec", "podSelector"), findings)
     for direction, peers in (("ingress", "from"), ("egress", "to")):
         for index, rule in enumerate(spec.get(direction, ())):
             path: Path = ("spec", direction, index)
@@ -35,17 +35,17 @@ def _check_peer(peer: Object, path: Path, findings: Findings) -> None:
         findings.add(path, "a peer that says nothing", "",
                      "write podSelector: {} for every workload of the namespace, or take the peer out", Reason.REQUIRED)
     for field in ("podSelector", "namespaceSelector"):
-        _check_selector(peer.get(field, {}), (*path, field), findings)
+        check_selector(peer.get(field, {}), (*path, field), findings)
         if field in peer and "ipBlock" in peer:
             findings.add((*path, field), f"{field} beside ipBlock", "a peer is workloads or addresses",
                          "write a peer of its own, with a dash", Reason.FORBIDDEN)
     block = peer.get("ipBlock", {})
     prefix = block.get("cidr", "")
-    if not prefix or not _is_prefix(prefix, (*path, "ipBlock", "cidr"), findings):
+    if not prefix or not is_whole_prefix(prefix, (*path, "ipBlock", "cidr"), findings):
         return
     for index, exception in enumerate(block.get("except", ())):
         here: Path = (*path, "ipBlock", "except", index)
-        if not exception or not _is_prefix(exception, here, findings):
+        if not exception or not is_whole_prefix(exception, here, findings):
             continue
         inner, outer = parse_cidr(exception), parse_cidr(prefix)
         if family_of(inner) != family_of(outer) or inner == outer or not contains(outer, inner):
@@ -53,7 +53,7 @@ def _check_peer(peer: Object, path: Path, findings: Findings) -> None:
                          "an exception takes part of the prefix out", "write a longer prefix inside it, or take it out")
 
 
-def _is_prefix(text: str, path: Path, findings: Findings) -> bool:
+def is_whole_prefix(text: str, path: Path, findings: Findings) -> bool:
     if cidr(text) is not None:
         return False
     if "/" not in text:
@@ -76,7 +76,7 @@ def _check_port(port: Object, path: Path, findings: Findings) -> None:
                      "exchange them")
 
 
-def _check_selector(selector: Object, path: Path, findings: Findings) -> None:
+def check_selector(selector: Object, path: Path, findings: Findings) -> None:
     before = len(findings.faults)
     for index, one in enumerate(selector.get("matchExpressions", ())):
         operator, values = one.get("operator", ""), one.get("values", [])
@@ -96,7 +96,7 @@ def _check_length(selector: Object, path: Path, findings: Findings) -> None:
         legible = msgspec.convert(selector, LabelSelector)
     except msgspec.ValidationError:
         return
-    convert = namespace_selector if path[-1] == "namespaceSelector" else pod_selector
+    convert = namespace_selector if path[-1] in ("namespaceSelector", "namespaces") else pod_selector
     if all(one.operator in (*_WITH_VALUES, "Exists", "DoesNotExist") for one in legible.match_expressions):
         length = len(convert(legible))
         if length > LONGEST_TEXT:

@@ -27,7 +27,7 @@ _POLICY_NAMES = {
     # A label, or tier and label; converted policies carry their whole name behind a prefix.
     "NetworkPolicy": re.compile(rf"{_LABEL}(?:\.{_LABEL})?|(?:knp|ossg)\.default\.{_SUBDOMAIN}"),
     "GlobalNetworkPolicy": re.compile(
-        rf"{_LABEL}(?:\.{_LABEL})?|(?:kcnp\.kube-admin|kcnp\.kube-baseline|kanp\.adminnetworkpolicy)\.{_SUBDOMAIN}"),
+        rf"{_LABEL}(?:\.{_LABEL})?|(?:kcnp|kanp\.adminnetworkpolicy|kbanp\.baselineadminnetworkpolicy)\.{_SUBDOMAIN}"),
 }
 _NAME = ("metadata", "name")
 

@@ -13,6 +13,7 @@ from muslin.model.fault import Fault, Reason
 from muslin.model.kinds import BY_NAME, Kind, find
 from muslin.model.translated import NETWORK_POLICY, of_kind, translation
 from muslin.model.validation import bgp, controllers, endpoint, felix, policy, pool, service, staged
+from muslin.model.validation.admin_policy import check_admin_policy
 from muslin.model.validation.findings import Findings, listed, near, shown
 from muslin.model.validation.kubernetes import check_kubernetes_policy
 from muslin.model.validation.metadata import check_metadata
@@ -42,6 +43,9 @@ _RULES: dict[str, Callable[[dict[str, Any], Findings], None]] = {
 }
 _TRANSLATED: dict[str, Callable[[dict[str, Any], Findings], None]] = {
     NETWORK_POLICY.kind.plural: check_kubernetes_policy,
+    "adminnetworkpolicies": check_admin_policy,
+    "baselineadminnetworkpolicies": check_admin_policy,
+    "clusternetworkpolicies": check_admin_policy,
 }
 _SPEC_NEEDED = frozenset({
     "NetworkPolicy", "GlobalNetworkPolicy", "StagedNetworkPolicy", "StagedGlobalNetworkPolicy",

@@ -54,8 +54,12 @@ class Duties:
         self.departed: set[str] = set()
         """Addresses that are no longer behind the interface where they were, and floating ones that lead elsewhere now
         (also those that led nowhere: conntrack has noted that, too). The caller empties it."""
+        self.arrived: set[str] = set()
+        """Addresses that are to come behind another interface. Who on this host spoke with their last holder, elsewhere,
+        has flows that its policy allowed. The caller empties it."""
         self._begun = False
-        """What a predecessor's floating addresses led to is not known: `agent.flows` finds those flows."""
+        """What a predecessor left is as it was. What its floating addresses led to is not known: `agent.flows` finds
+        those flows."""
         self._reconciler.want(ROUTE, rtnetlink.route_key(plug.GATEWAY_ROUTE), plug.GATEWAY_ROUTE)
 
     @property
@@ -65,12 +69,15 @@ class Duties:
 
     def take(self, delta: Delta, intent: HostIntent) -> None:
         """`intent` is the whole with `delta` in it."""
+        self._take(delta, intent)
+        self._begun = True
+
+    def _take(self, delta: Delta, intent: HostIntent) -> None:
         whole = delta.snapshot or delta.settings is not UNSET
         for key in self._interfaces.keys() | intent.endpoints.keys() if whole else delta.endpoints:
             endpoint = intent.endpoints.get(key)
             self._take_endpoint(key, endpoint)
             self._float(key, _pairs(endpoint, intent.settings))
-        self._begun = True
         for destination in delta.routes if not delta.snapshot else self._routes.keys() | intent.routes.keys():
             self._take_route(destination, intent)
         if delta.snapshot:
@@ -139,8 +146,11 @@ class Duties:
         before = self._routes.pop(destination, None)
         old, new = (rtnetlink.route_key(one) if one else None for one in (before, route))
         stays = before is not None and route is not None and route.interface == before.interface
+        address = destination.partition("/")[0]
         if before is not None and before.kind is RouteKind.DEVICE and not stays:
-            self.departed.add(destination.partition("/")[0])
+            self.departed.add(address)
+        if route is not None and route.kind is RouteKind.DEVICE and not stays and self._begun:
+            self.arrived.add(address)
         if old is not None and old != new:
             self._reconciler.want(ROUTE, old, None)
         if route is not None and new is not None:

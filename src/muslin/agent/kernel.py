@@ -1,7 +1,7 @@
 """One host's kernel kept as the intent says: policy first, then what lets packets through.
 
     take(delta)    close what is no endpoint's any more -> nftables, one transaction -> open links -> addresses,
-                   neighbours, routes -> forget the flows of addresses that left
+                   neighbours, routes -> forget the flows of addresses that left (of those that come, before routes)
     work()         what is due again after a failure
     scan(noticed)  read what there is; what had been right and is not any more is drift, and is mended and told
 
@@ -107,6 +107,9 @@ class Kernel:
         steps = self._reconciler.plan(now)
         if not self._firewall.in_force:
             steps = tuple(step for step in steps if step.new is None)
+        elif self._duties.arrived:  # before there is a way to them
+            await asyncio.to_thread(conntrack.forget, tuple(self._duties.arrived))
+            self._duties.arrived.clear()
         self._do(steps, now)
         if departed := self._departed | self._duties.departed:
             await asyncio.to_thread(conntrack.forget, tuple(departed))

@@ -55,8 +55,8 @@ class Duties:
         """Addresses that are no longer behind the interface where they were, and floating ones that lead elsewhere now
         (also those that led nowhere: conntrack has noted that, too). The caller empties it."""
         self.arrived: set[str] = set()
-        """Addresses that are to come behind another interface. Who on this host spoke with their last holder, elsewhere,
-        has flows that its policy allowed. The caller empties it."""
+        """Addresses that are to come behind another interface. Who spoke, from this host, with their last holder
+        elsewhere, has flows that its policy allowed. The caller empties it."""
         self._begun = False
         """What a predecessor left is as it was. What its floating addresses led to is not known: `agent.flows` finds
         those flows."""

@@ -168,13 +168,14 @@ def forget(addresses: Iterable[str]) -> None:
     packed = {inet_pton(AF_INET6 if ":" in address else AF_INET, address) for address in addresses}
     four, six = {address for address in packed if len(address) == 4}, {a for a in packed if len(a) == 16}
     with Netlink(_NETFILTER) as netlink:
-        messages: list[Message] = [
-            (_DELETE, 0, _body(address, side, by))
-            for address in four for side in _FILTER_SIDE for by in (_BY_SOURCE, _BY_DESTINATION)
-        ]
-        if six:
-            for data in netlink.dump_raw(_LIST, bytes((AF_INET6, 0, 0, 0))):
-                messages += ((_DELETE, 0, _named(flow)) for flow in _touching(data, six))
+        messages: list[Message] = []
+        if len(four) <= _ASKED_ONE_BY_ONE:
+            messages += ((_DELETE, 0, _body(address, side, by))
+                         for address in four for side in _FILTER_SIDE for by in (_BY_SOURCE, _BY_DESTINATION))
+            four = set()
+        for family, doomed in ((AF_INET, four), (AF_INET6, six)):
+            for data in netlink.dump_raw(_LIST, bytes((family, 0, 0, 0))) if doomed else ():
+                messages += ((_DELETE, 0, _named(flow)) for flow in _touching(data, doomed))
         _demand(netlink, messages)
 
 

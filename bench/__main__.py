@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import calc, cni, cold, command, control, dataplane, explain, table
+from bench import calc, cni, cold, command, control, dataplane, explain, programming, table
 
 MEASUREMENTS = {"calc": calc, "cni": cni, "cold": cold, "command": command, "control": control, "dataplane": dataplane,
-                "explain": explain}
+                "explain": explain, "programming": programming}
 
 
 def main() -> None:

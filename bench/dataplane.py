@@ -3,11 +3,13 @@
 Established: a UDP flow that conntrack knows. New: one-way UDP, which stays new, so that every packet walks the whole
 policy (worst case: only the last rule of the last policy matches). Connect: TCP connect and close, p50, the cost of a
 Python client and server included. Each round measures every layout once, A B C A B C, so that a slow moment of the
-machine touches all alike; a figure is the median of its rounds.
+machine touches all alike; a figure is the median of its rounds. Each kind of iptables has namespaces of its own: its
+tables stay hooked in once they were used.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import socket
@@ -15,10 +17,13 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import msgspec
 
 from bench import inject, rig, table
+from muslin.drivers.iptables import Flavour, Iptables
 from muslin.intent import (
     ALL_INTERFACES,
     Action,
@@ -42,8 +47,9 @@ from muslin.intent import (
     TierStage,
 )
 from muslin.net import Cidr
-from muslin.render import nft
+from muslin.render import iptables, nft
 
+IPTABLES_SIZES = ((10, 10), (1000, 10), (1000, 100))
 SIZES = tuple((endpoints, policies) for endpoints in (10, 100, 1000) for policies in (10, 100))
 RULES, MEMBERS, PACKETS, ROUNDS, CONNECTS = 5, 100, 100_000, 3, 400
 COLUMNS = ("layout", "established ns", "ratio", "new ns", "ratio", "connect us", "ratio")
@@ -154,6 +160,19 @@ def ruleset(whole: HostIntent) -> str:
     return nft.text(nft.NftState().update(Delta(snapshot=True), whole))
 
 
+Load = Callable[[str], None]
+"""Puts a layout into a namespace, in place of whatever is there."""
+
+
+def _by_nft(text: str) -> Load:
+    return lambda namespace: rig.load(namespace, text)
+
+
+def _by_iptables(flavour: Flavour, endpoints: int, policies: int) -> Load:
+    changes = iptables.whole(iptables.render(intent(endpoints, policies)))
+    return lambda namespace: asyncio.run(Iptables(flavour, namespace).apply(changes))
+
+
 def _serve(namespace: str) -> subprocess.Popen[bytes]:
     code = (
         "import socket\n"
@@ -229,9 +248,12 @@ def _arrived(spaces: rig.Rig) -> int:
     return int(listed.split("counter packets ")[1].split()[0])
 
 
-def _round(spaces: rig.Rig, layouts: dict[str, str], taken: dict[str, list[tuple[float, float, float]]]) -> None:
-    for name, text in layouts.items():
-        rig.load(spaces.host, text)
+Layouts = dict[str, tuple[rig.Rig, Load]]
+
+
+def _round(layouts: Layouts, taken: dict[str, list[tuple[float, float, float]]]) -> None:
+    for name, (spaces, load) in layouts.items():
+        load(spaces.host)
         rig.load(spaces.b, SINK)
         run = ["ip", "netns", "exec", spaces.host, "conntrack", "-F"]
         subprocess.run(run, capture_output=True, check=False)
@@ -241,22 +263,31 @@ def _round(spaces: rig.Rig, layouts: dict[str, str], taken: dict[str, list[tuple
         taken[name].append((established, new, float(_forked(spaces.a, "connect"))))
 
 
-def main() -> list[tuple[object, ...]]:
-    layouts = {"plain routing": "", "conntrack only": CONNTRACK}
-    layouts |= {f"muslin {e} endpoints x {p} policies": ruleset(intent(e, p)) for e, p in SIZES}
-    layouts |= {f"muslin 100 x 10, {what}": ruleset(made) for what, made in (
+def _layouts(stack: ExitStack) -> Layouts:
+    spaces = stack.enter_context(rig.rig())
+    layouts: Layouts = {"plain routing": (spaces, _by_nft("")), "conntrack only": (spaces, _by_nft(CONNTRACK))}
+    layouts |= {
+        f"nftables {e} endpoints x {p} policies": (spaces, _by_nft(ruleset(intent(e, p)))) for e, p in SIZES}
+    layouts |= {f"nftables 100 x 10, {what}": (spaces, _by_nft(ruleset(made))) for what, made in (
         ("host endpoint *", with_host(False)), ("host endpoint * with forward policy", with_host(True)),
         ("packet rates of others", with_limits(2, 3)), ("packet rates of both", with_limits(0, 1)),
         ("floating addresses", with_floating()))}
-    taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in layouts}
-    with rig.rig() as spaces:
-        server = _serve(spaces.b)
-        try:
-            for _ in range(ROUNDS):
-                _round(spaces, layouts, taken)
-        finally:
-            server.kill()
-            server.wait()
+    for flavour in Flavour:
+        own = stack.enter_context(rig.rig(flavour))
+        layouts |= {f"iptables-{flavour} {e} x {p}": (own, _by_iptables(flavour, e, p)) for e, p in IPTABLES_SIZES}
+    return layouts
+
+
+def main() -> list[tuple[object, ...]]:
+    with ExitStack() as stack:
+        layouts = _layouts(stack)
+        taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in layouts}
+        for spaces in {spaces.b: spaces for spaces, _ in layouts.values()}.values():
+            server = _serve(spaces.b)
+            stack.callback(server.wait)
+            stack.callback(server.kill)
+        for _ in range(ROUNDS):
+            _round(layouts, taken)
     medians = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in taken.items()}
     base = medians["plain routing"]
     rows = [(name, *(cell for figure, plain in zip(figures, base, strict=True) for cell in (figure, figure / plain)))

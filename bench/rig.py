@@ -63,9 +63,9 @@ def _commands(rig: Rig) -> Iterator[str]:
 
 
 @contextmanager
-def rig() -> Iterator[Rig]:
-    """The namespaces, forwarding, and nothing that filters."""
-    made = Rig(*(f"mub-{os.getpid()}-{part}" for part in ("h", "a", "b")))
+def rig(word: str = "") -> Iterator[Rig]:
+    """The namespaces, forwarding, and nothing that filters. `word` tells several at a time apart."""
+    made = Rig(*(f"mub-{os.getpid()}{word}-{part}" for part in ("h", "a", "b")))
     spaces = (made.host, made.a, made.b)
     try:
         for space in spaces:

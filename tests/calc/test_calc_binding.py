@@ -1,4 +1,14 @@
-"""Which interface is which host endpoint, and stand-ins for what a host endpoint names and that is not there."""
+"""Which interface is which host endpoint, and stand-ins for what a host endpoint names and that is not there.
+
+Mutants of src/muslin/calc that fail here, named `module: what`; each was tried:
+
+    binding        the larger key wins; a second for a name takes it, too; a workload's interface can be named, or is
+                   found by its address; a taken interface is not passed over; interfaces count in the order they came;
+                   the loser is not told; a second interface is not told; a name that is not there is not told
+    host           a stand-in of a host's group passes; forward and untracked egress groups are no users; a stand-in's
+                   direction looks at ingress only; interfaces that change bind nothing anew; troubles outlive their
+                   host endpoints; only declared workloads', or only prefixed, interfaces are theirs
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,13 @@
-"""FelixConfiguration's fields in the host's settings: which configuration speaks, and what each word becomes."""
+"""FelixConfiguration's fields in the host's settings: which configuration speaks, and what each word becomes.
+
+Mutants of src/muslin/calc that fail here, named `module: what`; each was tried:
+
+    felix          an unreadable value hides a weaker one
+    settings       of two by labels the later name is first; default over those by labels; those by labels over the
+                   Node's; salvaged forgets the nodeSelector; mark of the other backend
+    network        a Node's labels change nobody's settings; hosts' addresses are remembered for ever
+    population     `_alter` forgets the limits
+"""
 
 from __future__ import annotations
 

@@ -89,7 +89,8 @@ def test_step_by_step_is_the_same_as_from_scratch(history: list[Choices]) -> Non
     places: queued rivals are not told of a new winner; classes: `relabel` keeps the old index; sets: `touch` keeps the
     shared value; views: a changed policy keeps its old sets; policies: `stands_like` ignores the order, or the scope;
     selectors: a new entry matches nobody; selectors: a class does not look under its namespace; network: a block's old
-    borrower is not told; network: a bad pool hides those after it; profiles: labels stay when the profile goes;
+    borrower is not told; network: a bad pool hides those after it; network: a Node's labels, or its addresses, change
+    nobody's settings, or hosts' addresses are remembered for ever; profiles: labels stay when the profile goes;
     services: a change of a slice announces only what it holds now; services: an old slice gives nothing back.
     """
     listeners = Listeners()

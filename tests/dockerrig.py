@@ -98,6 +98,17 @@ class Docker:
             raise Failed(f"docker {' '.join(words)}: {done.stderr or done.stdout}")
         return done.stdout.strip()
 
+    @contextmanager
+    def started(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A command under way."""
+        process = subprocess.Popen([CLIENT, "-H", f"unix://{self.socket}", *words], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(10)
+
     def container(self, name: str, *words: str) -> str:
         """A container that sleeps."""
         self("run", "-d", "--name", name, *words, "bb:1", "/bin/sleep", "900")

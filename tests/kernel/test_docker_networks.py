@@ -11,7 +11,7 @@ import pytest
 
 from agentrig import V3, Site, deny_to, site
 from dockerrig import Docker, Failed, asking, docker, install, page
-from netrig import in_ns, namespace, run, wait_for
+from netrig import in_ns, ip_json, namespace, run, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -242,3 +242,31 @@ def test_published_ports_lead_to_the_container_from_everywhere(place: Site, host
         host.container("third", "--network", "else", "-p", "90")
     host("rm", "-f", "server")
     assert answer(outside, "192.0.2.1", 8080) == ""
+
+
+@pytest.mark.usefixtures("clean")
+def test_an_agent_killed_in_the_middle_of_any_call_leaves_nothing_behind(place: Site, host: Docker) -> None:
+    """Each round kills it a little later into `docker run`, and into `docker rm`; then the same command again works."""
+    network(host, "kill", "--subnet", "10.65.8.0/24")
+    peer = host.container("peer", "--network", "kill")
+    for number, delay in enumerate((0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)):
+        for words in (("run", "-d", "--name", f"k{number}", "--network", "kill", "bb:1", "/bin/sleep", "900"),
+                      ("rm", "-f", f"k{number}")):
+            with host.started(*words) as process:
+                time.sleep(delay)  # not a wait for anything: where in the call the kill falls is the point
+                place.signal("agent-h1", signal.SIGKILL)
+                place.start_agent("h1")
+                process.wait(60)
+            if process.returncode and words[0] == "run":
+                host("rm", "-f", f"k{number}")
+                host(*words)
+            if words[0] == "run":
+                assert host.ping(peer, host.address(f"k{number}", "kill"))
+        assert f"k{number}" not in host("ps", "-a", "--format", "{{.Names}}").split()
+    assert len(endpoints(place)) == 1
+    host("rm", "-f", peer)
+    assert endpoints(place) == []
+    left = {link["ifname"] for link in ip_json(place.space("h1"), "link", "show")}
+    assert not [name for name in left if name.startswith(("mus", "dtmp"))], left
+    used = [pool.get("used", 0) for pool in place.api.get("/muslin/v1/addresses").get("pools", [])]
+    assert not any(used), used

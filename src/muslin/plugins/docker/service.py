@@ -61,6 +61,7 @@ class Service:
         self._book = book
         self._keeper = keeper
         self._node = node
+        self._unanswered = list(book.pages.pending)
         self._turn = asyncio.Lock()
         """dockerd asks for one thing at a time mostly; what it asks at once must not race for gateways and ports."""
         self._calls: dict[str, Callable[[Object], Awaitable[Object]]] = {
@@ -166,8 +167,21 @@ class Service:
         else:
             wanted |= {"v4": int(version == 4), "v6": int(version == 6)}
             wanted |= {} if whole in words.ANY.values() else {"pools": [part]}
+        await self._release_unanswered()
+        self._book.pages.pending.append(handle)
+        self._book.write()
         [address] = (await self._api.call("POST", "/muslin/v1/addresses/assign", wanted))["addresses"]
+        self._book.pages.pending.remove(handle)
+        self._book.write()
         return {"Address": address, "Data": {}}
+
+    async def _release_unanswered(self) -> None:
+        """What a predecessor was given in the middle of whose call it died: dockerd never heard of it."""
+        while self._unanswered:
+            handle = self._unanswered[-1]
+            await self._api.call("POST", "/muslin/v1/addresses/release", {"handle": handle})
+            self._unanswered.pop()
+            self._book.pages.pending.remove(handle)
 
     def _gateway(self, whole: Cidr, asked: str) -> Object:
         """The host's own address on every link. Of IPv4 each network gets another."""

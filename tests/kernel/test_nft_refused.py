@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from intents import (
     OPEN_IN,
     OPEN_OUT,
     PASS,
+    addresses,
     endpoint,
     group,
     host_interface,
@@ -230,6 +232,27 @@ def test_a_policy_list_a_set_and_an_endpoint_may_be_refused_too(rig: Rig) -> Non
     rig.takes(_many(endpoint(3, INTO, OPEN_OUT)))
     assert rig.refused == []
     assert rig.asks(rig.three, 80)
+
+
+def test_a_set_that_is_too_large_for_the_host_denies_alone(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shortage passes, most often. One that lasts is laid to the charge of what was written: nft has not the memory
+    here to say it, however often it tries."""
+    (tmp_path / "nft").write_text('#!/bin/sh\nulimit -v 40000\nexec /usr/sbin/nft "$@"\n')
+    (tmp_path / "nft").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    large = addresses("large", " ".join(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(100_000)))
+    selecting = policy("selecting", rule(ALLOW, UDP, side(ports="80"), side(sets="large")))
+    behind = group(INGRESS, tier(selecting))
+    rig.takes(_many(large, selecting, behind, endpoint(3, behind, OPEN_OUT), number=5))
+    assert "emory" in rig.firewall.fault
+
+    netrig.wait_for("the rest in force", lambda: _run(rig.firewall.mend()) or rig.firewall.in_force, 60)
+
+    assert rig.refused == ["large"]
+    assert "GlobalNetworkPolicy/selecting" in rig.firewall.problems[0].what
+    assert [rig.asks(target, 80) for target in (rig.two, rig.three)] == [True, False]
 
 
 def test_what_is_refused_survives_meddling(rig: Rig) -> None:

@@ -33,6 +33,8 @@ NOTHING_REFUSED: Mapping[Key, Retry] = MappingProxyType({})
 RETRIED_AFTER = 600.0
 """Seconds at most between two tries of what the kernel refuses."""
 GIVEN_UP_FOR = 60.0
+LASTING = 5
+"""Failures in a row after which a shortage is laid to the charge of what was written: a set may be too large."""
 _TOLD = 3
 
 
@@ -55,6 +57,9 @@ class Firewall:
         self._refused: dict[Key, Retry] = {}
         self._given_up: Retry | None = None
         """When to look again for what is refused, after nobody was found to blame."""
+        self._failures = 0
+        self._busy = False
+        """Did the last failure come from a shortage, and not from what was written?"""
         self.fault = ""
 
     @property
@@ -94,7 +99,7 @@ class Firewall:
         now = time.monotonic()
         due = [key for key, retry in self._refused.items() if retry.at <= now]
         if self.fault:
-            if self._given_up is None or self._given_up.at <= now:
+            if self._busy or self._may_look():
                 await self._bring(Delta())
         elif due:
             before = {key: self._refused.pop(key) for key in due}
@@ -155,39 +160,41 @@ class Firewall:
         """The kernel to what is wanted. `before`: what was refused until now, and is tried again."""
         target = with_stand_ins(self._wanted, self._wanted, self._refused)
         changes = self._state.update(delta, target)
-        refusal = await self._write_or_tell(None if changes.fresh or self._whole_is_due else changes)
-        if refusal is not None:
-            target = await self._settle(str(refusal), before)
+        if not await self._write_or_tell(None if changes.fresh or self._whole_is_due else changes):
+            self._failures += 1
+            lasting = self._busy and self._failures >= LASTING and self._may_look()
+            if lasting or not self._busy:
+                target = await self._settle(before, lasting=lasting)
         if not self.fault:
-            self._held, self._given_up = copied(target), None
+            self._held, self._given_up, self._failures = copied(target), None, 0
 
-    async def _write_or_tell(self, changes: Changes | None) -> Broken | None:
-        """None: the whole. A refusal for what it says is returned, any other failure is kept."""
+    async def _write_or_tell(self, changes: Changes | None) -> bool:
+        """None: the whole. Was it taken? If not, `fault` says why, and `_busy` whether it may be another time."""
         self._whole_is_due |= changes is None
         try:
             await (self._write_whole() if changes is None else self._write(changes))
         except Broken as refusal:
-            self.fault = str(refusal)
+            self._busy, self.fault = False, str(refusal)
             self._state.refused()
-            return refusal
         except Transient as error:
-            self._whole_is_due, self.fault = True, str(error)
+            self._busy, self._whole_is_due, self.fault = True, True, str(error)
         else:
             self._whole_is_due, self.fault = False, ""
-        return None
+        return not self.fault
 
-    async def _settle(self, why: str, before: Mapping[Key, Retry]) -> HostIntent:
-        """Find what was refused, and bring the rest into force. The intent that is, unless there is a `fault`."""
+    async def _settle(self, before: Mapping[Key, Retry], *, lasting: bool) -> HostIntent:
+        """Find what was refused, and bring the rest into force. The intent that is, unless there is a `fault`.
+        `lasting`: what failed for want of something, again and again, counts as refused."""
         keys = [key for key in differing(self._held, self._wanted) if key not in self._refused]
-        looking, reasons = search(keys), dict.fromkeys(keys, why)
+        looking, reasons = search(keys), dict.fromkeys(keys, self.fault)
         while (asked := looking.next) is not None:
-            refusal = await self._try(keys, {*looking.cleared, *asked}, looking.culprits)
-            if self.fault and refusal is None:
+            taken = await self._try(keys, {*looking.cleared, *asked}, looking.culprits)
+            if not taken and self._busy and not lasting:
                 return self._give_up(keys)
-            looking = looking.answered(refused=refusal is not None)
-            reasons.update(dict.fromkeys(asked, str(refusal)) if refusal else {})
+            looking = looking.answered(refused=not taken)
+            reasons.update(dict.fromkeys(() if taken else asked, self.fault))
         culprits, now = looking.culprits, time.monotonic()
-        if await self._try(keys, {*keys} - {*culprits}, culprits) is not None or self.fault:
+        if not await self._try(keys, {*keys} - {*culprits}, culprits):
             self._given_up = after_failure(self._given_up, now, self.fault, GIVEN_UP_FOR)
             return self._give_up(keys)
         self._refused |= {
@@ -195,7 +202,10 @@ class Firewall:
         }
         return with_stand_ins(self._wanted, self._wanted, self._refused)
 
-    async def _try(self, keys: Iterable[Key], new: Set[Key], culprits: Iterable[Key]) -> Broken | None:
+    def _may_look(self) -> bool:
+        return self._given_up is None or self._given_up.at <= time.monotonic()
+
+    async def _try(self, keys: Iterable[Key], new: Set[Key], culprits: Iterable[Key]) -> bool:
         """What is in force, with these new; the culprits and what is refused already denied."""
         trial = mixed(self._held, self._wanted, new, (*self._refused, *culprits))
         changes = self._state.update(telling(keys, trial), trial)

@@ -62,9 +62,17 @@ class Stage:
         return done.stdout
 
 
-@pytest.fixture
-def stage() -> Iterator[Stage]:
+BACKENDS = {"nftables": {}, "iptables-nft": {"nftablesMode": "Disabled", "iptablesBackend": "NFT"},
+            "iptables-legacy": {"nftablesMode": "Disabled", "iptablesBackend": "Legacy"}}
+
+
+@pytest.fixture(params=BACKENDS)
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """Once for each kernel interface: what a host endpoint means does not depend on it."""
     with site() as place, namespace("out") as outside, ExitStack() as stack:
+        place.api.post(f"{V3}/felixconfigurations", {
+            "apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
+            "spec": BACKENDS[request.param]})
         place.start_agent("h1")
         guest = place.guest("h1", "shop")
         space, workload = place.space("h1"), guest.addresses[0].partition("/")[0]
@@ -77,7 +85,13 @@ def stage() -> Iterator[Stage]:
             run("ip", "-n", outside, "address", "add", f"{address}/32", "dev", "lo")
         for name in (space, guest.network):
             stack.enter_context(_listening(name))
+        wait_for("the backend", lambda: request.param != "nftables" or "inet muslin" in _tables(space))
+        assert ("inet muslin" in _tables(space)) == (request.param == "nftables")
         yield Stage(place, outside, workload)
+
+
+def _tables(space: str) -> str:
+    return in_ns(space, "nft", "list", "tables")
 
 
 @contextmanager

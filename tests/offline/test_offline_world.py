@@ -204,3 +204,30 @@ def test_a_name_that_nobody_has_is_answered_as_online() -> None:
     with pytest.raises(Ambiguous, match="is a prefix"):
         town.directory.resolve("10.0.0.0/8")
     assert town.directory.resolve("outside").sort == "outside"
+
+
+def test_a_rule_that_names_a_service_means_the_pods_that_it_selects() -> None:
+    """A chart has no EndpointSlices; a cluster makes them."""
+    service = """
+        apiVersion: v1
+        kind: Service
+        metadata: {name: db, namespace: shop}
+        spec: {selector: {app: db}, ports: [{port: 80, targetPort: http}]}
+    """
+    policy = """
+        apiVersion: projectcalico.org/v3
+        kind: NetworkPolicy
+        metadata: {name: web, namespace: shop}
+        spec:
+          selector: app == 'web'
+          types: [Egress]
+          egress: [{action: Allow, destination: {services: {name: db, namespace: shop}}}]
+    """
+    town = world(WEB, DB, OTHER_POD, service, policy)
+    assert verdict(town, "web", "db", port=8080) == "Allow"
+    assert verdict(town, "web", "db", port=80) == "Deny"
+    assert verdict(town, "web", "other", port=8080) == "Deny"
+    assert verdict(world(WEB, DB, policy), "web", "db", port=8080) == "Deny"
+
+
+OTHER_POD = POD % ("other", "shop", "other", "10.0.0.3")

@@ -2,6 +2,7 @@
 
     Calico's kinds, Kubernetes' policies     as a server stores them: checked, with defaults
     Pods, Deployments, Jobs ...              a WorkloadEndpoint each (`model.kubernetes_endpoints`)
+    Services                                 their EndpointSlices too, of the pods that they select, if none are there
     ServiceAccounts                          profiles; one that a pod names and nobody declares hands down its name
     Namespaces                               also those that nobody declares, but in which something stands
     the three tiers that always exist        unless the files say something of them
@@ -40,6 +41,7 @@ from muslin.model.validation.policy import WELL_KNOWN_TIERS
 from muslin.net import Cidr, host_cidr, parse_cidr
 from muslin.offline.foreign import is_foreign, matters, slip
 from muslin.offline.numbering import numbered
+from muslin.offline.services import slices
 from muslin.offline.world import World
 
 __all__ = ["Assembly", "assemble", "is_foreign"]
@@ -96,6 +98,7 @@ def assemble(objects: Iterable[Located], foreign: Iterable[Located]) -> Assembly
     _add_accounts(work)
     _add_built_in(work)
     _number(work)
+    work.resources.update({one.key: one for one in slices(work.resources)})
     _check_tiers(work)
     _tell(work)
     world = World(resources=work.resources, lines=work.lines, made_up=frozenset(work.made_up),

@@ -147,3 +147,55 @@ def test_a_wide_town_is_listed_where_a_grid_does_not_fit(lonely: Shell) -> None:
     assert "from" not in said.lines[0]
     assert max(map(len, said.lines)) <= 80
     assert lonely.did("matrix --offline -f town --quiet -o wide").lines[0].startswith("from \\ to")
+
+
+HOSTS = """
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {name: h1}
+spec: {bgp: {ipv4Address: 192.0.2.1/24, asNumber: 64512}}
+---
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {name: h2}
+spec: {bgp: {ipv4Address: 192.0.2.2/24, asNumber: 64512}}
+---
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {failsafeInboundHostPorts: [], failsafeOutboundHostPorts: []}
+"""
+HOST_ENDPOINT = """
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: h1, labels: {sort: host}}
+spec: {node: h1, interfaceName: '*', expectedIPs: [192.0.2.1]}
+"""
+LET_BGP = """
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: let-bgp}
+spec:
+  selector: sort == 'host'
+  types: [Ingress, Egress]
+  ingress: [{action: Allow, protocol: TCP, destination: {ports: [179]}}]
+  egress: [{action: Allow, protocol: TCP, destination: {ports: [179]}}]
+"""
+
+
+def test_who_would_lock_himself_out_is_told_and_may_force_it(shell: Shell) -> None:
+    shell.file("hosts.yaml", HOSTS)
+    shell.did("apply -f hosts.yaml")
+    shell.file("hep.yaml", HOST_ENDPOINT)
+    for line in ("apply -f hep.yaml", "apply -f hep.yaml --dry-run"):
+        said = shell.run(line)
+        assert said.code == 1
+        assert "hep.yaml:2:1: HostEndpoint h1 would lock the cluster out" in said.err
+        assert "--force" in said.err
+    shell.did("apply -f hep.yaml --force")
+    shell.did("delete hep h1")
+    shell.file("both.yaml", HOST_ENDPOINT + "---" + LET_BGP)
+    shell.did("apply -f both.yaml")  # the policy goes first, so the host endpoint cuts nothing
+    assert "would lock the cluster out" in shell.run("delete gnp let-bgp").err
+    assert shell.run("get gnp let-bgp").code == 0
+    shell.did("delete gnp let-bgp --force")

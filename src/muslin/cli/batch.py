@@ -75,6 +75,7 @@ def options(parser: Parser) -> None:
     files.options(parser)
     parser.add_argument("-n", "--namespace", default="", metavar="NAME", help="for objects that name none")
     parser.dry_run("say what would happen, after the server's own checks; change nothing")
+    parser.force()
     parser.add_argument("--partial", action="store_true", help="send the good objects although others are faulty")
     output.option(parser, "print the objects instead of what happened: yaml, json or name")
 
@@ -170,11 +171,17 @@ def rehearse(client: Client, items: Sequence[Item], act: Act) -> list[tuple[Item
         try:
             agreed.append((item, act(client, item, True)))
         except ApiError as error:
-            if _waits_for(item, error, promised):
+            if _waits_for(item, error, promised) or (len(items) > 1 and _locks_out(error)):
                 agreed.append((item, Done("created", item.obj)))
             else:
                 _show(_faults(item, error))
     return agreed
+
+
+def _locks_out(error: ApiError) -> bool:
+    """Is it only that it would cut something off? Another object of the same files may prevent that: the server is
+    asked again when its turn comes."""
+    return bool(error.causes) and all(cause.get("reason") == "LockOut" for cause in error.causes)
 
 
 def _waits_for(item: Item, error: ApiError, promised: set[tuple[str, str]]) -> bool:
@@ -189,7 +196,8 @@ def _waits_for(item: Item, error: ApiError, promised: set[tuple[str, str]]) -> b
 def _faults(item: Item, error: ApiError) -> list[Fault]:
     """What the server found, at the lines of the file."""
     found = []
-    for cause in error.causes or [{"field": "", "message": str(error)}]:
+    causes = [] if _locks_out(error) else error.causes
+    for cause in causes or [{"field": "", "message": str(error)}]:
         path = path_of(cause.get("field", ""))
         line, column = item.located.written_position(path)
         found.append(Fault(path=path, what=cause.get("message", ""), why="", mend="", reason=Reason.INVALID,

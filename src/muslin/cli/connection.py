@@ -26,4 +26,7 @@ def identity(words: Words) -> Identity:
 
 def connect(words: Words) -> Client:
     """Nothing is sent yet. Raises Invalid for an address that is none."""
-    return Client(address(words), identity=identity(words))
+    client = Client(address(words), identity=identity(words))
+    if getattr(words, "force", False):
+        client.with_writes["lockout"] = "force"
+    return client

@@ -31,6 +31,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("-l", "--selector", metavar="LABELS", default="", help="all with these labels")
     parser.add_argument("--all", action="store_true", help="all of the kind")
     parser.add_argument("--ignore-not-found", action="store_true", help="what is not there is no error")
+    parser.force()
     parser.dry_run("say what would go, after the server's checks")
     parser.add_argument("-o", "--output", default="", metavar="FORM", help="name: nothing but the names")
     words = parser.read(arguments)

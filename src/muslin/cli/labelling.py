@@ -23,6 +23,7 @@ def change(field: str, command: str, summary: str, examples: str, arguments: lis
                         help="the same as KEY-; without KEY, the last name is the key, as for calicoctl")
     parser.add_argument("--all", action="store_true", help="of all objects of the kind")
     parser.add_argument("-l", "--selector", metavar="LABELS", default="", help="of all objects with these labels")
+    parser.force()
     parser.dry_run("say what would change, after the server's checks")
     words = parser.read(arguments)
     names = [word for word in words.words if not _is_change(word)]

@@ -61,6 +61,11 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--dry-run", choices=DRY, default="none", metavar="server", help=told)
         self._bare["--dry-run"] = "server"
 
+    def force(self) -> None:
+        """`--force`, of commands that write."""
+        self.add_argument("--force", action="store_true",
+                          help="even if it cuts off the server, an agent or BGP (such writes are refused otherwise)")
+
     def read(self, words: Sequence[str]) -> Words:
         """Raises Misused. `--help` prints and ends."""
         shared(self)

@@ -30,6 +30,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("-t", "--type", default="merge", metavar="FORM",
                         help="merge (RFC 7386, lists are replaced whole) or json (RFC 6902, a list of operations)")
     scope(parser, every=False)
+    parser.force()
     parser.dry_run("say what would happen, after the server's checks")
     output.option(parser)
     words = parser.read(arguments)

@@ -35,6 +35,8 @@ class Client:
         self._timeout = timeout
         self._mend = mend
         self._connection: Connection | None = None
+        self.with_writes: dict[str, str] = {}
+        """Query of every request that is no read."""
 
     def close(self) -> None:
         if self._connection is not None:
@@ -67,7 +69,8 @@ class Client:
         content_type: str = JSON,
     ) -> dict[str, Any]:
         """One request and its JSON answer. Raises ApiError, Unreachable."""
-        response = self._send(method, path, body, query, accept, content_type)
+        asked = query if method == "GET" else {**(query or {}), **self.with_writes}
+        response = self._send(method, path, body, asked, accept, content_type)
         answer = _decode(self._read(response), response.status)
         if response.status >= 400:
             raise ApiError(answer, response.status)

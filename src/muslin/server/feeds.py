@@ -15,6 +15,7 @@ from aiohttp import web
 
 from muslin.intent import HostReport
 from muslin.server.hub import Hub
+from muslin.server.lockout import Guard
 from muslin.server.refusals import bad_request
 from muslin.server.requests import answer
 from muslin.server.streams import Stopping, Stream
@@ -37,10 +38,11 @@ class Heard:
 
 
 class Feeds:
-    def __init__(self, hub: Hub, stopping: Stopping) -> None:
+    def __init__(self, hub: Hub, stopping: Stopping, guard: Guard) -> None:
         self.heard: dict[str, Heard] = {}
         self._hub = hub
         self._stopping = stopping
+        self._guard = guard
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/muslin/v1/hosts/{host}/feed", self.feed, allow_head=False),
@@ -48,6 +50,7 @@ class Feeds:
 
     async def feed(self, request: web.Request) -> web.StreamResponse:
         host = request.match_info["host"]
+        self._guard.connected(host, request)
         async with Stream(request, "application/x-ndjson", self._stopping) as stream:
             subscriber = await self._hub.subscribe(host, stream.hang_up)
             log.info("host_connected", host=host)

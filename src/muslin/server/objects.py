@@ -17,6 +17,7 @@ from typing import Any
 from muslin.errors import Conflict
 from muslin.server import admission, builtin, pages, stamps
 from muslin.server.checks import STRICT, checked
+from muslin.server.lockout import Guard
 from muslin.server.refusals import Json, already_exists, bad_request, cause, conflict, forbidden, invalid, not_found
 from muslin.server.selection import Predicate
 from muslin.server.served import Served
@@ -38,6 +39,8 @@ class Wish:
     strictness: str = STRICT
     upsert: bool = False
     """Create what is not there (server-side apply does)."""
+    forced: bool = False
+    """Even if it locks the cluster out of its own hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,9 @@ class Written:
 class Objects:
     """All kinds, one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, guard: Guard | None = None) -> None:
         self.store = store
+        self._guard = guard
         self._serial: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def get(self, served: Served, namespace: str, name: str) -> Json:
@@ -108,7 +112,8 @@ class Objects:
                 continue
         raise conflict(served.plural, served.group, name)
 
-    async def delete(self, served: Served, namespace: str, name: str, options: Json, *, dry: bool) -> Written:
+    async def delete(self, served: Served, namespace: str, name: str, options: Json, *, dry: bool,
+                     forced: bool = False) -> Written:
         """The last state of the object; `deleted` False: it waits for its finalizers."""
         view = view_of(served)
         if _is_default_allow(served, name):
@@ -118,6 +123,8 @@ class Objects:
             _require_preconditions(served, obj, options)
             async with self._turn(served):
                 await admission.admit_deletion(self.store, served, obj)
+                if self._guard and not obj["metadata"].get("finalizers"):
+                    await self._guard.admit(served, None, view.stored(obj), forced=forced)
                 try:
                     return await self._delete(served, entry, view, obj, dry)
                 except Conflict:
@@ -143,6 +150,8 @@ class Objects:
                 raise already_exists(served.plural, served.group, name)
             record = view.stored(obj)
             await admission.admit(self.store, served, record, None)
+            if self._guard:
+                await self._guard.admit(served, record, None, forced=wish.forced)
             if not wish.dry:
                 revision = await self.store.put(path, written(record), expect=0)
                 obj["metadata"]["resourceVersion"] = str(revision)
@@ -163,6 +172,9 @@ class Objects:
         record = view.stored(new)
         async with self._turn(served):
             await admission.admit(self.store, served, record, old)
+            going = leaving and not new["metadata"].get("finalizers")
+            if self._guard:
+                await self._guard.admit(served, None if going else record, old, forced=wish.forced)
             if wish.dry:
                 return Written(new, warnings=warnings)
             if leaving and not new["metadata"].get("finalizers"):

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from muslin.server import pages, served, tables
 from muslin.server.checks import IGNORE, STRICT, WARN
+from muslin.server.lockout import forced
 from muslin.server.objects import Wish
 from muslin.server.refusals import Json, Refusal, bad_request, unknown_path
 from muslin.server.selection import Predicate, selection
@@ -77,7 +78,8 @@ def wish(request: web.Request, *, upsert: bool = False) -> Wish:
     strictness = request.query.get("fieldValidation") or STRICT
     if strictness not in (STRICT, WARN, IGNORE):
         raise bad_request(f"fieldValidation must be Strict, Warn or Ignore, not {strictness[:40]!r}")
-    return Wish(dry=dry(request.query.getall("dryRun", [])), strictness=strictness, upsert=upsert)
+    return Wish(dry=dry(request.query.getall("dryRun", [])), strictness=strictness, upsert=upsert,
+                forced=forced(request))
 
 
 def dry(values: object) -> bool:

@@ -13,6 +13,7 @@ from aiohttp import web
 from muslin.server import apply, belongings, patch, requests, tables
 from muslin.server.addresses import Addresses
 from muslin.server.bodies import from_json, from_yaml, read_object, read_options
+from muslin.server.lockout import forced
 from muslin.server.objects import Change, Objects, Written
 from muslin.server.refusals import Json, Refusal, bad_request, not_found, unsupported_media_type
 from muslin.server.requests import Place
@@ -102,7 +103,8 @@ class Resources:
         where = requests.place(request)
         options = await read_options(request)
         dry = requests.dry(request.query.getall("dryRun", [])) or requests.dry(options.get("dryRun"))
-        written = await self._objects.delete(where.served, where.namespace, where.name, options, dry=dry)
+        written = await self._objects.delete(where.served, where.namespace, where.name, options, dry=dry,
+                                             forced=forced(request))
         warnings = await self._release(request, where, written, options, dry=dry)
         if not written.deleted and not dry:
             return requests.answer(written.obj)
@@ -124,7 +126,8 @@ class Resources:
             metadata = obj["metadata"]
             try:
                 written = await self._objects.delete(
-                    where.served, metadata.get("namespace", ""), metadata["name"], {}, dry=dry)
+                    where.served, metadata.get("namespace", ""), metadata["name"], {}, dry=dry,
+                    forced=forced(request))
                 await self._release(request, where, written, options, dry=dry)
             except Refusal as refusal:
                 if refusal.code != 404:

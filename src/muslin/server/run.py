@@ -23,6 +23,7 @@ from muslin.server.feeds import Feeds
 from muslin.server.foresight import Foresight
 from muslin.server.hub import Hub
 from muslin.server.listeners import Listener, Tls, insecure, listen, secure
+from muslin.server.lockout import Guard
 from muslin.server.matrix import Matrix
 from muslin.server.metrics import Metrics
 from muslin.server.objects import Objects
@@ -107,8 +108,9 @@ def application(
     """Everything that is answered."""
     began = time.monotonic()
     app = web.Application(middlewares=[shell(metrics)], client_max_size=MOST)
-    objects = Objects(store)
-    feeds = Feeds(hub, stopping)
+    guard = Guard(store)
+    objects = Objects(store, guard)
+    feeds = Feeds(hub, stopping, guard)
     status = Status(objects, hub, feeds, began, lambda: auto.problems)
 
     async def healthy(_: web.Request) -> web.Response:

@@ -1,0 +1,148 @@
+"""A write that would cut off the server, an agent or BGP is refused, unless it is forced.
+
+The cluster as it would be is put together from the few kinds that host endpoints depend on, and asked by
+`explain.lockout`. Where nobody has host endpoints nothing can be cut, and nothing is put together.
+
+Forced is a write whose object says so (annotation `muslin.dev/force: lockout`, which kubectl can write too; for a
+deletion, the object that is deleted), or whose request does (`?lockout=force`). ClusterConfiguration can switch the
+guard off (`spec.lockoutGuard: Disabled`).
+
+What connects agents and servers is known from the agents' own connections: an agent that this server has never heard of
+is not looked after. Agents at a unix socket or the loopback cannot be cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from muslin.errors import Invalid
+from muslin.explain import lockout
+from muslin.explain.lockout import Connection, Cut
+from muslin.model.kinds import BY_NAME
+from muslin.model.meta import ResourceKey
+from muslin.server.decoding import Value, decoded
+from muslin.server.refusals import Json, Refusal, cause
+from muslin.server.served import Served
+from muslin.server.views import written
+from muslin.store import Store, layout
+
+FORCE, LOCKOUT = "muslin.dev/force", "lockout"
+KINDS = ("HostEndpoint", "GlobalNetworkPolicy", "Tier", "Profile", "FelixConfiguration", "GlobalNetworkSet",
+         "NetworkSet")
+"""A write of one of these may cut something."""
+_BESIDE = ("Namespace", "Node", "BGPConfiguration", "BGPPeer", "IPPool")
+_GUARD = "ClusterConfiguration"
+_MOST_TOLD = 3
+
+
+class Guard:
+    def __init__(self, store: Store) -> None:
+        self.connections: dict[str, Connection] = {}
+        """Host -> how its agent reached this server last."""
+        self._store = store
+
+    def connected(self, host: str, request: web.Request) -> None:
+        """An agent has called."""
+        transport = request.transport
+        peer, own = (transport.get_extra_info(end) if transport else None for end in ("peername", "sockname"))
+        if not isinstance(peer, tuple) or not isinstance(own, tuple):
+            self.connections.pop(host, None)
+            return
+        agent, server = (_plain(str(end[0])) for end in (peer, own))
+        if ipaddress.ip_address(server).is_loopback:
+            self.connections.pop(host, None)
+        else:
+            self.connections[host] = Connection(host, agent, server, int(own[1]))
+
+    async def admit(self, served: Served, obj: Json | None, old: Json | None, *, forced: bool) -> None:
+        """`obj` as it is to be stored, None: it is to be deleted. Raises Refusal."""
+        kind = served.kind.name
+        held = obj if obj is not None else old
+        if kind not in KINDS or held is None or forced or _says_force(held) or _same(obj, old):
+            return
+        if kind != "HostEndpoint" and not (await self._store.list(layout.prefix("HostEndpoint"), limit=1)).entries:
+            return
+        if await self._switched_off():
+            return
+        metadata = held["metadata"]
+        key = ResourceKey(kind, metadata.get("namespace") or "", metadata["name"])
+        before = {found: value for name in (*KINDS, *_BESIDE) for found, value in await self._read(name)}
+        before |= await self._servers_own()
+        after = {key: decoded(key, written(obj)) if obj is not None else None}
+        cuts = await asyncio.to_thread(_cuts, before, after, tuple(self.connections.values()))
+        if cuts:
+            raise _refusal(served, metadata["name"], cuts)
+
+    async def _read(self, kind: str) -> list[tuple[ResourceKey, Value]]:
+        entries = (await self._store.list(layout.prefix(kind))).entries
+        keyed = [(layout.parse(entry.key), entry.value) for entry in entries]
+        return [(key, decoded(key, value)) for key, value in keyed if key is not None]
+
+    async def _servers_own(self) -> dict[ResourceKey, Value]:
+        """Workloads in which a server runs: rules may mean them by their labels."""
+        servers = {one.server for one in self.connections.values()}
+        if not servers:
+            return {}
+        found = {}
+        for entry in (await self._store.list(layout.prefix("WorkloadEndpoint"))).entries:
+            key = layout.parse(entry.key)
+            if key is not None and any(f'"{server}/'.encode() in entry.value for server in servers):
+                found[key] = decoded(key, entry.value)
+        return found
+
+    async def _switched_off(self) -> bool:
+        if _GUARD not in BY_NAME:
+            return False
+        entry = await self._store.get(layout.path(ResourceKey(_GUARD, "", "default")))
+        spec = getattr(decoded(ResourceKey(_GUARD, "", "default"), entry.value), "spec", None) if entry else None
+        return getattr(spec, "lockout_guard", "") == "Disabled"
+
+
+def forced(request: web.Request) -> bool:
+    """Does the request ask for it? Raises Invalid."""
+    word = request.query.get("lockout", "")
+    if word not in ("", "force"):
+        raise Invalid(f"lockout={word[:40]!r}: write lockout=force, or leave it out")
+    return word == "force"
+
+
+def _cuts(before: Mapping[ResourceKey, Value], change: Mapping[ResourceKey, Value],
+          connections: tuple[Connection, ...]) -> list[Cut]:
+    """What the change cuts."""
+    after = lockout.cuts(lockout.scene({**before, **change}, connections))
+    if not after:
+        return []
+    return lockout.new_cuts(lockout.cuts(lockout.scene(before, connections)), after)
+
+
+def _refusal(served: Served, name: str, cuts: list[Cut]) -> Refusal:
+    told = [cause("", cut.text, "LockOut") for cut in cuts[:_MOST_TOLD]]
+    more = f" ({len(cuts) - _MOST_TOLD} more connections would be cut too)" if len(cuts) > _MOST_TOLD else ""
+    message = (f"{served.name} {name} would lock the cluster out of its own hosts: {cuts[0].text}{more}. If it is "
+               f"meant, write the annotation {FORCE}: {LOCKOUT}, or give --force")
+    details: dict[str, Any] = {"name": name, "group": served.group, "kind": served.plural, "causes": told}
+    return Refusal(403, "Forbidden", message, details)
+
+
+def _says_force(obj: Json) -> bool:
+    annotations = obj["metadata"].get("annotations")
+    return isinstance(annotations, dict) and annotations.get(FORCE) == LOCKOUT
+
+
+def _same(obj: Json | None, old: Json | None) -> bool:
+    """Only what nobody enforces is different."""
+    if obj is None or old is None:
+        return False
+    return (obj.get("spec"), obj["metadata"].get("labels")) == (old.get("spec"), old["metadata"].get("labels"))
+
+
+def _plain(address: str) -> str:
+    """An IPv4 address as such, also at a socket of both families."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return str(mapped or found)

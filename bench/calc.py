@@ -15,7 +15,7 @@ from pathlib import Path
 from bench import table
 from muslin.calc import cluster, host
 from muslin.intent import AddressSet, Delta, MemberChange, SetId
-from muslin.model.endpoint import EndpointPort, WorkloadEndpoint, WorkloadEndpointSpec
+from muslin.model.endpoint import WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec
 from muslin.model.meta import Meta, Resource, ResourceKey
 from muslin.model.network import Namespace
 from muslin.model.policy import EntityRule, NetworkPolicy, NetworkPolicySpec, Rule, Tier, TierSpec
@@ -42,7 +42,7 @@ def workload(number: int, hosts: int, app: str | None = None) -> Batch:
             node=f"h{number % hosts}", orchestrator="k8s", workload=f"pod{number}", endpoint="eth0",
             interface_name=f"mus{number:011x}", mac=f"02:00:00:{number >> 16:02x}:{third:02x}:{fourth:02x}",
             ip_networks=(f"10.{number >> 16}.{third}.{fourth}/32",),
-            profiles=(f"kns.{namespace}",), ports=(EndpointPort(name="http", protocol="TCP", port=8080),)))}
+            profiles=(f"kns.{namespace}",), ports=(WorkloadEndpointPort(name="http", protocol="TCP", port=8080),)))}
 
 
 def policy(number: int, port: int = 80) -> Batch:

@@ -8,17 +8,21 @@ reported as gained; a class that is alone reported to reach itself; staged polic
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from calcwords import OPEN, Things, allow, deny, gnp, gone, netset, np, tier, wl
+from calcwords import OPEN, Things, allow, deny, gnp, gone, netset, np, thing, tier, wl
 from calcworlds import HOSTS, WORLDS, together
-from muslin.calc import host as one_host
 from muslin.calc.cluster import Graph
-from muslin.explain import Packet, path
+from muslin.explain import Packet, journey
 from muslin.explain.cluster import Diff, Matrix, diff, matrix, who_can
+from muslin.explain.course import standpoint
 from muslin.explain.traffic import asked, sample, sorts
-from muslin.intent import Action, EndpointKey, HostIntent
+from muslin.explain.whois import node_addresses
+from muslin.intent import Action, EndpointKey, Match, Origin, Rule
 from muslin.net import version_of
 
 PORTS = [(6, 80), (6, 5432), (6, 99), (17, 53), (1, 0), (58, 0), (4, 0), (17, 4789), (132, 80)]
@@ -32,21 +36,43 @@ def graph_of(*things: Things) -> Graph:
     return graph
 
 
-def intent_of(graph: Graph, host: str) -> HostIntent:
-    agent = one_host.Graph()
-    agent.update(graph.snapshot(host))
-    agent.flush()
-    return agent.intent
-
-
 Place = tuple[str, EndpointKey, str]
 
 
-def places(graph: Graph) -> tuple[dict[str, HostIntent], list[Place]]:
-    """(intents, (host, workload, address) of all)"""
-    intents = {host: intent_of(graph, host) for host in HOSTS}
-    return intents, [(host, key, address.partition("/")[0]) for host, intent in intents.items()
-                     for key, endpoint in intent.endpoints.items() for address in endpoint.addresses]
+class Hosts:
+    """A graph's hosts, each asked by `journey` as `course` does it, but made only once."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.at = {}
+        for host in HOSTS:
+            own = node_addresses(graph.nodes[host]) if host in graph.nodes else ()
+            self.at[host] = standpoint(graph, host, own, graph.local_keys(host))
+        self.places: list[Place] = [
+            (host, key, address.partition("/")[0]) for host, one in self.at.items()
+            for key, endpoint in one.intent.endpoints.items() for address in endpoint.addresses]
+
+    def passes(self, sent: Packet, source: EndpointKey, destination: EndpointKey) -> bool:
+        """False also where one of the two is not there."""
+        by, to = (next((host for host, key, address in self.places if (key, address) == end), None)
+                  for end in ((source, sent.source), (destination, sent.destination)))
+        if by is None or to is None:
+            return False
+        here, there = self.at[by], self.at[to]
+        arrives, leaves = here.intent.endpoints[source].interface, there.intent.endpoints[destination].interface
+        ways = [journey(here.intent, sent, arrives_by=arrives, leaves_by=leaves)] if by == to else [
+            journey(here.intent, sent, arrives_by=arrives, leaves_by=here.uplink),
+            journey(there.intent, sent, arrives_by=there.uplink, leaves_by=leaves)]
+        return all(way.verdict is Action.ALLOW for way in ways)
+
+    def rules(self) -> list[Rule]:
+        found = [rule for one in self.at.values() for policy in one.intent.policies.values()
+                 for rule in (*policy.ingress, *policy.egress)]
+        failsafe = [(one.intent.settings.failsafe_inbound, one.intent.settings.failsafe_outbound)
+                    for one in self.at.values() if one.intent.host_interfaces]
+        ports = sorted({port for pair in failsafe for some in pair for _, port, _ in some})[:4]
+        origin = Origin(kind="", name="")
+        return found + [Rule(action=Action.PASS, origin=origin, protocol=6, destination=Match(ports=((port, port),)))
+                        for port in ports]
 
 
 def packet(source: str, destination: str, protocol: int, port: int = 0, source_port: int = 49152,
@@ -70,23 +96,24 @@ def test_the_matrix_says_what_a_path_says(world: list[tuple[int, int]]) -> None:
     graph = graph_of(OPEN, together(world))
     found = matrix(graph, PORTS)
     allowed, at = found.allowed(), members(graph, found)
-    intents, ends = places(graph)
-    for source_host, source, by in ends:
-        for destination_host, destination, to in ends:
+    check_matrix(Hosts(graph), PORTS, found.ports, lambda by, to, text: (by, to, text) in allowed, at)
+
+
+def check_matrix(hosts: Hosts, ports: list[tuple[int, int]], texts: tuple[str, ...],
+                 says: Callable[[int, int, str], bool], at: dict[tuple[EndpointKey, int], list[int]]) -> None:
+    for _, source, by in hosts.places:
+        for _, destination, to in hosts.places:
             family = version_of(by)
             if source == destination or version_of(to) != family:
                 continue
             mine, other = at[source, family], at[destination, family]
             if len(mine) > 1 or len(other) > 1:
                 continue
-            for (protocol, port), text in zip(PORTS, found.ports, strict=True):
+            for (protocol, port), text in zip(ports, texts, strict=True):
                 ask = asked(protocol, port, family)
-                if ask is None:
-                    continue
-                verdict = path(intents[source_host], intents[destination_host],
-                               packet(by, to, protocol, port, icmp=ask.icmp), source=source, destination=destination)
-                said = (mine[0], other[0], text) in allowed
-                assert said is (verdict.verdict is Action.ALLOW), (by, to, text)
+                if ask is not None:
+                    passes = hosts.passes(packet(by, to, protocol, port, icmp=ask.icmp), source, destination)
+                    assert says(mine[0], other[0], text) is passes, (by, to, text)
 
 
 @settings(max_examples=40, deadline=None)
@@ -96,10 +123,9 @@ def test_a_diff_is_the_path_after_without_the_path_before(
     """For one packet of every sort that the rules of both worlds tell apart, and every pair of workloads."""
     before, after = graph_of(OPEN, together(old)), graph_of(OPEN, together(new))
     found = diff(before, after)
-    worlds = [places(before), places(after)]
-    everyone = sorted({(key, by) for _, ends in worlds for _, key, by in ends})
-    rules = [rule for intents, _ in worlds for intent in intents.values() for policy in intent.policies.values()
-             for rule in (*policy.ingress, *policy.egress)]
+    worlds = [Hosts(before), Hosts(after)]
+    everyone = sorted({(key, by) for world in worlds for _, key, by in world.places})
+    rules = [rule for world in worlds for rule in world.rules()]
     for family in (4, 6):
         traffic = sorts(rules, [(6, 5432), (6, 99)], family)
         told = by_pair(found, family)
@@ -113,7 +139,7 @@ def test_a_diff_is_the_path_after_without_the_path_before(
                 for number, one in enumerate(traffic):
                     ask = sample(one)
                     sent = packet(by, to, ask.protocol, ask.port or 0, ask.source_port or 0, ask.icmp)
-                    was, is_ = (passes(*world, sent, source, destination) for world in worlds)
+                    was, is_ = (world.passes(sent, source, destination) for world in worlds)
                     if was is not is_:
                         changed[is_] |= 1 << number
                 assert (bool(changed[1]), bool(changed[0])) == told.get((source, destination), (False, False)), (by, to)
@@ -121,16 +147,6 @@ def test_a_diff_is_the_path_after_without_the_path_before(
 
 def several(everyone: list[tuple[EndpointKey, str]], key: EndpointKey, family: int) -> bool:
     return sum(one == key and version_of(address) == family for one, address in everyone) > 1
-
-
-def passes(intents: dict[str, HostIntent], ends: list[Place], sent: Packet, source: EndpointKey,
-           destination: EndpointKey) -> bool:
-    by = next((host for host, key, address in ends if (key, address) == (source, sent.source)), None)
-    to = next((host for host, key, address in ends if (key, address) == (destination, sent.destination)), None)
-    if by is None or to is None:
-        return False
-    found = path(intents[by], intents[to], sent, source=source, destination=destination)
-    return found.verdict is Action.ALLOW
 
 
 def by_pair(found: Diff, family: int) -> dict[tuple[EndpointKey, EndpointKey], tuple[bool, bool]]:
@@ -144,6 +160,52 @@ def by_pair(found: Diff, family: int) -> dict[tuple[EndpointKey, EndpointKey], t
                     was = told.get((one, other), (False, False))
                     told[one, other] = (was[0] or bool(change.gained), was[1] or bool(change.lost))
     return told
+
+
+def _guard(name: str, at: str, interface: str = "", *ips: str) -> Things:
+    return thing("HostEndpoint", name, {"node": at, "interfaceName": interface, "expectedIPs": list(ips)},
+                 labels={"host": at})
+
+
+SAYS = [allow(protocol="TCP", to={"ports": [80]}), deny(protocol="TCP", to={"ports": ["22:80"]}), allow(), deny(),
+        allow("role == 'web'"), allow(to="role == 'db'"), {"action": "Pass"}, deny("role == 'web'", protocol="UDP")]
+_rules = st.lists(st.sampled_from(SAYS), max_size=3)
+_sorts = st.sampled_from([
+    {"applyOnForward": True}, {"applyOnForward": True, "preDNAT": True}, {"applyOnForward": True, "doNotTrack": True}])
+
+
+def _policy(name: str, whom: str, sort: dict[str, bool], ingress: list[object], egress: list[object]) -> Things:
+    one_way = sort.get("preDNAT", False)
+    return gnp(name, whom, **sort, ingress=ingress, egress=[] if one_way else egress,
+               types=["Ingress"] if one_way else ["Ingress", "Egress"])
+
+
+guarded = st.tuples(
+    st.lists(st.sampled_from([
+        _guard("a", "h1", "eth0"), _guard("b", "h2", "", "172.16.0.2"), _guard("c", "h1", "*"), _guard("d", "h2", "*"),
+        thing("FelixConfiguration", "default", {"failsafeInboundHostPorts": [
+            {"protocol": "tcp", "port": 80, "net": "10.65.0.1/32"}, {"protocol": "tcp", "port": 22}],
+            "failsafeOutboundHostPorts": [{"protocol": "tcp", "port": 49152}]})]), max_size=4),
+    st.lists(st.builds(_policy, st.sampled_from("pqrs"), st.sampled_from(["host == 'h1'", "host == 'h2'", "has(host)"]),
+                       _sorts, _rules, _rules), max_size=3),
+)
+GUARDED_PORTS = [(6, 80), (6, 22), (6, 81), (17, 53), (4, 0)]
+
+
+@settings(max_examples=80, deadline=None)
+@given(guarded)
+def test_the_matrix_asks_hosts_too(given_: tuple[list[Things], list[Things]]) -> None:
+    """Their untracked, pre-DNAT and forward policy, by their own interfaces and by `*`; within a host and between."""
+    guards, policies = given_
+    graph = graph_of(
+        OPEN, wl("a", "h1", "10.65.0.1", role="web"), wl("b", "h1", "10.65.0.2", role="web"),
+        wl("c", "h2", "10.65.0.3", role="web"), wl("d", "h2", "10.65.0.4", role="db"),
+        *(thing("Node", host, {"bgp": {"ipv4Address": f"172.16.0.{host[1:]}/24"}}) for host in HOSTS),
+        *guards, *policies)
+    found = matrix(graph, GUARDED_PORTS)
+    allowed = found.allowed()
+    check_matrix(Hosts(graph), GUARDED_PORTS, found.ports, lambda by, to, text: (by, to, text) in allowed,
+                 members(graph, found))
 
 
 TOWN = (

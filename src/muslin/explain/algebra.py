@@ -6,40 +6,48 @@ are still undecided, and a list of a hundred rules has answered for two thousand
 numbers. The sorts of traffic (`traffic`) are kept apart in the same way: a rule speaks for some of them, so a policy
 list knows only a few blocks of sorts for which its rules are the same.
 
-This is the law of `intent.policy` once more, and `walk` is its check: see the property tests.
+What a host asks of everything that passes through it (`census.Gates`) is asked here too, of the end that is on it: as
+`journey` does, and in its order. Between workloads of one host the way to the fabric is not asked.
+
+This is the law of `intent.policy` and `intent.endpoint` once more, and `course` is its check: see the property tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import reduce
-from itertools import compress
-from operator import or_
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from muslin.explain.census import Census
-from muslin.explain.classes import AddressClass, PortName
-from muslin.explain.spoken import Mask, PortLine, Spoken, mask_of
+from muslin.explain.census import Arrival, Census
+from muslin.explain.classes import AddressClass
+from muslin.explain.spoken import Mask, mask_of
+from muslin.explain.terms import Term, Terms, bits
 from muslin.explain.traffic import Sample
-from muslin.intent import Action, Direction, GroupId, Match, PolicyId, Rule, SetId
-from muslin.net import Cidr, version_of
+from muslin.intent import Action, Direction, GroupId
 
 __all__ = ["Mask", "Outcomes", "Reading", "bits", "transposed"]
-
-_MANY = 16
-_ONES = bytes.maketrans(b"01", b"\x00\x01")
 
 Outcomes = tuple[tuple[Mask, Mask], ...]
 """(sorts, classes that are allowed for them), the sorts of no two overlapping, together all of them."""
 
 
-class Term(NamedTuple):
-    """What a rule says for some sorts of traffic: which classes it means at either side. None: it denies all."""
+class _List(NamedTuple):
+    """A policy list as one class meets it: for each stage that counts its policies' terms and what its end is."""
 
-    sorts: Mask
-    source: Mask
-    destination: Mask
-    action: Action
+    stages: list[tuple[list[list[Term]], Action]]
+    profiles: list[list[Term]]
+    end: Action
+    tunnels: bool
+    """Is it what a workload sends?"""
+
+
+class _Early(NamedTuple):
+    """What is asked of a packet that arrives, before anything else."""
+
+    untracked: _List | None
+    pre_dnat: _List | None
+    forward: _List | None
+    failsafes: list[Term]
+    answers: list[Term]
 
 
 class Reading:
@@ -49,70 +57,107 @@ class Reading:
         self, census: Census, which: int, classes: Sequence[AddressClass], samples: Sequence[Sample], family: int
     ) -> None:
         self._census = census
-        self._classes = classes
         self._standings = [found.standings[which] for found in classes]
-        self._spoken = Spoken(samples, family)
-        self._family = family
-        self.everybody: Mask = mask_of(number for number, found in enumerate(self._standings) if found.present)
-        self._sets: dict[SetId, Mask] = {}
-        self._ports: dict[PortName, Mask] = {}
-        self._numbers: dict[SetId, set[tuple[int, int]]] = {}
-        self._nets: dict[Cidr, Mask] = {}
-        self._gather()
-        self._addresses: dict[Match, Mask] = {}
-        self._terms: dict[tuple[PolicyId, Direction], list[Term]] = {}
+        self._terms = Terms(census, self._standings, classes, samples, family)
+        self.everybody = self._terms.everybody
 
     def egress(self, number: int) -> Outcomes:
         """To whom a class may send."""
         standing = self._standings[number]
         if not standing.present:
-            return ((self._spoken.everything, 0),)
+            return ((self._terms.everything, 0),)
         if standing.egress is None:
-            return ((self._spoken.everything, self.everybody),)
-        return self._outcomes(standing.egress, Direction.EGRESS, number)
+            return ((self._terms.everything, self.everybody),)
+        own = self._list(standing.egress, Direction.EGRESS, number, sends=True)
+        gates = standing.gates
+        if gates is None:
+            return self._outcomes([own], inwards=False)
+        local: list[_List | _Early] = [self._early(gates.arrival, number, sends=True), own]
+        remote = list(local)
+        if gates.uplink_departure:
+            remote.append(self._list(gates.uplink_departure, Direction.EGRESS, number, sends=True))
+        return self._where(number, self._outcomes(local, inwards=False), self._outcomes(remote, inwards=False))
 
     def ingress(self, number: int) -> Outcomes:
         """From whom a class may receive."""
         standing = self._standings[number]
         if not standing.present:
-            return ((self._spoken.everything, 0),)
+            return ((self._terms.everything, 0),)
         if standing.ingress is None:
-            return ((self._spoken.everything, self.everybody),)
-        return self._outcomes(standing.ingress, Direction.INGRESS, number)
+            return ((self._terms.everything, self.everybody),)
+        own = self._list(standing.ingress, Direction.INGRESS, number)
+        gates = standing.gates
+        if gates is None:
+            return self._outcomes([own], inwards=True)
+        local = [own]
+        if gates.departure:
+            local.append(self._list(gates.departure, Direction.EGRESS, number))
+        return self._where(number, self._outcomes(local, inwards=True), self._outcomes(
+            [self._early(gates.uplink_arrival, number), *local], inwards=True))
 
-    # --- groups -----------------------------------------------------------------------------------------------------
-
-    def _outcomes(self, group_id: GroupId, direction: Direction, number: int) -> Outcomes:
-        group = self._census.groups[group_id]
-        bit = 1 << number
-        stages = [[self._concerned(name, direction, bit) for name in stage.policies if not self._is_staged(name)]
-                  for stage in group.stages]
-        profiles = [self._concerned(name, direction, bit) for name in group.profiles]
+    def _where(self, number: int, local: Outcomes, remote: Outcomes) -> Outcomes:
+        """What holds for workloads of the same host, and what for all others."""
+        own = self._standings[number].gates
+        same = mask_of(other for other, found in enumerate(self._standings)
+                       if own is not None and own.host and found.gates is not None and found.gates.host == own.host)
         found: dict[Mask, Mask] = {}
-        for sorts in self._blocks([term for part in (*stages, profiles) for terms in part for term in terms]):
-            undecided, allowed = self.everybody, 0
-            for stage, policies in zip(group.stages, stages, strict=True):
-                if not policies:
-                    continue
-                yes, passed, left = _run(policies, direction, sorts, undecided)
-                allowed |= yes
-                undecided = passed | (left if stage.default_action is Action.PASS else 0)
-            for terms in profiles:
-                yes, passed, left = _run([terms], direction, sorts, undecided)
-                allowed |= yes
-                undecided = passed | left
-            if group.end is Action.ALLOW:
-                allowed |= undecided
-            if direction is Direction.EGRESS and sorts & self._spoken.tunnels:
-                found[0] = found.get(0, 0) | (sorts & self._spoken.tunnels)
-                sorts &= ~self._spoken.tunnels
-            found[allowed] = found.get(allowed, 0) | sorts
-        return tuple(sorted((sorts, allowed) for allowed, sorts in found.items() if sorts))
+        for sorts, here in local:
+            for others, there in remote:
+                if both := sorts & others:
+                    allowed = here & same | there & ~same
+                    found[allowed] = found.get(allowed, 0) | both
+        return _told(found)
 
-    def _blocks(self, terms: list[Term]) -> list[Mask]:
+    # --- policy lists -----------------------------------------------------------------------------------------------
+
+    def _list(self, group_id: GroupId, direction: Direction, number: int, *, sends: bool = False) -> _List:
+        """`sends`: the class is the source, whatever the list's direction."""
+        group, bit = self._census.groups[group_id], 1 << number
+
+        def concerned(names: Iterable[str]) -> list[list[Term]]:
+            """The terms that speak of this class at its own side."""
+            return [[term for term in self._terms.of_policy(name, direction)  # type: ignore[arg-type]
+                     if (term.source if sends else term.destination) & bit] for name in names]
+
+        stages = []
+        for stage in group.stages:
+            enforced = [name for name in stage.policies if not self._census.policies[name].staged]
+            if enforced:
+                stages.append((concerned(enforced), stage.default_action))
+        return _List(stages, concerned(group.profiles), group.end, sends and direction is Direction.EGRESS
+                     and group_id == self._standings[number].egress)
+
+    def _early(self, arrival: Arrival, number: int, *, sends: bool = False) -> _Early:
+        def listed(group: GroupId) -> _List | None:
+            return self._list(group, Direction.INGRESS, number, sends=sends) if group else None
+
+        def own(terms: list[Term]) -> list[Term]:
+            return [term for term in terms if (term.source if sends else term.destination) >> number & 1]
+
+        return _Early(listed(arrival.untracked), listed(arrival.pre_dnat), listed(arrival.forward),
+                      own(self._terms.of_rules(arrival.failsafes)), own(self._terms.of_rules(arrival.answers)))
+
+    def _outcomes(self, lists: Sequence[_List | _Early], *, inwards: bool) -> Outcomes:
+        """What passes all of them. `inwards`: the others are the sources."""
+        found: dict[Mask, Mask] = {}
+        for sorts in self._blocks({term.sorts for one in lists for term in _spoken_by(one)}):
+            allowed, barred = self.everybody, 0
+            for one in lists:
+                if isinstance(one, _Early):
+                    allowed &= _let_in(one, sorts, self.everybody, inwards=inwards)
+                    continue
+                allowed &= _decided(one, sorts, self.everybody, inwards=inwards)[0]
+                barred |= sorts & self._terms.tunnels if one.tunnels else 0
+            if barred:
+                found[0] = found.get(0, 0) | barred
+            if sorts & ~barred:
+                found[allowed] = found.get(allowed, 0) | sorts & ~barred
+        return _told(found)
+
+    def _blocks(self, spoken_of: set[Mask]) -> list[Mask]:
         """Sorts of traffic for which the same terms speak."""
-        blocks = [self._spoken.everything]
-        for spoken in {term.sorts for term in terms}:
+        blocks = [self._terms.everything]
+        for spoken in spoken_of:
             split = []
             for block in blocks:
                 inside = block & spoken
@@ -123,108 +168,70 @@ class Reading:
             blocks = split
         return blocks
 
-    def _concerned(self, name: PolicyId, direction: Direction, bit: Mask) -> list[Term]:
-        """The terms of a policy that speak of this class at its own side."""
-        key = (name, direction)
-        terms = self._terms.get(key)
-        if terms is None:
-            policy = self._census.policies[name]
-            rules = policy.ingress if direction is Direction.INGRESS else policy.egress
-            terms = self._terms[key] = [term for rule in rules for term in self._rule(rule)]
-        if direction is Direction.INGRESS:
-            return [term for term in terms if term.destination & bit]
-        return [term for term in terms if term.source & bit]
 
-    def _is_staged(self, name: PolicyId) -> bool:
-        return self._census.policies[name].staged
-
-    # --- rules ------------------------------------------------------------------------------------------------------
-
-    def _rule(self, rule: Rule) -> Iterator[Term]:
-        """Several terms where port names mean other classes for other ports."""
-        if rule.action is Action.LOG:
-            return
-        source, destination = self._side(rule.source), self._side(rule.destination)
-        spoken = self._spoken.by(rule) if source and destination else 0
-        if not spoken:
-            return
-        special = self._special(rule.source, self._spoken.source) | self._special(
-            rule.destination, self._spoken.destination)
-        plain = spoken & ~special
-        for match, line in ((rule.source, self._spoken.source), (rule.destination, self._spoken.destination)):
-            if match.named_ports:
-                plain &= line.within(match.ports)
-        if plain:
-            yield Term(plain, source, destination, rule.action)
-        found: dict[tuple[Mask, Mask], Mask] = {}
-        for number in bits(spoken & special):
-            sample = self._spoken.samples[number]
-            by = source & self._port_side(rule.source, sample.source_port, sample.protocol)
-            to = destination & self._port_side(rule.destination, sample.port, sample.protocol)
-            if by and to:
-                found[by, to] = found.get((by, to), 0) | 1 << number
-        for (by, to), sorts in found.items():
-            yield Term(sorts, by, to, rule.action)
-
-    def _special(self, match: Match, line: PortLine) -> Mask:
-        """Sorts of traffic whose port bears one of these names for somebody."""
-        found = 0
-        for name in (*match.named_ports, *match.not_named_ports):
-            for protocol, port in self._numbers.get(name, ()):
-                found |= self._spoken.of_protocol(protocol) & line.at(port)
-        return found
-
-    def _side(self, match: Match) -> Mask:
-        """Classes whose addresses are meant, whatever the port."""
-        found = self._addresses.get(match)
-        if found is None:
-            found = self._addresses[match] = self._of_addresses(match)
-        return found
-
-    def _of_addresses(self, match: Match) -> Mask:
-        found = self.everybody
-        if match.nets:
-            found &= reduce(or_, (self._nets.get(net, 0) for net in match.nets), 0)
-        if match.not_nets:
-            if all(version_of(net) != self._family for net in match.not_nets):
-                return 0
-            found &= ~reduce(or_, (self._nets.get(net, 0) for net in match.not_nets), 0)
-        for name in match.sets:
-            found &= self._sets.get(name, 0)
-        for name in match.not_sets:
-            found &= ~self._sets.get(name, 0)
-        return found
-
-    def _port_side(self, match: Match, port: int | None, protocol: int) -> Mask:
-        """Classes that the ports and port names of a side mean."""
-        found = self.everybody
-        if match.named_ports and not _in_ranges(match.ports, port):
-            found = self._named(match.named_ports, port, protocol)
-        return found & ~self._named(match.not_named_ports, port, protocol)
-
-    def _named(self, names: tuple[SetId, ...], port: int | None, protocol: int) -> Mask:
-        if port is None:
-            return 0
-        return reduce(or_, (self._ports.get((name, protocol, port), 0) for name in names), 0)
-
-    def _gather(self) -> None:
-        for number, (found, standing) in enumerate(zip(self._classes, self._standings, strict=True)):
-            bit = 1 << number
-            for set_id in standing.sets:
-                self._sets[set_id] = self._sets.get(set_id, 0) | bit
-            for name in standing.ports:
-                self._ports[name] = self._ports.get(name, 0) | bit
-                self._numbers.setdefault(name[0], set()).add(name[1:])
-            for net in found.nets:
-                self._nets[net] = self._nets.get(net, 0) | bit
+def _told(found: dict[Mask, Mask]) -> Outcomes:
+    return tuple(sorted((sorts, allowed) for allowed, sorts in found.items() if sorts))
 
 
-def _run(
-    policies: list[list[Term]], direction: Direction, sorts: Mask, undecided: Mask
-) -> tuple[Mask, Mask, Mask]:
+def _spoken_by(one: _List | _Early) -> Iterable[Term]:
+    if isinstance(one, _List):
+        for policies, _ in one.stages:
+            for terms in policies:
+                yield from terms
+        for terms in one.profiles:
+            yield from terms
+        return
+    for part in (one.untracked, one.pre_dnat, one.forward):
+        if part is not None:
+            yield from _spoken_by(part)
+    yield from one.failsafes
+    yield from one.answers
+
+
+def _let_in(early: _Early, sorts: Mask, everybody: Mask, *, inwards: bool) -> Mask:
+    """Gates 1 and 2 of `intent.endpoint`, and what forward policy the packet meets after them."""
+    undecided, accepted = everybody, 0
+    if early.untracked is not None:
+        safe = _meant([*early.failsafes, *early.answers], sorts, inwards=inwards)
+        accepted, passed = _decided(early.untracked, sorts, undecided & ~safe, inwards=inwards)
+        undecided = undecided & safe | passed
+    if early.pre_dnat is not None:
+        safe = _meant(early.failsafes, sorts, inwards=inwards)
+        allowed, passed = _decided(early.pre_dnat, sorts, undecided & ~safe, inwards=inwards)
+        accepted |= allowed
+        undecided = undecided & safe | passed
+    if early.forward is not None:
+        undecided = _decided(early.forward, sorts, undecided, inwards=inwards)[0]
+    return accepted | undecided
+
+
+def _meant(terms: list[Term], sorts: Mask, *, inwards: bool) -> Mask:
+    found = 0
+    for term in terms:
+        if term.sorts & sorts:
+            found |= term.source if inwards else term.destination
+    return found
+
+
+def _decided(one: _List, sorts: Mask, undecided: Mask, *, inwards: bool) -> tuple[Mask, Mask]:
+    """(allowed, passed by the list's end) of those that are undecided; the rest is denied."""
+    allowed = 0
+    for policies, default in one.stages:
+        yes, passed, left = _run(policies, sorts, undecided, inwards=inwards)
+        allowed |= yes
+        undecided = passed | (left if default is Action.PASS else 0)
+    for terms in one.profiles:
+        yes, passed, left = _run([terms], sorts, undecided, inwards=inwards)
+        allowed |= yes
+        undecided = passed | left
+    if one.end is Action.ALLOW:
+        return allowed | undecided, 0
+    return allowed, undecided if one.end is Action.PASS else 0
+
+
+def _run(policies: list[list[Term]], sorts: Mask, undecided: Mask, *, inwards: bool) -> tuple[Mask, Mask, Mask]:
     """(allowed, passed, left over) of those that are undecided, after these policies."""
     allowed = passed = 0
-    inwards = direction is Direction.INGRESS
     for terms in policies:
         for term in terms:
             if not term.sorts & sorts:
@@ -248,19 +255,3 @@ def transposed(rows: Sequence[Mask], width: int) -> list[Mask]:
     found = [int("".join(column), 2) for column in columns]
     found.reverse()
     return found
-
-
-def bits(mask: Mask) -> Iterator[int]:
-    """Numbers of the bits that are set, the smallest first. By text where there are many: see `transposed`."""
-    if mask.bit_count() > _MANY:
-        digits = format(mask, "b")[::-1].encode().translate(_ONES)
-        yield from compress(range(len(digits)), digits)
-        return
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
-
-
-def _in_ranges(ranges: tuple[tuple[int, int], ...], port: int | None) -> bool:
-    return port is not None and any(low <= port <= high for low, high in ranges)

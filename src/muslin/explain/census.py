@@ -17,8 +17,11 @@ import msgspec
 from muslin.calc.cluster import Graph
 from muslin.calc.definitions import SetDefinition
 from muslin.calc.members import LabelClass, NamedPort
-from muslin.intent import EndpointKey, Group, GroupId, HostIntent, Policy, PolicyId, SetId, TierStage
+from muslin.explain.gates import Arrival, Gates, gates, rules_of
+from muslin.intent import EndpointKey, Group, GroupId, HostIntent, Policy, PolicyId, Rule, SetId, TierStage
 from muslin.net import Cidr, is_host
+
+__all__ = ["Arrival", "Census", "Gates", "Holder", "Kind", "Resident", "census", "enacted"]
 
 Holder = tuple[int, tuple[NamedPort, ...]]
 """Who holds an address or prefix: (kind, its named ports)."""
@@ -58,6 +61,16 @@ class Census:
     groups: Mapping[GroupId, Group]
     policies: Mapping[PolicyId, Policy]
     definitions: Mapping[SetId, SetDefinition]
+    gates: Mapping[str, Gates]
+    """By host, of those that ask anything themselves."""
+
+    @property
+    def rules(self) -> Iterator[Rule]:
+        """All that tell packets apart."""
+        for policy in self.policies.values():
+            yield from policy.ingress
+            yield from policy.egress
+        yield from dict.fromkeys(rule for asked in self.gates.values() for rule in rules_of(asked))
 
 
 def census(graph: Graph, *, enacted: bool = False) -> Census:
@@ -65,6 +78,8 @@ def census(graph: Graph, *, enacted: bool = False) -> Census:
     classes = sorted(graph.label_classes(), key=lambda found: (found.sort.value, found.key[1:]))
     groups: dict[GroupId, Group] = {}
     asked = [_groups(graph, found, groups) for found in classes]
+    asking, more = gates(graph)
+    groups |= more
     policies, definitions = _rules(graph, groups.values())
     selected = _selected(graph, definitions)
     kinds = tuple(
@@ -73,7 +88,7 @@ def census(graph: Graph, *, enacted: bool = False) -> Census:
     )
     residents, holders, prefixes = _places(graph, classes)
     kinds += tuple(_services(graph, definitions, len(kinds), holders))
-    found = Census(kinds, residents, holders, prefixes, groups, policies, definitions)
+    found = Census(kinds, residents, holders, prefixes, groups, policies, definitions, asking)
     return _enacted(found) if enacted else found
 
 
@@ -155,7 +170,8 @@ def _services(
 
 def _enacted(found: Census) -> Census:
     groups, policies = _enforced(found.groups, found.policies)
-    return Census(found.kinds, found.residents, found.holders, found.prefixes, groups, policies, found.definitions)
+    return Census(found.kinds, found.residents, found.holders, found.prefixes, groups, policies, found.definitions,
+                  found.gates)
 
 
 def _enforced(

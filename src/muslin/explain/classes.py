@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from muslin.explain.census import Census, Holder
+from muslin.explain.census import Census, Gates, Holder
 from muslin.intent import EndpointKey, GroupId, SetId
 from muslin.net import Cidr, bounds, contains, is_host, version_of
 
@@ -32,6 +32,7 @@ class Standing:
     egress: GroupId | None
     sets: frozenset[SetId]
     ports: frozenset[PortName]
+    gates: Gates | None = None
 
 
 @dataclass(slots=True)
@@ -138,11 +139,12 @@ class _Reader:
         asked = present and resident is not None
         own = census.kinds[resident.kind] if asked and resident is not None else None
         pair = (own.ingress, own.egress) if own is not None else (None, None)
+        gates = census.gates.get(resident.host) if asked and resident is not None and census.gates else None
         seen = self._known[which]
-        known = seen.get((present, pair, holders))
+        known = seen.get((present, pair, holders, gates))
         if known is None:
-            known = _of_holders(census, present, pair, holders)
-            known = seen[present, pair, holders] = seen.setdefault(known, known)
+            known = replace(_of_holders(census, present, pair, holders), gates=gates)
+            known = seen[present, pair, holders, gates] = seen.setdefault(known, known)
         return known
 
 

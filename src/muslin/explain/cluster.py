@@ -146,7 +146,7 @@ def mentioned(cluster: Graph | Census, most: int = 12) -> list[Port]:
     """The ports that policies speak of, those of most rules first; what people would look at."""
     found = _census(cluster)
     counted: Counter[Port] = Counter()
-    for rule in _rules(found):
+    for rule in found.rules:
         protocol = rule.protocol
         if protocol in ICMP.values() or rule.icmp is not None:
             counted[ICMP[4], 0] += 1
@@ -195,7 +195,7 @@ class _View:
         return not found.outside and len({key for key, _ in found.members}) == 1
 
     def rules(self) -> Iterator[Rule]:
-        return (rule for found in self.censuses for rule in _rules(found))
+        return (rule for found in self.censuses for rule in found.rules)
 
     def named_ports(self) -> Iterator[Port]:
         return ((protocol, port) for found in self.classes for standing in found.standings
@@ -212,7 +212,7 @@ def _view(
     censuses: tuple[Census, ...], family: int, among: Collection[EndpointKey] | None,
     *, apart: frozenset[EndpointKey | str] = frozenset(),
 ) -> _View:
-    nets = {net for found in censuses for rule in _rules(found) for net in _nets(rule)} | set(_hosts(apart))
+    nets = {net for found in censuses for rule in found.rules for net in _nets(rule)} | set(_hosts(apart))
     return _View(censuses, family, address_classes(censuses, nets, family, among=among, apart=apart))
 
 
@@ -402,10 +402,6 @@ def _bits_at(outcomes: Outcomes, number: int) -> Mask:
 
 def _census(cluster: Graph | Census) -> Census:
     return cluster if isinstance(cluster, Census) else census(cluster)
-
-
-def _rules(found: Census) -> Iterator[Rule]:
-    return (rule for policy in found.policies.values() for rule in (*policy.ingress, *policy.egress))
 
 
 def _hosts(ends: Iterable[str]) -> Iterator[Cidr]:

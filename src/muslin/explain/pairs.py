@@ -22,7 +22,7 @@ class Pairs:
     """One family of one census. Classes go by their numbers in `classes`, sorts of traffic by theirs in `traffic`."""
 
     def __init__(self, census: Census, family: int, nets: Iterable[Cidr] = ()) -> None:
-        rules = [rule for policy in census.policies.values() for rule in (*policy.ingress, *policy.egress)]
+        rules = list(census.rules)
         spoken = {net for rule in rules for match in (rule.source, rule.destination)
                   for net in (*match.nets, *match.not_nets)}
         self.family = family

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import shutil
 import socket
 import struct
 import threading
@@ -11,7 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import msgspec
 import pytest
 
 import netrig
@@ -34,7 +37,7 @@ from intents import (
 from muslin.agent.enforcement import Enforcement
 from muslin.drivers.iptables import Flavour, Iptables
 from muslin.drivers.nft import Nft
-from muslin.intent import Backend, Delta, HostIntent, Settings
+from muslin.intent import Backend, Delta, HostIntent, Qos, Settings
 from muslin.render.nft import Flow
 from nftrig import TCP, UDP, Host, Packet, Station
 
@@ -331,3 +334,55 @@ def test_a_flow_that_was_ended_is_not_opened_again_from_either_end_and_others_ar
     assert passes(one, two, 40000, 81)
     asyncio.run(enforcement.uncut([flow]))
     assert passes(one, two, 40000, 80)
+
+
+def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    """A host whose kernel lacks modules: its iptables refuses the rules that need them, as the real one would."""
+    for program in ("iptables-legacy-restore", "ip6tables-legacy-restore"):
+        real = shutil.which(program)
+        tests = "\n".join(f"case \"$text\" in *'{word}'*) echo 'line 3 failed: {word}' >&2; exit 1;; esac"
+                          for word in words)
+        through = f"printf '%s\\n' \"$text\" | {real} \"$@\""
+        (tmp_path / program).write_text(f"#!/bin/sh\ntext=$(cat)\n{tests}\n{through}\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+
+def test_a_policy_that_needs_what_the_kernel_lacks_denies_and_the_rest_is_in_force(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    without(tmp_path, monkeypatch, "-m iprange", "-m connlimit")
+    odd = policy("odd", rule(ALLOW, UDP, side(ports="8002")),
+                 rule(ALLOW, UDP, side(ports="8003"), side(nets="10.0.0.0/8", not_nets="10.66.0.0/16")))
+    plain = policy("plain", rule(ALLOW, UDP, side(ports="8000")))
+    into, other = group(INGRESS, tier(plain, odd)), group(INGRESS, tier(plain))
+    limited = msgspec.structs.replace(endpoint(1, other, OPEN_OUT), qos=Qos(egress_connections=1))
+    made = intent(*OPEN, odd, plain, into, other, limited, endpoint(2, into, OPEN_OUT))
+    enforcement = Enforcement(LEGACY, rig.host.space)
+
+    asyncio.run(enforcement.take(Delta(snapshot=True), made))
+
+    assert enforcement.in_force, enforcement.fault
+    told = [problem.what for problem in enforcement.problems]
+    assert "GlobalNetworkPolicy/odd ingress denies: this kernel's iptables cannot do iprange" in told
+    assert any("cannot do connlimit" in said for said in told)
+    assert rig.passes(8000)
+    assert not rig.passes(8002)
+    assert rig.host.passes(rig.two, rig.one, protocol=UDP, port=8000)
+    assert "iptables cannot do iprange" in netrig.in_ns(rig.host.space, "iptables-legacy-save")
+
+
+def test_a_kernel_without_the_core_of_it_is_told_to_use_nftables(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asyncio.run(Enforcement(netns=rig.host.space).take(Delta(snapshot=True), wanted(NFT)))
+    without(tmp_path, monkeypatch, "-m set")
+    enforcement = Enforcement(netns=rig.host.space)
+    asyncio.run(enforcement.take(Delta(snapshot=True), wanted(NFT)))
+
+    asyncio.run(enforcement.take(Delta(), wanted(LEGACY)))
+
+    assert enforcement.in_force
+    assert any("cannot do set: use nftables" in problem.what for problem in enforcement.problems)
+    assert rig.passes(OPEN_PORT)
+    assert not rig.passes(SHUT_PORT)

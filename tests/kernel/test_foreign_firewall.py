@@ -58,6 +58,8 @@ class Rig:
         self.one, self.two, self.up0, self.up1 = stations
 
     def enforce(self, backend: Backend, **settings: str) -> Enforcement:
+        """A new agent, on a host that remembers no flow."""
+        netrig.in_ns(self.host.space, "conntrack", "-F")
         made = Enforcement(netns=self.host.space)
         asyncio.run(made.take(Delta(snapshot=True), wanted(backend, **settings)))
         assert not made.is_unfinished, (made.fault, made.problems)
@@ -90,7 +92,7 @@ def wanted(backend: Backend, **settings: str) -> HostIntent:
                   settings=Settings(backend=backend, **settings))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:
     with ExitStack() as stack:
         host = stack.enter_context(nftrig.host())
@@ -132,14 +134,14 @@ def test_who_accepts_before_us_opens_what_policy_denies_until_we_look_again(
 ) -> None:
     """As with any firewall of iptables: first come, first served. At the next look ours is first again."""
     enforcement = rig.enforce(backend)
-    netrig.in_ns(rig.host.space, PROGRAM[version][backend], "-I", "FORWARD", "-j", "ACCEPT")
-    assert rig.passes(version, 81)
+    with rig.rules(backend, "-I FORWARD -j ACCEPT"):
+        assert rig.passes(version, 81)
 
-    enforcement._active._rest_until = 0.0
-    asyncio.run(enforcement.check())
+        enforcement._active._rest_until = 0.0
+        asyncio.run(enforcement.check())
 
-    assert not rig.passes(version, 81)
-    assert rig.passes(version, 80)
+        assert not rig.passes(version, 81)
+        assert rig.passes(version, 80)
 
 
 @BOTH
@@ -211,7 +213,7 @@ def test_a_table_of_nftables_that_drops_drops_for_every_backend(rig: Rig, backen
 @EITHER
 def test_the_host_s_own_door_stays_theirs(rig: Rig, backend: Backend, version: int) -> None:
     """A packet to the host from an interface that nothing covers meets only their rules."""
-    netrig.run("ip", "-n", rig.host.space, "addr", "add", HOST[version], "dev", "lo")
+    netrig.run("ip", "-n", rig.host.space, "addr", "replace", HOST[version], "dev", "lo")
     with rig.rules(backend, "-P INPUT DROP\n-A INPUT -p udp --dport 53 -j ACCEPT\n"):
         rig.enforce(backend)
         heard = {port: _host_hears(rig, version, port) for port in (53, 54)}

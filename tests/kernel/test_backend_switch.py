@@ -39,7 +39,7 @@ from muslin.drivers.iptables import Flavour, Iptables
 from muslin.drivers.nft import Nft
 from muslin.intent import Backend, Delta, HostIntent, Qos, Settings
 from muslin.render.nft import Flow
-from nftrig import TCP, UDP, Host, Packet, Station
+from nftrig import ICMP, TCP, UDP, Host, Packet, Station
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -386,3 +386,53 @@ def test_a_kernel_without_the_core_of_it_is_told_to_use_nftables(
     assert any("cannot do set: use nftables" in problem.what for problem in enforcement.problems)
     assert rig.passes(OPEN_PORT)
     assert not rig.passes(SHUT_PORT)
+
+
+@pytest.mark.parametrize("backend", [LEGACY, IPT_NFT])
+def test_who_is_refused_denies_alone_and_is_let_in_when_it_is_mended(rig: Rig, backend: Backend) -> None:
+    """An ICMP type that there is none of, and a set with a member that is none: at the start, and later."""
+    bad = policy("bad", rule(ALLOW, UDP, side(ports="8002")), rule(ALLOW, ICMP, icmp=(300, None)))
+    good = policy("good", rule(ALLOW, UDP, side(ports="8000")))
+    strange = policy("strange", rule(ALLOW, UDP, side(ports="8003"), side(sets="odd")))
+    into = group(INGRESS, tier(good, strange, bad))
+    odd = msgspec.structs.replace(addresses("odd", "10.65.0.1"), members=frozenset({"10.65.0.1/32", "10.0.0.1/77"}))
+    known = intent(*OPEN, good, bad, strange, odd, into, endpoint(1, OPEN_IN, OPEN_OUT), endpoint(2, into, OPEN_OUT))
+    enforcement = Enforcement(backend, rig.host.space)
+
+    asyncio.run(enforcement.take(Delta(snapshot=True), known))
+
+    assert enforcement.in_force, enforcement.fault
+    keys = {problem.key for problem in enforcement.problems}
+    assert keys == {"GlobalNetworkPolicy/bad", "odd"}
+    assert rig.passes(8000)
+    assert not rig.passes(8002)
+    assert not rig.passes(8003)
+
+    mended = policy("bad", rule(ALLOW, UDP, side(ports="8002")))
+    fine = addresses("odd", "10.65.0.1")
+    known.policies[mended.id], known.sets[fine.id] = mended, fine
+    asyncio.run(enforcement.take(Delta(policies={mended.id: mended}, sets={fine.id: fine}), known))
+    assert enforcement.problems == ()
+    assert rig.passes(8003)
+    assert rig.passes(8002)
+
+    known.policies[bad.id] = bad
+    asyncio.run(enforcement.take(Delta(policies={bad.id: bad}), known))
+    assert [problem.key for problem in enforcement.problems] == [bad.id]
+    assert not rig.passes(8002)
+    assert rig.passes(8003)
+
+
+def test_an_address_behind_more_interfaces_than_a_set_takes_shuts_those_that_are_too_many(rig: Rig) -> None:
+    """The kernel takes one address with 64 interfaces."""
+    plain = endpoint(1, OPEN_IN, OPEN_OUT), endpoint(2, OPEN_IN, OPEN_OUT)
+    many = [msgspec.structs.replace(endpoint(number, OPEN_IN, OPEN_OUT), addresses=("10.99.0.1/32",))
+            for number in range(10, 76)]
+    enforcement = Enforcement(LEGACY, rig.host.space)
+
+    asyncio.run(enforcement.take(Delta(snapshot=True), intent(*OPEN, *plain, *many)))
+
+    assert enforcement.in_force, enforcement.fault
+    assert len(enforcement.problems) == 2
+    assert all(enforcement.why_shut(problem.key) for problem in enforcement.problems)
+    assert rig.passes(OPEN_PORT)

@@ -6,21 +6,32 @@ difference of sets, and every chain of a table in one step, loses no packet: so 
 
 No number tells that somebody meddled, so all is read again now and then, as seldom as makes it cheap. Who puts rules
 before our jump is moved behind it again.
+
+What is refused by its line is laid to the charge of the object that made the line: something that denies stands for it,
+and the rest is in force, as with nftables (decision 0044). It is tried again when it changes, and now and then.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from muslin.drivers.iptables import Flavour, Iptables
+from muslin.drivers.program import RefusedLine
 from muslin.errors import Broken, Transient
 from muslin.intent import Delta, EndpointKey, HostIntent, Problem
+from muslin.reconcile import Retry, after_failure
 from muslin.render.iptables import Changes, IptablesState, whole
+from muslin.render.iptables.blame import culprit
 from muslin.render.iptables.listing import differences
 from muslin.render.iptables.probes import CORE, OTHERS
 from muslin.render.nft import Flow
+from muslin.render.nft.refused import Key, describe, named_by, telling, with_stand_ins
 
+NOTHING_REFUSED: Mapping[Key, Retry] = MappingProxyType({})
+RETRIED_AFTER = 600.0
+"""Seconds at most between two tries of what is refused."""
 _TOLD = 3
 _SHARE = 50
 """Reading may take this part of the time."""
@@ -35,6 +46,7 @@ class IptablesFirewall:
         self._intent = HostIntent()
         self._whole_is_due = True
         self._rest_until = 0.0
+        self._refused: dict[Key, Retry] = {}
         self._mended: list[str] = []
         self.fault = ""
 
@@ -44,18 +56,23 @@ class IptablesFirewall:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What this host's iptables cannot do, and denies instead."""
-        return tuple(Problem(what=said) for said in self._state.problems) if self._state else ()
+        """What this host's iptables cannot do or refuses, and denies instead."""
+        lacking = tuple(Problem(what=said) for said in self._state.problems) if self._state else ()
+        return lacking + tuple(
+            Problem(what=f"iptables refuses {describe(key, self._intent)}, so it denies: {retry.why}", key=key[1],
+                    mend="change it; as it is, it is tried again from time to time")
+            for key, retry in self._refused.items()
+        )
 
     @property
     def is_unfinished(self) -> bool:
         """Is there something to `mend`?"""
-        return bool(self.fault)
+        return bool(self.fault or self._refused)
 
     def why_shut(self, endpoint: EndpointKey) -> str:
-        """Whatever is in force is so for every endpoint."""
-        del endpoint
-        return ""
+        """Why the endpoint has no policy in the kernel, "" if it has."""
+        found = self._refused.get(("endpoints", endpoint)) or self._refused.get(("host_interfaces", endpoint))
+        return f"iptables refuses it: {found.why}" if found else ""
 
     @property
     def in_force(self) -> bool:
@@ -65,16 +82,28 @@ class IptablesFirewall:
     async def take(self, delta: Delta, intent: HostIntent) -> None:
         """Bring the kernel to `intent`. A failure is kept in `fault`, for `mend` to try again."""
         self._intent = intent
+        for key in [*self._refused] if delta.snapshot else named_by(delta):
+            self._refused.pop(key, None)
         append = intent.settings.chain_insert == "Append"
         self._whole_is_due |= append is not self._iptables.append
         self._iptables.append = append
-        changes = self._state.update(delta, intent) if self._state else None
+        changes = self._state.update(delta, self._target) if self._state else None
         await self._bring(None if self._whole_is_due else changes)
 
     async def mend(self) -> None:
-        """Try again what failed."""
-        if self.fault:
+        """Try again what failed, and what was refused, when its time has come."""
+        now = time.monotonic()
+        due = {key: self._refused.pop(key) for key, retry in [*self._refused.items()] if retry.at <= now}
+        if self._state and due:
+            changes = self._state.update(telling(due, self._target), self._target)
+            await self._bring(None if self._whole_is_due else changes, due)
+        elif self.fault:
             await self._bring(None)
+
+    @property
+    def _target(self) -> HostIntent:
+        """What is wanted, with something that denies for what is refused."""
+        return with_stand_ins(self._intent, self._intent, self._refused)
 
     async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
         """No packet of these flows, from either end, opens one of them again for so long. Raises Transient."""
@@ -120,21 +149,46 @@ class IptablesFirewall:
         return {("ip6" if key.family == 6 else "ip", str(key.table), key.name): tuple(comment for comment, _ in lines)
                 for key, lines in found.items()}
 
-    async def _bring(self, changes: Changes | None) -> None:
-        """None: from whatever is there to the whole."""
+    async def _bring(self, changes: Changes | None, before: Mapping[Key, Retry] = NOTHING_REFUSED) -> None:
+        """None: from whatever is there to the whole. `before`: what was refused until now, and is tried again."""
         try:
             state = self._state or await self._begun()
-            try:
-                await self._iptables.apply(whole(state.ruleset) if changes is None else changes)
-            except (Transient, Broken) as error:
-                if changes is None:
-                    raise
-                self._mended.append(f"iptables: our chains were not there as we left them ({error})")
-                await self._iptables.apply(whole(state.ruleset))
+            if changes is None or not await self._follows(state, changes, before):
+                await self._write_whole(state, before)
         except (Transient, Broken) as error:
             self._whole_is_due, self.fault = True, str(error)
         else:
             self._whole_is_due, self.fault = False, ""
+
+    async def _follows(self, state: IptablesState, changes: Changes, before: Mapping[Key, Retry]) -> bool:
+        """The change alone, if what it builds on is there."""
+        try:
+            await self._iptables.apply(changes)
+        except RefusedLine as error:
+            if not self._lay_to_charge(state, error, before):
+                self._mended.append(f"iptables: our chains were not there as we left them ({error})")
+            return False
+        except (Transient, Broken):
+            return False
+        return True
+
+    async def _write_whole(self, state: IptablesState, before: Mapping[Key, Retry]) -> None:
+        """Without what is refused, line by line, as long as it is known whose line it is."""
+        while True:
+            try:
+                return await self._iptables.apply(whole(state.ruleset))
+            except RefusedLine as error:
+                if not self._lay_to_charge(state, error, before):
+                    raise
+
+    def _lay_to_charge(self, state: IptablesState, error: RefusedLine, before: Mapping[Key, Retry]) -> bool:
+        """Something that denies stands for whoever made the line from now on. False: nobody is known to have."""
+        key = culprit(error.line, self._intent)
+        if key is None or key in self._refused:
+            return False
+        self._refused[key] = after_failure(before.get(key), time.monotonic(), str(error), RETRIED_AFTER)
+        state.update(telling([key], self._target), self._target)
+        return True
 
     async def _begun(self) -> IptablesState:
         """What this kernel can do is asked once; without the core of it there is nothing to begin with."""
@@ -142,5 +196,5 @@ class IptablesFirewall:
         if without := sorted(lacking & {sample.extension for sample in CORE}):
             raise Transient(f"iptables-{self.flavour} of this host cannot do {', '.join(without)}: use nftables")
         self._state = IptablesState(lacking)
-        self._state.update(Delta(snapshot=True), self._intent)
+        self._state.update(Delta(snapshot=True), self._target)
         return self._state

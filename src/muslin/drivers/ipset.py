@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from muslin.drivers.program import Program
+from muslin.drivers.program import Program, RefusedLine
 from muslin.errors import Broken, Transient
 from muslin.render.iptables.listing import parse_sets
 
@@ -79,4 +79,4 @@ def _refusal(script: str, errors: str) -> Transient | Broken:
     where = lines[number - 1] if 0 < number <= len(lines) else ""
     if "does not exist" in found[2] or "Out of memory" in found[2] or "Kernel error" in found[2]:
         return Transient(f"ipset: {found[2]}: {where}")
-    return Broken(f"ipset refuses our sets: {found[2]}: {where}")
+    return RefusedLine(f"ipset: {found[2]}: {where}", where)

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from muslin.drivers.ipset import Ipset
-from muslin.drivers.program import Program
+from muslin.drivers.program import Program, RefusedLine
 from muslin.errors import Broken, Transient
 from muslin.render.iptables.cutting import cut_lines, uncut_lines
 from muslin.render.iptables.listing import Listing, jump_lines, parse_counters, parse_tables
@@ -215,6 +215,7 @@ def _refusal(program: str, script: str, errors: str, code: int) -> Transient | B
     found = _LINE.search(errors)
     lines = script.splitlines()
     number = int(found[1]) if found else 0
-    where = f", line {number}: {lines[number - 1][:300]}" if 0 < number <= len(lines) else ""
+    line = lines[number - 1] if 0 < number <= len(lines) else ""
     said = " ".join(errors.split("\nTry `", maxsplit=1)[0].split())
-    return (Transient if code == 4 else Broken)(f"{program}: {said}{where}")
+    message = f"{program}: {said}: {line[:300]}" if line else f"{program}: {said}"
+    return Transient(message) if code == 4 else RefusedLine(message, line)

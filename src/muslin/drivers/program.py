@@ -6,7 +6,15 @@ import asyncio
 import os
 import shutil
 
-from muslin.errors import Transient
+from muslin.errors import Broken, Transient
+
+
+class RefusedLine(Broken):
+    """A program does not take one line of what it was given."""
+
+    def __init__(self, message: str, line: str) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class Program:

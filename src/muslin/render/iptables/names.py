@@ -20,6 +20,8 @@ CHAIN = "mus-"
 SET = re.compile(r"mus[46][a-z]+(-.*)?")
 """Names of our sets: `mus4n-...`, `mus6from`."""
 
+ROLES = ("in", "out", "pre", "rin", "rout")
+"""In which a host endpoint can have a chain."""
 _PLAIN = re.compile(r"[A-Za-z0-9]{1,16}")
 _ENDS = {Direction.INGRESS: "i", Direction.EGRESS: "o"}
 

@@ -90,6 +90,25 @@ def test_a_table_of_another_day_is_renewed_in_one_step(one: HostIntent, other: H
     assert same.isdisjoint(declared.name for declared in changes.flushed)
 
 
+@given(intents(), st.lists(st.tuples(intents(), _choices, st.booleans()), min_size=1, max_size=5))
+def test_what_the_kernel_refuses_is_said_again_with_the_next_change(start: HostIntent, walk) -> None:
+    """Or taken back by it: what counts is what the kernel has."""
+    walker = Walker(start)
+
+    for then, choices, refused in walk:
+        then = mixed(walker.now, then, choices)
+        changes = walker.state.update(step(walker.now, then, members=True), then)
+        walker.now = then
+        if refused:
+            walker.state.refused()
+        else:
+            walker.kernel.apply(changes)
+    changes = walker.state.update(step(walker.now, start, members=True), start)
+    walker.kernel.apply(changes)
+
+    assert walker.kernel.table == render(start)
+
+
 TCP = 6
 WEB = policy("web", rule(ALLOW, TCP, side(ports="80"), side(sets="s")))
 OTHER = policy("other", rule(ALLOW, TCP, side(ports="81")))

@@ -17,7 +17,7 @@ from muslin.model.validation.numbers import protocol, protocol_of
 from muslin.net import protocol_name
 
 _WITH_PORTS = (6, 17, 132)
-_ICMP, _ICMPV6, _TCP = 1, 58, 6
+_ICMP, _ICMPV6 = 1, 58
 _SIDES = ("source", "destination")
 _GLOBAL = "global("
 WELL_KNOWN_TIERS = {
@@ -102,7 +102,7 @@ def _no_global(spec: Object, field: str, path: Path, findings: Findings) -> None
 
 
 def _check_directions(spec: Object, findings: Findings) -> None:
-    """Services are looked up on the far side only, HTTP is seen on the way in only."""
+    """Services are looked up on the far side only."""
     for direction, near_side in (("ingress", "destination"), ("egress", "source")):
         far_side = "source" if near_side == "destination" else "destination"
         for index, rule in enumerate(spec.get(direction, ())):
@@ -111,9 +111,6 @@ def _check_directions(spec: Object, findings: Findings) -> None:
                 findings.add((*path, near_side, "services"), f"services as the {near_side} of an {direction} rule",
                              f"the {near_side} is the endpoint that the policy selects",
                              f"move it to {far_side}", Reason.FORBIDDEN)
-            if direction == "egress" and "http" in rule:
-                findings.add((*path, "http"), "http in an egress rule", "requests are only read on their way in",
-                             "move the rule to ingress of the other side's policy", Reason.FORBIDDEN)
 
 
 def _check_rules(spec: Object, findings: Findings) -> None:
@@ -126,7 +123,7 @@ def _check_rules(spec: Object, findings: Findings) -> None:
             for side in _SIDES:
                 _check_entity(rule.get(side, {}), (*path, side), findings)
             if "http" in rule:
-                _check_http(rule, path, findings)
+                _check_http(path, findings)
 
 
 def _check_ports(rule: Object, path: Path, findings: Findings) -> None:
@@ -222,28 +219,7 @@ def _check_namespace_selector(text: str, path: Path, findings: Findings) -> None
                      "write global() alone, and a rule of its own for the rest")
 
 
-def _check_http(rule: Object, path: Path, findings: Findings) -> None:
-    if rule.get("action") not in (None, "Allow"):
-        findings.add((*path, "http"), f"http in a rule with action {rule['action']}", "HTTP can only be allowed",
-                     "write action: Allow, or take http out", Reason.FORBIDDEN)
-    given = rule.get("protocol")
-    if given not in (None, "") and protocol(given) is None and protocol_of(given) != _TCP:
-        findings.add((*path, "protocol"), f"http with protocol {shown(given)}", "HTTP runs over TCP",
-                     "write protocol: TCP, or leave it out")
-    http = rule["http"]
-    methods = http.get("methods", ())
-    if len({*methods}) != len(methods):
-        findings.add((*path, "http", "methods"), "a method stands twice", "", "take one out", Reason.DUPLICATE)
-    for index, one in enumerate(http.get("paths", ())):
-        _check_http_path(one, (*path, "http", "paths", index), findings)
-
-
-def _check_http_path(one: Object, path: Path, findings: Findings) -> None:
-    exact, prefix = one.get("exact", ""), one.get("prefix", "")
-    text = exact or prefix
-    if bool(exact) == bool(prefix):
-        both = "both exact and prefix" if text else "neither exact nor prefix"
-        findings.add(path, both, "a path is compared in one way", "write one of them, such as prefix: /api")
-    elif not text.startswith("/") or any(letter in text for letter in "? #"):
-        findings.add((*path, "exact" if exact else "prefix"), f"{shown(text)} is no path",
-                     "it begins with / and has no blank, ? or #", "write one such as /api/v1")
+def _check_http(path: Path, findings: Findings) -> None:
+    findings.add((*path, "http"), "http in a rule", "kernels decide about packets, and do not read requests; without "
+                 "http the rule would allow more than it says", "take http out, and match protocol and ports; leave "
+                 "methods and paths to the server", Reason.NOT_SUPPORTED)

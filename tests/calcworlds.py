@@ -125,6 +125,13 @@ VARIANTS: tuple[tuple[Things, ...], ...] = (
     (np("v", "role == 'web'", order=2, types=["Egress"], egress=[allow(to={"services": {"name": "db"}})]),
      np("v", "role == 'web'", order=2, ingress=[deny({"services": {"name": "cache"}})])),
     (gnp("w", "has(role)", order=2, ingress=[allow({"services": {"name": "db", "namespace": "shop"}})]),),
+    (whole("ServiceAccount", "robot", ns="shop", labels={"zone": "cold"}, fields={}),
+     whole("ServiceAccount", "robot", ns="shop", labels={"zone": "warm"}, fields={}),
+     illegible(whole("ServiceAccount", "robot", ns="shop", fields={}), obj={"metadata": {"labels": {"zone": "cold"}}})),
+    (wl("e", "h1", "10.65.0.5", role="web", profiles=("open", "ksa.shop.robot"), spec={"serviceAccountName": "robot"}),
+     wl("e", "h1", "10.65.0.5", role="db", profiles=("ksa.shop.robot",))),
+    (gnp("x", "role == 'db'", order=3, serviceAccountSelector="zone == 'cold'", ingress=[
+        allow({"serviceAccounts": {"names": ["robot"], "selector": "zone == 'cold'"}})]),),
     (thing("FelixConfiguration", "default", {"ipv6Support": False}),
      thing("FelixConfiguration", "default", {"defaultEndpointToHostAction": "?"}),
      thing("FelixConfiguration", "default", {"natOutgoingExclusions": "IPPoolsAndHostIPs", "natPortRange": "9:1"})),

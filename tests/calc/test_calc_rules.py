@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from calcwords import Cluster, Object, allow, deny, gnp, illegible, namespace, netset, np, profile, thing, wl
+from calcwords import (
+    Cluster,
+    Object,
+    Things,
+    allow,
+    deny,
+    gnp,
+    illegible,
+    namespace,
+    netset,
+    np,
+    profile,
+    thing,
+    whole,
+    wl,
+)
 from muslin.intent import Action, Icmp, Match, Policy, PolicyId, Rule
 
 WEB = wl("web", "h1", "10.65.0.1", app="web")
@@ -350,3 +365,22 @@ def test_a_port_name_without_a_protocol_means_it_in_every_protocol() -> None:
     cluster.put(np("p", "app == 'web'", ingress=[allow(to={"notPorts": ["dns"]})]))
     assert [cluster.lets_in("web", "192.0.2.7", what) for what in ("tcp/53", "udp/53", "tcp/9", "sctp/53")] == [
         False, False, True, True]
+
+
+def test_a_service_account_hands_its_labels_down_without_a_profile_of_its_own() -> None:
+    """As a Namespace does: whoever runs as it is selected by its labels, in its namespace and by its name."""
+    def robot(**labels: str) -> Things:
+        return whole("ServiceAccount", "robot", ns="shop", labels=labels, fields={})
+
+    runs = wl("bot", "h1", "10.65.0.2", profiles=("open", "ksa.shop.robot"), spec={"serviceAccountName": "robot"})
+    accounts = {"names": ["robot"], "selector": "trusted == 'y'"}
+    policy = np("p", "app == 'web'", ingress=[allow({"serviceAccounts": accounts})])
+    cluster = Cluster(wl("web", "h1", "10.65.0.1", app="web"), runs, policy, robot(trusted="y"))
+    assert cluster.lets_in("web", "10.65.0.2")
+    cluster.put(robot(trusted="n"))
+    assert not cluster.lets_in("web", "10.65.0.2")
+    cluster.put(profile("ksa.shop.robot", labels={"pcsa.trusted": "y"}))  # a stored profile says more
+    assert cluster.lets_in("web", "10.65.0.2")
+    cluster.drop(profile("ksa.shop.robot"), robot())
+    assert not cluster.lets_in("web", "10.65.0.2")
+    assert cluster.lets_in("bot", "192.0.2.7")  # its first profile allows

@@ -63,6 +63,14 @@ def test_services_and_endpoint_slices(k: Kubectl) -> None:
     k("delete", "-f", "-", given=[service, piece])
 
 
+def test_service_accounts(k: Kubectl) -> None:
+    obj = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot", "namespace": "served"}}
+    assert "spec" not in settled(k, obj, "sa")
+    k("label", "sa", "robot", "team=red", "-n", "served")
+    assert k.json("get", "serviceaccount", "robot", "-n", "served")["metadata"]["labels"] == {"team": "red"}
+    k("delete", "-f", "-", given=obj)
+
+
 def test_the_clusters_own_configuration(k: Kubectl) -> None:
     obj = {"apiVersion": "muslin.dev/v1", "kind": "ClusterConfiguration", "metadata": {"name": "default"},
            "spec": {"establishedFlows": "Keep", "lockoutGuard": "Disabled"}}

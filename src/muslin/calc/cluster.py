@@ -115,6 +115,8 @@ class Graph:
                     self._relabel(self._rulebook.update_profile(key, value))
                 case "Namespace":
                     self._relabel(self._rulebook.update_namespace(key, value))
+                case "ServiceAccount":
+                    self._relabel(self._rulebook.update_account(key, value))
                 case "Tier":
                     self._rulebook.update_tier(key, value)
                 case "Service":

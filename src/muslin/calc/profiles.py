@@ -1,4 +1,5 @@
-"""Profiles by name, whoever speaks for the name: a stored Profile, a Namespace (`kns.X`), muslin itself, or nobody.
+"""Profiles by name, whoever speaks for it: a stored Profile, a Namespace (`kns.X`), a ServiceAccount (`ksa.X.Y`),
+muslin itself, or nobody.
 
 Nobody, or a Profile that cannot be read, means deny: an endpoint that names it asked for rules of last resort and there
 are none. Nobody hands down no labels. What cannot be read hands down the labels that can be: a policy that selects by
@@ -11,10 +12,19 @@ from collections.abc import Mapping
 
 from muslin.calc.illegible import Illegible, labels
 from muslin.calc.policies import Compiled, denying_profile, profile_rules
-from muslin.model.labels import DEFAULT_ALLOW, namespace_of_profile, namespace_profile, namespace_profile_name
+from muslin.model.labels import (
+    DEFAULT_ALLOW,
+    account_of_profile,
+    account_profile,
+    account_profile_name,
+    namespace_of_profile,
+    namespace_profile,
+    namespace_profile_name,
+)
 from muslin.model.meta import Meta
 from muslin.model.network import Namespace
 from muslin.model.policy import Profile
+from muslin.model.service_account import ServiceAccount
 
 _NO_LABELS: Mapping[str, str] = {}
 
@@ -23,6 +33,7 @@ class Profiles:
     def __init__(self) -> None:
         self._stored: dict[str, Profile | Illegible] = {}
         self._namespaces: dict[str, Namespace | Illegible] = {}
+        self._accounts: dict[tuple[str, str], ServiceAccount | Illegible] = {}
         self._rules: dict[str, Compiled] = {}
         self._labels: dict[str, Mapping[str, str]] = {}
         self._settle(DEFAULT_ALLOW.metadata.name)
@@ -42,6 +53,16 @@ class Profiles:
         else:
             self._namespaces[name] = namespace
         return self._settle(namespace_profile_name(name))
+
+    def store_account(
+        self, namespace: str, name: str, account: ServiceAccount | Illegible | None
+    ) -> tuple[bool, bool, str | None]:
+        """As `store`, for the profile that the service account stands for."""
+        if account is None:
+            self._accounts.pop((namespace, name), None)
+        else:
+            self._accounts[namespace, name] = account
+        return self._settle(account_profile_name(namespace, name))
 
     def rules(self, name: str) -> Compiled:
         return self._rules.get(name) or denying_profile(name, f"missing profile {name}")
@@ -72,13 +93,23 @@ class Profiles:
             namespace = self._namespaces.get(namespace_of_profile(name) or "")
             if isinstance(namespace, Illegible):
                 return denying_profile(name, f"illegible namespace {namespace.key.name}"), _salvaged(namespace), None
-            stored = namespace_profile(namespace) if namespace is not None else None
+            stored = namespace_profile(namespace) if namespace is not None else self._of_account(name)
         if stored is None and name == DEFAULT_ALLOW.metadata.name:
             stored = DEFAULT_ALLOW
         if stored is None:
             return None, _NO_LABELS, None
         rules, fault = profile_rules(name, stored)
         return rules, stored.spec.labels_to_apply, fault
+
+    def _of_account(self, profile: str) -> Profile | None:
+        """One that cannot be read hands down what can be read of its labels. It has no rules that could be wrong."""
+        named = account_of_profile(profile)
+        account = self._accounts.get(named) if named is not None else None
+        if named is None or account is None:
+            return None
+        if isinstance(account, Illegible):
+            return account_profile(*named, labels(account.part("metadata").get("labels")))
+        return account_profile(*named, account.metadata.labels)
 
 
 def _salvaged(namespace: Illegible) -> Mapping[str, str]:

@@ -23,10 +23,11 @@ from muslin.calc.services import Services
 from muslin.calc.staging import Replacements, staged_state
 from muslin.errors import Broken
 from muslin.intent import PolicyId
-from muslin.model.labels import namespace_profile_name
+from muslin.model.labels import account_profile_name, namespace_profile_name
 from muslin.model.meta import ResourceKey
 from muslin.model.network import Namespace
 from muslin.model.policy import GlobalNetworkPolicy, NetworkPolicy, Profile, Tier
+from muslin.model.service_account import ServiceAccount
 from muslin.model.staged import StagedGlobalNetworkPolicy, StagedKubernetesNetworkPolicy, StagedNetworkPolicy
 
 
@@ -94,6 +95,14 @@ class Rulebook:
         namespace = value if isinstance(value, Namespace | Illegible) else None
         change = self.profiles.store_namespace(key.name, namespace)
         return self._profile_changed(namespace_profile_name(key.name), change)
+
+    def update_account(self, key: ResourceKey, value: Value) -> str | None:
+        """As `update_profile`, for the profile that the service account stands for."""
+        self._faults.note(key, "object", f"{value.reason}. Until this is mended what can be read of its labels counts"
+                          if isinstance(value, Illegible) else None)
+        account = value if isinstance(value, ServiceAccount | Illegible) else None
+        change = self.profiles.store_account(key.namespace, key.name, account)
+        return self._profile_changed(account_profile_name(key.namespace, key.name), change)
 
     def update_tier(self, key: ResourceKey, value: Value) -> None:
         self._faults.note(key, "object", f"{value.reason}. Until this is mended it comes last and denies"

@@ -23,12 +23,13 @@ from muslin.model.kinds import BY_NAME
 from muslin.model.translated import translation
 
 Json = dict[str, Any]
-FIRST = ("Namespace", "Tier", "ClusterInformation", "ClusterConfiguration", "FelixConfiguration", "BGPConfiguration",
-         "IPPool", "IPReservation", "Node", "Profile", "BGPFilter", "BGPPeer", "GlobalNetworkSet", "NetworkSet")
+FIRST = ("Namespace", "ServiceAccount", "Tier", "ClusterInformation", "ClusterConfiguration", "FelixConfiguration",
+         "BGPConfiguration", "IPPool", "IPReservation", "Node", "Profile", "BGPFilter", "BGPPeer", "GlobalNetworkSet",
+         "NetworkSet")
 CONCERNED = frozenset({
     "Tier", "Profile", "Namespace", "GlobalNetworkSet", "NetworkSet", "GlobalNetworkPolicy", "NetworkPolicy",
     "WorkloadEndpoint", "HostEndpoint", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy",
-    "Service", "EndpointSlice",
+    "Service", "EndpointSlice", "ServiceAccount",
 })
 """Kinds that say who reaches whom."""
 LAST = ("GlobalNetworkPolicy", "NetworkPolicy", "StagedGlobalNetworkPolicy", "StagedNetworkPolicy",

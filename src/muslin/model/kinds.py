@@ -12,6 +12,7 @@ from muslin.model.cluster_configuration import GROUP_VERSION, ClusterConfigurati
 from muslin.model.controllers import KubeControllersConfiguration
 from muslin.model.felix import FelixConfiguration
 from muslin.model.meta import Resource
+from muslin.model.service_account import ServiceAccount
 
 CALICO = "projectcalico.org/v3"
 
@@ -78,6 +79,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="ClusterConfiguration", plural="clusterconfigurations", struct=ClusterConfiguration,
          short=("clusterconfig",), group_version=GROUP_VERSION),
     Kind(name="Namespace", plural="namespaces", struct=network.Namespace, short=("ns",), group_version="v1"),
+    Kind(name="ServiceAccount", plural="serviceaccounts", struct=ServiceAccount, namespaced=True, short=("sa",),
+         group_version="v1"),
     Kind(name="Service", plural="services", struct=service.Service, namespaced=True, short=("svc",),
          group_version="v1"),
     Kind(name="EndpointSlice", plural="endpointslices", struct=service.EndpointSlice, namespaced=True,

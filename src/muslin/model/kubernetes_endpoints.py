@@ -15,11 +15,10 @@ import msgspec
 
 from muslin.model.endpoint import WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec
 from muslin.model.kubernetes_pods import Pod
-from muslin.model.labels import NAME, SERVICE_ACCOUNT_PREFIX, namespace_profile_name
+from muslin.model.labels import account_profile_name, namespace_profile_name
 from muslin.model.meta import Meta
 from muslin.model.names import interface_name, workload_endpoint_name
 from muslin.model.network import Node, NodeAddress, NodeSpec
-from muslin.model.policy import Profile, ProfileSpec
 from muslin.net import host_cidr
 
 ORCHESTRATOR, INTERFACE = "k8s", "eth0"
@@ -41,18 +40,6 @@ def endpoint_of(pod: Pod) -> WorkloadEndpoint:
             ports=tuple(WorkloadEndpointPort(name=port, protocol=protocol, port=number)
                         for port, protocol, number in pod.ports),
         ),
-    )
-
-
-def account_profile_name(namespace: str, account: str) -> str:
-    return f"ksa.{namespace}.{account}"
-
-
-def account_profile(namespace: str, account: str, labels: Mapping[str, str]) -> Profile:
-    handed = {SERVICE_ACCOUNT_PREFIX + label: value for label, value in labels.items()}
-    return Profile(
-        kind="Profile", metadata=Meta(name=account_profile_name(namespace, account)),
-        spec=ProfileSpec(labels_to_apply={**handed, SERVICE_ACCOUNT_PREFIX + NAME: account}),
     )
 
 

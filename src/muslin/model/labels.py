@@ -8,7 +8,8 @@ profile, and so from its namespace. One law for everybody who matches selectors:
     inherited       labelsToApply of its profiles; own and forced labels win, then the profile that is listed first
 
 A namespace's labels reach its endpoints by the profile `kns.<namespace>`, with the prefix `pcns.`. Where nobody wrote
-that profile but the Namespace exists, it is made up here. `projectcalico-default-allow` always exists.
+that profile but the Namespace exists, it is made up here. So do those of a service account, by `ksa.<namespace>.<name>`
+and with `pcsa.`. `projectcalico-default-allow` always exists.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ TIER = "projectcalico.org/tier"
 NAMESPACE_PREFIX = "pcns."
 SERVICE_ACCOUNT_PREFIX = "pcsa."
 _NAMESPACE_PROFILE_PREFIX = "kns."
+_ACCOUNT_PROFILE_PREFIX = "ksa."
 
 _ALLOW = (Rule(action="Allow"),)
 
@@ -98,6 +100,28 @@ def namespace_profile(namespace: Namespace) -> Profile:
         kind="Profile",
         metadata=Meta(name=namespace_profile_name(name), creation_timestamp=namespace.metadata.creation_timestamp),
         spec=ProfileSpec(ingress=_ALLOW, egress=_ALLOW, labels_to_apply=labels),
+    )
+
+
+def account_profile_name(namespace: str, account: str) -> str:
+    """`ksa.shop.robot` for the service account robot of the namespace shop."""
+    return f"{_ACCOUNT_PROFILE_PREFIX}{namespace}.{account}"
+
+
+def account_of_profile(profile: str) -> tuple[str, str] | None:
+    """(namespace, name) of the service account that a profile's name speaks for, None if for none."""
+    if not profile.startswith(_ACCOUNT_PROFILE_PREFIX):
+        return None
+    namespace, _, account = profile.removeprefix(_ACCOUNT_PROFILE_PREFIX).partition(".")
+    return namespace, account
+
+
+def account_profile(namespace: str, account: str, labels: Mapping[str, str]) -> Profile:
+    """The profile that a service account stands for: it allows nothing, denies nothing, and hands down its labels."""
+    handed = {SERVICE_ACCOUNT_PREFIX + label: value for label, value in labels.items()}
+    return Profile(
+        kind="Profile", metadata=Meta(name=account_profile_name(namespace, account)),
+        spec=ProfileSpec(labels_to_apply={**handed, SERVICE_ACCOUNT_PREFIX + NAME: account}),
     )
 
 

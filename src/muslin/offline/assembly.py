@@ -25,14 +25,9 @@ from muslin.model.documents import Located
 from muslin.model.endpoint import WorkloadEndpoint
 from muslin.model.fault import Fault, Reason
 from muslin.model.kinds import BY_NAME
-from muslin.model.kubernetes_endpoints import (
-    KubernetesAddress,
-    account_profile,
-    account_profile_name,
-    endpoint_of,
-    node_of,
-)
+from muslin.model.kubernetes_endpoints import KubernetesAddress, endpoint_of, node_of
 from muslin.model.kubernetes_pods import Pod, makes_pods, pod_of
+from muslin.model.labels import account_profile, account_profile_name
 from muslin.model.meta import Meta, Resource, ResourceKey
 from muslin.model.names import DEFAULT_NAMESPACE
 from muslin.model.network import IPPool, Namespace, Node
@@ -209,6 +204,8 @@ def _without_makers(pods: Sequence[tuple[Pod, Located]]) -> Iterator[tuple[Pod, 
 
 def _add_accounts(work: _Work) -> None:
     for (namespace, account), labels in work.accounts.items():
+        if ResourceKey("ServiceAccount", namespace, account) in work.resources:
+            continue  # it stands for its profile by itself
         key = ResourceKey("Profile", "", account_profile_name(namespace, account))
         work.resources.setdefault(key, account_profile(namespace, account, labels))
 

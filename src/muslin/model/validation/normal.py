@@ -39,7 +39,7 @@ def normal(obj: Object) -> Object:
         return made
     metadata: Object = made.setdefault("metadata", {})
     kind = made.get("kind")
-    if kind == "EndpointSlice":  # it has no spec
+    if kind in ("EndpointSlice", "ServiceAccount"):  # they have no spec
         return made
     spec: Object = made.setdefault("spec", {})
     match kind:

@@ -3,7 +3,8 @@
 Mutants of calc.auto_host_endpoints that fail here; each was tried: Disabled makes them; without a word the default one
 is left out; the Node's labels win over the template's; a stranger's is written over; a stranger's is removed; one of a
 Node that does not decode is removed; a template without addresses makes one; interfaces need not fit; external
-addresses count; an address is there twice; one that is so already is written again; what a name cannot be is one.
+addresses count; an address is there twice; one that is so already is written again; what a name cannot be is one; every
+Node is selected.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def test_a_template_by_addresses_makes_one_for_each_host_that_has_such() -> None
 
 
 def test_a_template_by_interfaces_makes_one_for_each_that_fits_on_hosts_that_it_selects() -> None:
-    found = by_name(planned(config("Enabled", "Disabled", EACH), WIDE, node("h2", rack="b")))
+    other = node("h2", spec={"interfaces": [{"name": "eth0", "addresses": []}]}, rack="b")
+    found = by_name(planned(config("Enabled", "Disabled", EACH), WIDE, other))
     strange = next(name for name in found if name.endswith("-auto-hep") and "eth" not in name)
     assert set(found) == {"h1-each-eth0-auto-hep", "h1-each-eth1-auto-hep", strange}
     assert found["h1-each-eth0-auto-hep"].spec.interface_name == "eth0"

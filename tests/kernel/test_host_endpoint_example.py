@@ -79,6 +79,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
         run("ip", "-n", space, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", outside)
         for name, own, other in ((space, HOST, OUTSIDE), (outside, OUTSIDE, HOST)):
             run("ip", "-n", name, "address", "add", f"{own}/24", "dev", "eth0")
+            run("ip", "-n", name, "address", "add", f"fd10::{own[-1]}/64", "dev", "eth0", "nodad")
             run("ip", "-n", name, "link", "set", "eth0", "up")
             run("ip", "-n", name, "route", "add", "default", "via", other)
         for address in (ADMINISTRATOR, STRANGER, SCANNER):
@@ -124,6 +125,9 @@ def test_the_example_does_what_it_says(stage: Stage) -> None:
         assert not stage.reaches(source, HOST, 9000)
         assert stage.reaches(source, stage.workload, 80), "what is passed on is not asked of hosts.input"
         assert not stage.reaches(source, stage.workload, 23)
+    run("ip", "-n", stage.outside, "neighbour", "flush", "all")
+    run("ip", "-n", stage.place.space("h1"), "neighbour", "flush", "dev", "eth0")
+    assert stage.pings("fd10::2", "fd10::1"), "neighbours are found"
     assert not stage.pings(SCANNER, HOST)
     assert not stage.reaches(SCANNER, stage.workload, 80), "before anything else"
     assert stage.reaches(SCANNER, HOST, 22), "but for failsafes, which nothing closes"

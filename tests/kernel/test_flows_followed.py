@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from agentrig import PLURALS, V3, Site, site
 from flowrig import Conversation, connection, datagrams, silent_after, talking
-from muslin.client.blocking import MERGE_PATCH
+from muslin.client.blocking import MERGE_PATCH, Client
+from muslin.client.refusal import ApiError
 from muslin.lab.record import Workload
 from netrig import in_ns, run, wait_for
 from outrig import outside
@@ -236,3 +239,67 @@ def test_the_agent_tells_which_flows_there_are_and_which_a_staged_policy_would_e
         assert len(place.agent("h1").get("/v1/flows", limit="1")["items"]) == 1
         heard = list(conversations[0].heard)
         wait_for("tcp to go on", lambda: min(conversations[0].heard) > min(heard) + 20)
+
+
+CLUSTER = {"apiVersion": "muslin.dev/v1", "kind": "ClusterConfiguration", "metadata": {"name": "default"},
+           "spec": {"establishedFlows": "Keep"}}
+
+
+def test_who_keeps_established_flows_keeps_them_and_may_change_his_mind(scene: Scene) -> None:
+    """As Calico has it; new ones are denied all the same."""
+    scene.place.api.post("/apis/muslin.dev/v1/clusterconfigurations", CLUSTER)
+    wait_for("the setting", lambda: not scene.place.report("h1").get("problems"))
+    with talking(*scene.conversations()) as conversations:
+        scene.says("GlobalNetworkPolicy", "gate", {**TO_SERVER, "ingress": []})
+        wait_for("new flows to be denied", lambda: not reaches(scene.client, scene.server))
+        before = [list(each.heard) for each in conversations]
+        for each, was in zip(conversations, before, strict=True):
+            wait_for(f"{each.name} to go on for a second", lambda each=each, was=was: min(
+                now - then for now, then in zip(each.heard, was, strict=True)) > 500)
+        scene.place.api.patch("/apis/muslin.dev/v1/clusterconfigurations/default",
+                              {"spec": {"establishedFlows": "Follow"}}, kind=MERGE_PATCH)
+        silent_after(conversations, time.monotonic())
+
+
+@pytest.mark.parametrize("dataplane", ["iptables-nft", "iptables-legacy"])
+def test_every_backend_ends_flows(dataplane: str) -> None:
+    with site() as place:
+        place.start_agent("h1", "--no-bgp", "--dataplane", dataplane)
+        scene = Scene(place)
+        with talking(*scene.conversations(), datagrams(*scene.others, 9000)) as (*denied, bystander):
+            scene.says("GlobalNetworkPolicy", "gate", {**TO_SERVER, "ingress": []})
+            silent_after(tuple(denied), time.monotonic())
+            assert bystander.settled_loss() == [0, 0]
+
+
+def test_a_storm_of_other_changes_does_not_hold_it_up(scene: Scene) -> None:
+    """Somebody else's policies change as fast as they can, meanwhile."""
+    over = threading.Event()
+
+    def storm() -> None:
+        other = Client(f"unix:{scene.place.run / 'server.sock'}")
+        number = 0
+        while not over.is_set():
+            number += 1
+            spec = {"selector": "!has(role)", "types": ["Ingress"], "order": number, "ingress": [{"action": "Allow"}]}
+            name = f"storm-{number % 7}"
+            path = f"{V3}/globalnetworkpolicies"
+            with suppress(ApiError):
+                if number <= 7:
+                    other.post(path, {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy",
+                                      "metadata": {"name": name}, "spec": spec})
+                else:
+                    other.patch(f"{path}/{name}", {"spec": spec}, kind=MERGE_PATCH)
+        other.close()
+
+    with talking(*scene.conversations(), datagrams(*scene.others, 9000)) as (*denied, bystander):
+        storming = threading.Thread(target=storm, daemon=True)
+        storming.start()
+        try:
+            wait_for("the storm", lambda: scene.place.words("agent-h1").count("event=applied") > 30)
+            scene.says("GlobalNetworkPolicy", "gate", {**TO_SERVER, "ingress": []})
+            silent_after(tuple(denied), time.monotonic())
+        finally:
+            over.set()
+            storming.join(10)
+        assert bystander.settled_loss() == [0, 0]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import calc, cni, cold, command, control, dataplane, explain, programming, table
+from bench import calc, cni, cold, command, control, dataplane, explain, flows, programming, table
 
 MEASUREMENTS = {"calc": calc, "cni": cni, "cold": cold, "command": command, "control": control, "dataplane": dataplane,
-                "explain": explain, "programming": programming}
+                "explain": explain, "flows": flows, "programming": programming}
 
 
 def main() -> None:

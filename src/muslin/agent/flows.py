@@ -75,7 +75,7 @@ class Follower:
         """Flows that are cut, and until when (`time.time`)."""
         self._inherited = set(self._book)
         """Those of a predecessor, of which this kernel was not told yet: its table may be a new one."""
-        kernel.remember(map(_ends, self._inherited), CUT_FOR)
+        kernel.remember(map(ends_of, self._inherited), CUT_FOR)
 
     @property
     def ended(self) -> int:
@@ -114,7 +114,7 @@ class Follower:
             return
         self._book.update(dict.fromkeys(found.denied, now + CUT_FOR))
         async with self._worker.writing:
-            await self._kernel.cut(map(_ends, ended), CUT_FOR)
+            await self._kernel.cut(map(ends_of, ended), CUT_FOR)
         self._inherited.clear()
         await asyncio.to_thread(conntrack.drop, found.denied)
         await self._keep()
@@ -125,7 +125,7 @@ class Follower:
         if not flows:
             return
         async with self._worker.writing:
-            await self._kernel.uncut(map(_ends, flows))
+            await self._kernel.uncut(map(ends_of, flows))
         for flow in flows:
             self._book.pop(flow, None)
         await self._keep()
@@ -170,7 +170,7 @@ def judge_of(intent: HostIntent, netlink: Netlink, lengths: Lengths | None = Non
     return Judge(intent, own_addresses(netlink), Ways(netlink), lengths)
 
 
-def _ends(flow: TrackedFlow) -> Flow:
+def ends_of(flow: TrackedFlow) -> Flow:
     """As policy sees them."""
     return Flow(text(flow.source), text(flow.receiver), flow.protocol, flow.source_port, flow.receiver_port)
 
@@ -179,4 +179,4 @@ def _told(denied: Mapping[TrackedFlow, Denial]) -> Iterator[str]:
     for flow, denial in list(denied.items())[:_TOLD]:
         origin = denial.origin
         rule = f" rule {origin.rule}" if origin.rule is not None else f" {origin.note}" if origin.note else ""
-        yield f"{_ends(flow)} by {denial.endpoint} {denial.direction}: {origin.kind}/{origin.name}{rule}"
+        yield f"{ends_of(flow)} by {denial.endpoint} {denial.direction}: {origin.kind}/{origin.name}{rule}"

@@ -65,9 +65,10 @@ def read(of: Container[bytes] | None = None, *, few: Sequence[bytes] = ()) -> li
 
     `few`: the same as a list, where it is short; then the kernel does the choosing of IPv4. Raises Transient.
     """
+    found: list[TrackedFlow] = []
+    chosen = of is not None and 0 < len(few) <= _ASKED_ONE_BY_ONE
     with Netlink(_NETFILTER) as netlink:
-        found: dict[TrackedFlow, None] = {}
-        if of is not None and 0 < len(few) <= _ASKED_ONE_BY_ONE:
+        if chosen:
             queries = [_body(address, side) for address in few if len(address) == 4 for side in _FILTER_SIDE]
             if any(len(address) == 16 for address in few):
                 queries.append(bytes((AF_INET6, 0, 0, 0)))
@@ -75,8 +76,8 @@ def read(of: Container[bytes] | None = None, *, few: Sequence[bytes] = ()) -> li
             queries = [bytes((family, 0, 0, 0)) for family in (AF_INET, AF_INET6)]
         for query in queries:
             for data in netlink.dump_raw(_LIST, query):
-                found.update(dict.fromkeys(_decoded(data, of)))
-    return list(found)
+                found += _decoded(data, of)
+    return list(dict.fromkeys(found)) if chosen else found
 
 
 def _decoded(data: bytes, of: Container[bytes] | None) -> Iterator[TrackedFlow]:

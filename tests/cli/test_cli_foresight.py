@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -199,3 +201,22 @@ def test_who_would_lock_himself_out_is_told_and_may_force_it(shell: Shell) -> No
     assert "would lock the cluster out" in shell.run("delete gnp let-bgp").err
     assert shell.run("get gnp let-bgp").code == 0
     shell.did("delete gnp let-bgp --force")
+
+
+def test_the_examples_do_what_is_expected_of_them(lonely: Shell) -> None:
+    """And the expectations notice when they do not."""
+    examples = Path(__file__).parents[2] / "examples"
+    said = lonely.did(f"test {examples}/expected -f {examples}")
+    assert said.lines[-1].startswith("11 expectations: 11 met")
+    copy = lonely.directory / "copy"
+    shutil.copytree(examples, copy)
+    text = (copy / "4-shop.yaml").read_text()
+    (copy / "4-shop.yaml").write_text(text.replace(" && !has(canary)", ""))
+    said = lonely.run("test copy/expected -f copy")
+    assert (said.code, said.lines[0].split("  ")[:2]) == (1, ["FAIL", "deny: canary -> db tcp"])
+
+
+def test_standard_input_is_a_cluster_too(lonely: Shell) -> None:
+    """`helm template . | muslin why ...`."""
+    said = lonely.run("why web db tcp/5432 --offline -f -", stdin=town())
+    assert (said.code, said.lines[0].split("  ")[0]) == (0, "allowed")

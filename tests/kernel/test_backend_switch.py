@@ -21,6 +21,7 @@ import netrig
 import nftrig
 from intents import (
     ALLOW,
+    EGRESS,
     INGRESS,
     OPEN,
     OPEN_IN,
@@ -37,7 +38,7 @@ from intents import (
 from muslin.agent.enforcement import Enforcement
 from muslin.drivers.iptables import Flavour, Iptables
 from muslin.drivers.nft import Nft
-from muslin.intent import Backend, Delta, HostIntent, Qos, Settings
+from muslin.intent import Action, Backend, Delta, EndpointKey, HostIntent, HostInterface, Qos, Settings
 from muslin.render.nft import Flow
 from nftrig import ICMP, TCP, UDP, Host, Packet, Station
 
@@ -436,3 +437,33 @@ def test_an_address_behind_more_interfaces_than_a_set_takes_shuts_those_that_are
     assert len(enforcement.problems) == 2
     assert all(enforcement.why_shut(problem.key) for problem in enforcement.problems)
     assert rig.passes(OPEN_PORT)
+
+
+@pytest.mark.parametrize("sort", ["untracked_ingress", "pre_dnat", "ingress"])
+def test_policy_of_the_host_s_own_interfaces_has_no_hole_either(rig: Rig, sort: str) -> None:
+    """What raw or mangle accept early, both backends must know of at once: each by a bit of the mark of its own."""
+    web = policy("web", rule(ALLOW, UDP, side(ports="80")))
+    shut_in, shut_out = group(INGRESS), group(EGRESS)
+    early = sort != "ingress"
+    list_ = group(INGRESS, tier(web, default=Action.PASS if early else Action.DENY))
+    list_ = msgspec.structs.replace(list_, end=Action.PASS if early else Action.DENY)
+    key = EndpointKey("HostEndpoint/h")
+    lists = {"ingress": shut_in.id, "egress": shut_out.id} | {sort: list_.id}
+    covered = HostInterface(key=key, interface=rig.one.interface, **lists)
+
+    def site(backend: Backend) -> HostIntent:
+        made = intent(web, shut_in, shut_out, list_, settings=Settings(backend=backend, interface_prefix="tap"))
+        return msgspec.structs.replace(made, host_interfaces={key: covered})
+
+    enforcement = Enforcement(netns=rig.host.space)
+    asyncio.run(enforcement.take(Delta(snapshot=True), site(NFT)))
+    space, host = rig.one.space, rig.host.space
+    netrig.run("ip", "-n", host, "addr", "add", "10.200.0.1/32", "dev", "lo")
+    with (
+        nftrig.probe(space, host, "10.200.0.1", 80) as allowed, nftrig.probe(space, host, "10.200.0.1", 81) as denied,
+    ):
+        for backend in (LEGACY, IPT_NFT, NFT) * 3:
+            asyncio.run(enforcement.take(Delta(settings=Settings(backend=backend)), site(backend)))
+            assert enforcement.backend is backend
+    assert allowed.sent > 300
+    assert (allowed.sent - allowed.heard, denied.heard) == (0, 0)

@@ -33,7 +33,9 @@ from intents import (
     tier,
 )
 from muslin.intent import Action, HostIntent, Settings
+from muslin.render.iptables import marks
 from muslin.render.nft import Flow, NftState
+from muslin.render.nft.places import manner_of
 from nftrig import DEADLINE, TCP, UDP, Host, Packet, Station, own_socket
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -41,7 +43,6 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 HOST = {4: "10.200.0.1", 6: "fd20::1"}
 BOTH = pytest.mark.parametrize("version", [4, 6])
 SO_MARK = 36
-OUR_BIT = 0x10000
 SHUT = (SHUT_IN, SHUT_OUT)
 
 WEB = policy("web", rule(ALLOW, UDP, side(ports="80")), egress=(rule(ALLOW, UDP, side(ports="80")),))
@@ -60,6 +61,8 @@ class Rig:
 
     def __init__(self, host: Host, up0: Station, up1: Station, one: Station) -> None:
         self.host, self.up0, self.up1, self.one = host, up0, up1, one
+        self.bit = marks(Settings()).accept if isinstance(host, iptrig.Host) else manner_of(Settings()).bit
+        """Of the mark: accepted already."""
 
     def becomes(self, made: HostIntent) -> None:
         self.host.state = NftState()
@@ -414,8 +417,8 @@ def test_the_bit_that_remembers_comes_from_nobody_else_and_goes_to_nobody(rig: R
                       meta mark 5 counter name kept; }
         }""")
     try:
-        assert not rig.says(rig.up0, version, 81, mark=OUR_BIT)
-        assert rig.says(rig.up0, version, 80, mark=OUR_BIT | 5)
+        assert not rig.says(rig.up0, version, 81, mark=rig.bit)
+        assert rig.says(rig.up0, version, 80, mark=rig.bit | 5)
         assert rig.hears(rig.up0, version, 80)
         assert rig.passes(rig.up0, rig.one, version, 80)
         listed = netrig.in_ns(rig.host.space, "nft", "list", "table", "inet", "witness")

@@ -152,12 +152,13 @@ def test_a_limit_that_the_kernel_cannot_keep_is_told_and_the_rest_stands() -> No
     assert any("--set-dscp" in rule_text(rule) for chain in state.ruleset.chains.values() for rule in chain.rules)
 
 
-MASKS = [(0xFFFF0000, 0x20000), (0xF0, 0x20), (0x80000007, 2), (0b111, 0x20000)]
+MASKS = [(0xFFFF0000, 0x40000), (0xF0, 0x20), (0x8000000F, 4), (0b111, 0x40000)]
 
 
 @pytest.mark.parametrize(("mask", "accept"), MASKS)
 def test_the_bits_of_the_mark_are_the_lowest_of_the_mask(mask: int, accept: int) -> None:
-    """Fewer than four bits are too few: then those of the default are used, and that is told."""
+    """But for the one that is nftables', if there are five. Fewer than four are too few: then those of the default are
+    used, and that is told."""
     state = IptablesState()
 
     state.update(Delta(snapshot=True), intent(settings=Settings(mark_mask=mask)))

@@ -195,6 +195,6 @@ class IptablesFirewall:
         lacking = await self._iptables.lacking((*CORE, *OTHERS))
         if without := sorted(lacking & {sample.extension for sample in CORE}):
             raise Transient(f"iptables-{self.flavour} of this host cannot do {', '.join(without)}: use nftables")
-        self._state = IptablesState(lacking)
+        self._state = IptablesState(lacking, other=self.flavour is Flavour.NFT)
         self._state.update(Delta(snapshot=True), self._target)
         return self._state

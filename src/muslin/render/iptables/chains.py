@@ -58,14 +58,16 @@ DROP, ACCEPT, RETURN = Ruling.DROP, Ruling.ACCEPT, Ruling.RETURN
 
 
 class Way(msgspec.Struct, frozen=True):
-    """In which words the host's rules are written. `missing`: extensions that its kernel lacks."""
+    """In which words the host's rules are written. `missing`: extensions that its kernel lacks. `other`: of the two
+    flavours it is the one whose marks are the other ones."""
 
     settings: Settings = Settings()
     missing: frozenset[str] = frozenset()
+    other: bool = False
 
     @property
     def marks(self) -> Marks:
-        return marks(self.settings)
+        return marks(self.settings, other=self.other)
 
     def deny(self, table: Table) -> Target:
         """What a denied packet meets: only the filter table can tell its sender."""

@@ -2,9 +2,10 @@
 
 A chain of iptables cannot return a value, and what `-j ACCEPT` ends is the whole table, not a question. So a policy
 answers by bits, which its callers look at: Felix does the same, and nftables gets by without (see render.nft.chains).
-They are the lowest four bits of `Settings.mark_mask`, the others are left to whoever else asks for some. The lowest is
-the one that nftables has for itself: while a host goes from one to the other, both look at every packet, so nothing
-that must last lies there.
+They are four bits of `Settings.mark_mask`, the lowest but one and those above it; the others are left to whoever else
+asks for some. The lowest is the one that nftables has for itself, and the other flavour of iptables has the next four:
+while a host goes from one to the other, both look at every packet, and neither may take away what the other remembers.
+A mask with fewer bits makes them share.
 """
 
 from __future__ import annotations
@@ -34,18 +35,24 @@ class Marks(msgspec.Struct, frozen=True):
         return self.accept | self.leave | self.scratch | self.full
 
 
-def marks(settings: Settings) -> Marks:
-    return _lowest(settings.mark_mask) or _lowest(Settings().mark_mask) or Marks(1, 2, 4, 8)
+def marks(settings: Settings, *, other: bool = False) -> Marks:
+    """`other`: of the other flavour."""
+    return _lowest(settings.mark_mask, other) or _lowest(Settings().mark_mask, other) or Marks(1, 2, 4, 8)
 
 
 def too_few(settings: Settings) -> str:
     """What is wrong with the mask, "" if nothing."""
-    if _lowest(settings.mark_mask):
+    if _lowest(settings.mark_mask, False):
         return ""
     instead = f"{Settings().mark_mask:#x} is used instead"
     return f"iptablesMarkMask {settings.mark_mask:#x} has fewer than {_BITS} bits: {instead}"
 
 
-def _lowest(mask: int) -> Marks | None:
+def _lowest(mask: int, other: bool) -> Marks | None:
     bits = [1 << place for place in range(32) if mask & 1 << place]
-    return Marks(*bits[:_BITS]) if len(bits) >= _BITS else None
+    if len(bits) < _BITS:
+        return None
+    first = 1 if len(bits) > _BITS else 0
+    if other and len(bits) > 2 * _BITS:
+        first += _BITS
+    return Marks(*bits[first : first + _BITS])

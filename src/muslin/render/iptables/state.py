@@ -68,10 +68,11 @@ BOTH = tuple(Direction)
 
 class IptablesState:
     """What each key of the intent has put into the kernel, and who must be written anew when it changes. `missing`: the
-    extensions that this host's kernel lacks."""
+    extensions that this host's kernel lacks. `other`: the flavour whose marks are the other ones, see marks."""
 
-    def __init__(self, missing: frozenset[str] = frozenset()) -> None:
+    def __init__(self, missing: frozenset[str] = frozenset(), *, other: bool = False) -> None:
         self._missing = missing
+        self._other = other
         self._book = Book()
         self._contents = Contents(self._book)
         self._policies: dict[PolicyId, Policy] = {}
@@ -120,7 +121,7 @@ class IptablesState:
 
     @property
     def _way(self) -> Way:
-        return Way(self._settings or Settings(), self._missing)
+        return Way(self._settings or Settings(), self._missing, self._other)
 
     def _update_sets(self, delta: Delta, intent: HostIntent, everything: bool) -> set[PolicyId]:
         touched: set[PolicyId] = set()

@@ -19,7 +19,7 @@ from muslin.drivers import conntrack
 from muslin.drivers.netlink import CREATE, EXCLUSIVE, NESTED, Netlink, attribute
 from muslin.drivers.netns import inside, opened
 from muslin.drivers.nft import Nft
-from muslin.explain.flows import Lengths
+from muslin.explain.flow_classes import Lengths
 from muslin.intent import (
     Action,
     AddressSet,

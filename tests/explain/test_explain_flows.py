@@ -31,10 +31,11 @@ from intents import (
 )
 from muslin.explain import Packet
 from muslin.explain.decision import Outcome
-from muslin.explain.flows import Judge, packed
+from muslin.explain.flow_classes import packed
+from muslin.explain.flows import Judge
 from muslin.explain.journey import Gate, Journey, journey
 from muslin.explain.translation import applied, of_destination
-from muslin.intent import Action, EndpointKey, GroupId, HostIntent, HostInterface, Settings
+from muslin.intent import Action, EndpointKey, GroupId, HostIntent, HostInterface, Published, Settings
 from muslin.net import TrackedFlow
 from prove import aim, site, worlds
 from prove.flight import Flight
@@ -225,3 +226,28 @@ def test_what_pre_dnat_policy_accepts_passes_its_interfaces_own_policies() -> No
         judge = Judge(told, own=own)
         assert (judge.denial(to_host) is not None) == denied
         assert (judge.denial(to_workload) is not None) == denied
+
+
+def test_a_flow_is_misled_when_its_destination_leads_to_somebody_else_now() -> None:
+    """Conntrack goes on translating as it began. What others translate is theirs, and what the host itself answers."""
+    one, two = (endpoint(number, OPEN_IN, OPEN_OUT) for number in (1, 2))
+    published = (Published(protocol=6, host_port=8080, port=80), Published(protocol=6, host_port=9090, port=90,
+                                                                           host_address="192.0.2.1"))
+    two = msgspec.structs.replace(two, nat=(("203.0.113.7", "10.65.0.2"),), published=published)
+    own = {packed("192.0.2.1"), packed("192.0.2.2")}
+    judge = Judge(intent(ALLOW_ALL, OPEN_IN, OPEN_OUT, one, two, settings=Settings(floating_addresses=True)), own=own)
+
+    def misled(destination: str, port: int, receiver: str, receiver_port: int = 0) -> bool:
+        made = flow(Packet("198.51.100.9", destination, 6, port), to=receiver)
+        return judge.is_misled(made._replace(receiver_port=receiver_port or port))
+
+    assert misled("203.0.113.7", 80, "10.65.0.1")
+    assert misled("203.0.113.7", 80, "203.0.113.7"), "began when it led nowhere"
+    assert not misled("203.0.113.7", 80, "10.65.0.2")
+    assert misled("192.0.2.2", 8080, "10.65.0.1", 80)
+    assert misled("192.0.2.2", 8080, "10.65.0.2", 81)
+    assert not misled("192.0.2.2", 8080, "10.65.0.2", 80)
+    assert misled("192.0.2.1", 9090, "10.65.0.1", 90)
+    assert not misled("192.0.2.2", 9090, "10.65.0.1", 90), "at that address it is not published: somebody else's work"
+    assert not misled("192.0.2.1", 8080, "192.0.2.1"), "the host's own"
+    assert not misled("198.51.100.1", 80, "10.65.0.1", 8080), "a stranger's translation"

@@ -17,7 +17,7 @@ from intents import (
     side,
     tier,
 )
-from muslin.explain.flows import packed
+from muslin.explain.flow_classes import packed
 from muslin.explain.touched import Changed, SetNames
 from muslin.intent import Delta, EndpointKey, HostInterface, MemberChange, SetId, Settings
 from muslin.net import Cidr

@@ -15,7 +15,8 @@ from muslin.drivers import conntrack
 from muslin.drivers.netlink import Netlink
 from muslin.errors import Invalid
 from muslin.explain.census import enacted
-from muslin.explain.flows import Denial, Judge, packed, text
+from muslin.explain.flow_classes import Denial, packed, text
+from muslin.explain.flows import Judge
 from muslin.explain.text import origin_text
 from muslin.intent import HostIntent
 from muslin.net import PROTOCOLS_WITH_PORTS, TrackedFlow, protocol_name

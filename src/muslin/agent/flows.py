@@ -29,7 +29,8 @@ from muslin.drivers import conntrack
 from muslin.drivers.netlink import Netlink
 from muslin.drivers.uplink import Ways, own_addresses
 from muslin.errors import Transient
-from muslin.explain.flows import Denial, Judge, Lengths, packed, text
+from muslin.explain.flow_classes import Denial, Lengths, text
+from muslin.explain.flows import Judge
 from muslin.explain.touched import Changed, SetNames
 from muslin.intent import HostIntent
 from muslin.net import TrackedFlow
@@ -59,7 +60,7 @@ class Found:
     allowed: list[TrackedFlow] = field(default_factory=list)
     """Of those that were cut."""
     stale: list[TrackedFlow] = field(default_factory=list)
-    """To a floating address, and translated to somebody who has it no more."""
+    """To a floating address or a published port, and translated to somebody who has it no more."""
 
 
 class Follower:
@@ -154,10 +155,8 @@ def look_at(look: Look, lengths: Lengths) -> Found:
         if addresses is None or addresses:
             flows = conntrack.read(addresses, few=tuple(addresses or ()))
             found.looked_at = len(flows)
-            now = {packed(external): packed(internal) for endpoint in look.intent.endpoints.values()
-                   for external, internal in endpoint.nat if look.intent.settings.floating_addresses}
             for flow in flows:
-                if now and now.get(flow.destination, flow.receiver) != flow.receiver:
+                if judge.is_misled(flow):
                     found.stale.append(flow)
                 elif (denial := judge.denial(flow)) is not None:
                     found.denied[flow] = denial

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import UNSET
 
-from muslin.explain.flows import packed
+from muslin.explain.flow_classes import packed
 from muslin.intent import (
     Delta,
     EndpointKey,

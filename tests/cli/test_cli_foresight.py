@@ -220,3 +220,28 @@ def test_standard_input_is_a_cluster_too(lonely: Shell) -> None:
     """`helm template . | muslin why ...`."""
     said = lonely.run("why web db tcp/5432 --offline -f -", stdin=town())
     assert (said.code, said.lines[0].split("  ")[0]) == (0, "allowed")
+
+
+def test_each_staged_policy_is_told_by_itself(both: Shell) -> None:
+    """Two that do different things: which of them is to be enforced is asked one by one."""
+    stage = POLICY.replace("kind: NetworkPolicy", "kind: StagedNetworkPolicy").replace("name: db", "name: NAME")
+    both.file("town/staged.yaml", "---".join([
+        stage.replace("NAME", "db").replace("PORT", "6379"),
+        stage.replace("NAME", "job").replace("role == 'db'", "role == 'job'").replace("PORT", "80")]))
+    both.did("apply -f town/staged.yaml")
+    online, offline = both.did("staged"), both.did("staged --offline -f town --quiet")
+    assert online.out == offline.out
+    assert "StagedNetworkPolicy/shop/db" in online.lines
+    assert "StagedNetworkPolicy/shop/job" in online.lines
+    assert "    + tcp/6379" in online.lines
+    assert "all of them" in online.lines
+    assert "Allow" in both.did("why web db tcp/5432 -o json").out
+
+
+def test_a_diff_of_files_tells_what_would_be_cut(lonely: Shell) -> None:
+    lonely.file("main/hosts.yaml", HOSTS)
+    lonely.file("branch/hosts.yaml", HOSTS + "---" + HOST_ENDPOINT)
+    said = lonely.run("diff --offline -f main --to branch --quiet")
+    assert said.code == 1
+    cut = "cut  the BGP session of h1 with h2 (192.0.2.2) would end"
+    assert any(line.startswith(cut) for line in said.lines), said.out

@@ -12,6 +12,7 @@ from muslin.cli.faults import Misused, Refused
 from muslin.cli.main import said
 from muslin.cli.naming import Kinds, Target, targets
 from muslin.cli.parsing import Parser, Words
+from muslin.cli.screen import RED, paint
 from muslin.client.blocking import Client
 from muslin.errors import MuslinError
 
@@ -50,13 +51,15 @@ def run(arguments: list[str]) -> int:
         print(json.dumps(found, indent=2))
     else:
         show(found)
-    return 1 if found["changes"] else 0
+    return 1 if found["changes"] or found.get("cuts") else 0
 
 
 def show(found: Json) -> None:
     """On the screen, with one line of summary."""
     for line in changes.lines(found):
         print(line)
+    for cut in found.get("cuts") or ():
+        print(f"{paint('cut', RED)}  {cut}")
     print(changes.summary(found))
 
 

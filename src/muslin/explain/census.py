@@ -21,7 +21,9 @@ from muslin.explain.gates import Arrival, Gates, gates, rules_of
 from muslin.intent import EndpointKey, Group, GroupId, HostIntent, Policy, PolicyId, Rule, SetId, TierStage
 from muslin.net import Cidr, is_host
 
-__all__ = ["Arrival", "Census", "Gates", "Holder", "Kind", "Resident", "census", "enacted"]
+__all__ = [
+    "Arrival", "Census", "Gates", "Holder", "Kind", "Resident", "census", "enacted", "enacting", "staged_policies",
+]
 
 Holder = tuple[int, tuple[NamedPort, ...]]
 """Who holds an address or prefix: (kind, its named ports)."""
@@ -168,17 +170,29 @@ def _services(
         yield Kind({}, None, None, frozenset(sets))
 
 
-def _enacted(found: Census) -> Census:
-    groups, policies = _enforced(found.groups, found.policies)
+def staged_policies(found: Census) -> tuple[PolicyId, ...]:
+    """Those that would change something; one that would only take an enforced one away is known by that."""
+    return tuple(sorted({name for name, policy in found.policies.items() if policy.staged} | {
+        policy.replaced_by for policy in found.policies.values() if policy.replaced_by}))
+
+
+def enacting(found: Census, only: PolicyId) -> Census:
+    """As if this one of the staged policies were enforced."""
+    return _enacted(found, only)
+
+
+def _enacted(found: Census, only: PolicyId | None = None) -> Census:
+    groups, policies = _enforced(found.groups, found.policies, only)
     return Census(found.kinds, found.residents, found.holders, found.prefixes, groups, policies, found.definitions,
                   found.gates)
 
 
 def _enforced(
-    groups: Mapping[GroupId, Group], policies: Mapping[PolicyId, Policy]
+    groups: Mapping[GroupId, Group], policies: Mapping[PolicyId, Policy], only: PolicyId | None = None
 ) -> tuple[dict[GroupId, Group], dict[PolicyId, Policy]]:
-    gone = {name for name, policy in policies.items() if policy.replaced_by}
-    others = {name: msgspec.structs.replace(policy, staged=False) if policy.staged else policy
+    """`only` None: all of them."""
+    gone = {name for name, policy in policies.items() if policy.replaced_by and only in (None, policy.replaced_by)}
+    others = {name: msgspec.structs.replace(policy, staged=False) if policy.staged and only in (None, name) else policy
               for name, policy in policies.items() if name not in gone}
     return {name: msgspec.structs.replace(group, stages=tuple(_stages(group, gone)))
             for name, group in groups.items()}, others

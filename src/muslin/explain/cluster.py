@@ -23,14 +23,14 @@ import msgspec
 from muslin.calc.cluster import Graph
 from muslin.calc.definitions import SetDefinition
 from muslin.explain.algebra import Outcomes, Reading, bits, transposed
-from muslin.explain.census import Census, census
+from muslin.explain.census import Census, census, enacting, staged_policies
 from muslin.explain.classes import AddressClass, address_classes
 from muslin.explain.naming import ClassName, class_name, traffic_texts
 from muslin.explain.packet import EPHEMERAL, ICMP
 from muslin.explain.spoken import Mask
 from muslin.explain.traffic import Sample, asked, sample, sorts
 from muslin.explain.whois import Whois, whois
-from muslin.intent import EndpointKey, Rule
+from muslin.intent import EndpointKey, PolicyId, Rule
 from muslin.net import PROTOCOL_NUMBERS, PROTOCOLS_WITH_PORTS, Cidr, host_cidr, protocol_name, version_of
 
 FAMILIES = (4, 6)
@@ -140,6 +140,12 @@ def who_can(
 def staged_effect(graph: Graph) -> Diff:
     """What enforcing all staged policies at once would change."""
     return diff(census(graph), census(graph, enacted=True))
+
+
+def staged_each(cluster: Graph | Census, most: int = 20) -> dict[PolicyId, Diff]:
+    """What each of the staged policies would change, if it alone were enforced; of very many, the first."""
+    found = _census(cluster)
+    return {name: diff(found, enacting(found, name)) for name in staged_policies(found)[:most]}
 
 
 def mentioned(cluster: Graph | Census, most: int = 12) -> list[Port]:
@@ -417,5 +423,5 @@ def _nets(rule: Rule) -> Iterator[Cidr]:
 
 __all__ = [
     "Census", "Change", "ClassName", "Diff", "Matrix", "Reach", "WhoCan", "Whois", "census", "diff", "matrix",
-    "staged_effect", "who_can", "whois",
+    "staged_each", "staged_effect", "who_can", "whois",
 ]

@@ -10,23 +10,26 @@ from typing import Any
 import msgspec
 
 from muslin.errors import Invalid
-from muslin.explain import cluster, examples
+from muslin.explain import cluster, examples, lockout
 from muslin.model.kubernetes import NAME_PREFIX
 from muslin.model.meta import ResourceKey
 from muslin.offline.world import World
 
 
 def compare(before: World, after: World) -> dict[str, Any]:
-    """The same data as POST /muslin/v1/diff answers."""
+    """The same data as POST /muslin/v1/diff answers; and `cuts`: BGP sessions that would end, in words."""
     found = cluster.diff(cluster.census(before.graph), cluster.census(after.graph))
     told = [examples.told(one, before.where, after.where) for one in examples.examples(found, before, after)]
-    return {**msgspec.to_builtins(found), "examples": told}
+    cuts = lockout.new_cuts(*(lockout.cuts(lockout.scene(world.resources)) for world in (before, after)))
+    return {**msgspec.to_builtins(found), "examples": told, "cuts": [cut.text for cut in cuts]}
 
 
 def staged(world: World) -> dict[str, Any]:
     """What enforcing the staged policies would change."""
+    counted = cluster.census(world.graph)
     found: dict[str, Any] = msgspec.to_builtins(cluster.staged_effect(world.graph))
-    return found
+    each = cluster.staged_each(counted)
+    return {**found, "each": [{"policy": name, **msgspec.to_builtins(one)} for name, one in each.items()]}
 
 
 def without(world: World, gone: Iterable[tuple[str, str, str]]) -> World:

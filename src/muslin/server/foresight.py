@@ -81,7 +81,9 @@ class Foresight:
     async def staged(self, _: web.Request) -> web.Response:
         graph = await self._now()
         before, after = cluster.census(graph), cluster.census(graph, enacted=True)
-        return answer(_told(await _in_thread(lambda: cluster.diff(before, after))))
+        found = await _in_thread(lambda: cluster.diff(before, after))
+        each = await _in_thread(lambda: cluster.staged_each(before))
+        return answer({**_told(found), "each": [{"policy": name, **_told(one)} for name, one in each.items()]})
 
     async def who_can(self, request: web.Request) -> web.Response:
         graph = await self._now()

@@ -20,9 +20,9 @@ muslin staged -o json                     by classes, as data
 """
 MORE = """\
 Reckoned from the model, for all ports and protocols: what would be gained and lost if a staged policy were enforced
-(one with stagedAction Delete: if the enforced one of its name were gone). Of hosts whose agent is on this machine, flows
-that are under way and that staged policies would end are told too. Enforced they are by applying them as policies that
-are not staged."""
+(one with stagedAction Delete: if the enforced one of its name were gone). Of hosts whose agent is on this machine,
+flows that are under way and that staged policies would end are told too. Enforced they are by applying them as policies
+that are not staged."""
 FEW = 5
 Json = dict[str, Any]
 

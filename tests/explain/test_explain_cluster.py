@@ -1,4 +1,4 @@
-"""Matrix, diff and who-can are `path` for every pair, reckoned by classes. Path is asked on the hosts' own intents.
+"""Matrix, diff and who-can are `journey` for every pair, host by host, reckoned by classes.
 
 Mutants seen to fail here, each alone: a tier that ends with Pass drops its rest; a Pass rule decides; a profile's Pass
 ends the profiles; `not_nets` of the other family matches; a port name means its number for everybody; the tunnel check
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calcwords import OPEN, Things, allow, deny, gnp, gone, netset, np, thing, tier, wl
+from calcwords import OPEN, Things, allow, deny, gnp, gone, netset, np, profile, thing, tier, wl
 from calcworlds import HOSTS, WORLDS, together
 from muslin.calc.cluster import Graph
 from muslin.explain import Packet, journey
@@ -89,6 +89,7 @@ def members(graph: Graph, found: Matrix) -> dict[tuple[EndpointKey, int], list[i
     return at
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(WORLDS)
 def test_the_matrix_says_what_a_path_says(world: list[tuple[int, int]]) -> None:
@@ -116,12 +117,16 @@ def check_matrix(hosts: Hosts, ports: list[tuple[int, int]], texts: tuple[str, .
                     assert says(mine[0], other[0], text) is passes, (by, to, text)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(WORLDS, WORLDS)
 def test_a_diff_is_the_path_after_without_the_path_before(
         old: list[tuple[int, int]], new: list[tuple[int, int]]) -> None:
     """For one packet of every sort that the rules of both worlds tell apart, and every pair of workloads."""
-    before, after = graph_of(OPEN, together(old)), graph_of(OPEN, together(new))
+    check_diff(graph_of(OPEN, together(old)), graph_of(OPEN, together(new)))
+
+
+def check_diff(before: Graph, after: Graph) -> None:
     found = diff(before, after)
     worlds = [Hosts(before), Hosts(after)]
     everyone = sorted({(key, by) for world in worlds for _, key, by in world.places})
@@ -192,6 +197,7 @@ guarded = st.tuples(
 GUARDED_PORTS = [(6, 80), (6, 22), (6, 81), (17, 53), (4, 0)]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(guarded)
 def test_the_matrix_asks_hosts_too(given_: tuple[list[Things], list[Things]]) -> None:
@@ -206,6 +212,66 @@ def test_the_matrix_asks_hosts_too(given_: tuple[list[Things], list[Things]]) ->
     allowed = found.allowed()
     check_matrix(Hosts(graph), GUARDED_PORTS, found.ports, lambda by, to, text: (by, to, text) in allowed,
                  members(graph, found))
+
+
+NETS = ["10.65.0.0/31", "10.65.0.3/32", "10.65.0.0/16", "fd65::/126", "fd65::3/128"]
+_nets = st.lists(st.sampled_from(NETS), min_size=1, max_size=2, unique=True)
+_side = st.one_of(
+    st.just({}), st.builds(lambda nets: {"nets": nets}, _nets), st.builds(lambda nets: {"notNets": nets}, _nets),
+    st.sampled_from([{"selector": "role == 'web'"}, {"notSelector": "role == 'web'"}, {"selector": "kind == 'ours'"}]))
+_ported = st.builds(lambda side, ports: {**side, **ports}, _side, st.sampled_from([
+    {}, {"ports": [80]}, {"ports": ["80:81"]}, {"notPorts": [80]}, {"ports": [49152]}, {"notPorts": ["49152:50000"]}]))
+_varied_rule = st.one_of(
+    st.builds(lambda action, frm, to: {"action": action, "protocol": "TCP", "source": frm, "destination": to},
+              st.sampled_from(["Allow", "Deny", "Pass", "Log"]), _ported, _ported),
+    st.builds(lambda action, frm, to: {"action": action, "source": frm, "destination": to},
+              st.sampled_from(["Allow", "Deny", "Pass"]), _side, _side),
+    st.sampled_from([{"action": "Deny", "notProtocol": "UDP"}, {"action": "Allow", "ipVersion": 4},
+                     {"action": "Deny", "protocol": "ICMP", "icmp": {"type": 8}},
+                     {"action": "Allow", "protocol": "ICMPv6", "notICMP": {"type": 128, "code": 1}}]))
+_varied_rules = st.lists(_varied_rule, max_size=3)
+varied = st.tuples(
+    st.lists(st.builds(lambda name, whom, ingress, egress: gnp(
+        name, whom, ingress=ingress, egress=egress, types=["Ingress", "Egress"]),
+        st.sampled_from("pq"), st.sampled_from(["role == 'web'", "role == 'db'"]), _varied_rules, _varied_rules),
+        max_size=2),
+    *(st.builds(lambda ingress, egress, name=name: profile(name, ingress=ingress, egress=egress),
+                _varied_rules, _varied_rules) for name in ("one", "two")),
+    st.sampled_from([tier("default", 100, "Deny"), tier("default", 100, "Pass")]),
+)
+VARIED_PORTS = [(6, 80), (6, 81), (6, 82), (17, 53), (1, 0), (58, 0)]
+
+
+def varied_graph(world: tuple[list[Things], Things, Things, Things]) -> Graph:
+    policies, *others = world
+    both = ("one", "two")
+    return graph_of(
+        netset("s", "10.65.0.2/31", "fd65::2/127", kind="ours"),
+        wl("a", "h1", "10.65.0.1", "fd65::1", role="web", profiles=both),
+        wl("b", "h1", "10.65.0.2", "fd65::2", role="web", profiles=both),
+        wl("c", "h2", "10.65.0.3", "fd65::3", role="db", profiles=both[::-1]),
+        wl("d", "h2", "10.65.0.9", role="db", profiles=both), *others, *policies)
+
+
+@pytest.mark.slow
+@settings(max_examples=80, deadline=None)
+@given(varied)
+def test_the_matrix_knows_prefixes_profiles_and_ports(world: tuple[list[Things], Things, Things, Things]) -> None:
+    """Of both families and both sides, mixed in one rule; Pass in profiles; what network sets hold."""
+    graph = varied_graph(world)
+    found = matrix(graph, VARIED_PORTS)
+    allowed = found.allowed()
+    check_matrix(Hosts(graph), VARIED_PORTS, found.ports, lambda by, to, text: (by, to, text) in allowed,
+                 members(graph, found))
+
+
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None)
+@given(varied, varied)
+def test_a_diff_knows_prefixes_profiles_and_ports(
+        old: tuple[list[Things], Things, Things, Things], new: tuple[list[Things], Things, Things, Things]) -> None:
+    """Of all sorts of traffic, with source ports."""
+    check_diff(varied_graph(old), varied_graph(new))
 
 
 TOWN = (

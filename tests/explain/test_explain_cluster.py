@@ -18,7 +18,7 @@ from calcwords import OPEN, Things, allow, deny, gnp, gone, netset, np, profile,
 from calcworlds import HOSTS, WORLDS, together
 from muslin.calc.cluster import Graph
 from muslin.explain import Packet, journey
-from muslin.explain.cluster import Diff, Matrix, diff, matrix, who_can
+from muslin.explain.cluster import Diff, Matrix, diff, matrix, staged_effect, who_can
 from muslin.explain.course import standpoint
 from muslin.explain.traffic import asked, sample, sorts
 from muslin.explain.whois import node_addresses
@@ -372,3 +372,34 @@ def test_ranges_are_cut_at_every_edge(number: int) -> None:
         for condition in (meant, {15 * number}):
             inside = {port in condition for low, high in one.ports for port in (low, high)}
             assert len(inside) == 1, "a sort lies wholly inside a condition, or wholly outside"
+
+
+def staged(name: str, **spec: object) -> Things:
+    return thing("StagedGlobalNetworkPolicy", name, spec)
+
+
+def test_staged_policies_are_foreseen_in_their_places() -> None:
+    """Set stands for the enforced one of its name, Delete takes it away, a new one is added; nothing is enforced."""
+    shut = {"selector": "role == 'db'", "types": ["Ingress"]}
+    role_db, web = "shop: role=db (2)", "shop/web"
+    assert staged_effect(graph_of(*TOWN)).changes == ()
+    added = changes(staged_effect(graph_of(*TOWN, staged("web", selector="role == 'web'", types=["Ingress"]))))
+    assert (role_db, web, (), ("everything",)) in added
+    replaced = changes(staged_effect(graph_of(*TOWN, staged("db", **shut))))
+    assert replaced == {("shop/api", role_db, (), ("tcp/5432",))}
+    deleted = changes(staged_effect(graph_of(*TOWN, staged("db", stagedAction="Delete"))))
+    assert (web, role_db, ("everything",), ()) in deleted
+    assert matrix(graph_of(*TOWN), [(6, 5432)]) == matrix(graph_of(*TOWN, staged("db", **shut)), [(6, 5432)])
+
+
+def test_answers_to_failsafes_pass_untracked_policy_between_hosts() -> None:
+    """They are known by the port that they come from: here the one that a question is asked from."""
+    failsafe = thing("FelixConfiguration", "default", {"failsafeOutboundHostPorts": [
+        {"protocol": "tcp", "port": 49152, "net": "10.65.0.1/32"}]})
+    guard = _guard("door", "h2", "eth0")
+    shut = gnp("shut", "host == 'h2'", ingress=[deny()], doNotTrack=True, applyOnForward=True)
+    titles = [{found.classes[one.source].title for one in found.reaches
+               if any("db" in found.classes[to].title for to in one.destinations)}
+              for found in (who_can(graph_of(OPEN, *TOWN[1:5], guard, shut, *more), {
+                  EndpointKey("WorkloadEndpoint/shop/db")}, 6, 5432) for more in ((), (failsafe,)))]
+    assert titles == [set(), {"shop/web"}]

@@ -164,3 +164,29 @@ def test_the_matrix_of_one_namespace(town: Api) -> None:
     "ports", ["", "tcp", "tcp/", "tcp/x", "tcp/0", "icmp/8", "x/80", "tcp/80,,", "tcp/99999999999"])
 def test_ports_that_are_none_are_refused(town: Api, ports: str) -> None:
     assert town.get("/muslin/v1/matrix", ports=ports).status == 400
+
+
+def test_the_smallest_mtu_on_the_way_is_told_once_hosts_have_said_theirs(town: Api) -> None:
+    """Nothing is made up before."""
+    assert why(town, "web", "db").json["mtu"] == {"smallest": 0, "hosts": {}}
+    for host, mtu in (("h1", 9000), ("h2", 1450)):
+        assert town.post(f"/muslin/v1/hosts/{host}/report", {"host": host, "mtu": mtu}).status in (200, 204)
+    assert why(town, "web", "db").json["mtu"] == {"smallest": 1450, "hosts": {"h1": 9000, "h2": 1450}}
+    assert why(town, "web", "198.51.100.7").json["mtu"] == {"smallest": 9000, "hosts": {"h1": 9000}}
+
+
+def test_every_gate_of_both_hosts_is_told_with_what_decided(town: Api) -> None:
+    """Also those of host endpoints, with file and line like any other."""
+    town.made(f"{CALICO}/hostendpoints", resource("HostEndpoint", "up", "", {"host": "h2"}, node="h2",
+                                                  interfaceName="eth0", expectedIPs=["192.0.2.2"]))
+    town.made(GNPS, gnp("no-sql", selector="host == 'h2'", applyOnForward=True, types=["Ingress"],
+                        ingress=[{"action": "Deny", "protocol": "TCP", "destination": {"ports": [5432]}}]))
+    found = why(town, "web", "db").json
+    assert found["verdict"] == "Deny"
+    gate = next(gate for gate in found["gates"] if gate["outcome"] == "Deny")
+    assert (gate["host"], gate["gate"], gate["interface"]) == ("h2", "forward ingress", "eth0")
+    assert gate["decided_by"]["name"] == "no-sql"
+    assert found["ingress"]["verdict"] == "Allow"
+    assert found["fields"]["destination_port"] == 5432
+    hop = next(hop for hop in found["route"] if hop["at"] == "h1")
+    assert [one["how"] for one in hop["by"]] == ["direct"]

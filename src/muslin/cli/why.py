@@ -118,6 +118,8 @@ def lines(found: Json, *, steps: bool) -> Iterator[str]:
         yield from _direction(f"{title} {_name(end)}", found.get(key), found, key, steps=steps)
     yield from _hosts(found)
     yield from _route(found, allowed=allowed)
+    if (found.get("mtu") or {}).get("smallest"):
+        yield f"mtu: {found['mtu']['smallest']}"
     if "live" in found:
         yield from witnesses.live_lines(found["live"])
     if "trace" in found:

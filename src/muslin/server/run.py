@@ -126,7 +126,7 @@ def application(
     app.router.add_routes(reviews.routes())
     app.router.add_routes(feeds.routes())
     app.router.add_routes(status.routes())
-    app.router.add_routes(Why(store, hub).routes())
+    app.router.add_routes(Why(store, hub, feeds).routes())
     app.router.add_routes(Matrix(store, hub).routes())
     app.router.add_routes(Foresight(store, hub).routes())
     addresses = address_routes.register(app, store)

@@ -19,9 +19,10 @@ from muslin.explain.packet import Packet
 from muslin.explain.question import Question
 from muslin.server import ends
 from muslin.server.ends import End, Hosts
+from muslin.server.feeds import Feeds
 from muslin.server.hub import Hub
 from muslin.server.places import Places
-from muslin.server.refusals import bad_request
+from muslin.server.refusals import Json, bad_request
 from muslin.server.requests import answer, number
 from muslin.server.sources import positions
 from muslin.store import Store
@@ -40,9 +41,10 @@ class Cluster:
 
 
 class Why:
-    def __init__(self, store: Store, hub: Hub) -> None:
+    def __init__(self, store: Store, hub: Hub, feeds: Feeds) -> None:
         self._store = store
         self._hub = hub
+        self._feeds = feeds
         self._places = Places()
 
     def routes(self) -> list[web.RouteDef]:
@@ -56,7 +58,14 @@ class Why:
         packet = _packet(request, source, destination)
         found = question.decided(cluster, source, destination, packet)
         lines = await positions(self._store, question.origins(found))
-        return answer(question.answer(cluster, source, destination, packet, found, where=lines.__getitem__))
+        told = question.answer(cluster, source, destination, packet, found, where=lines.__getitem__)
+        return answer({**told, "mtu": self._mtu(source, destination)})
+
+    def _mtu(self, *ends_: End) -> Json:
+        """As the hosts reported it: of each, and the smallest on the way, 0 where none has said."""
+        hosts = {end.host: heard.report.mtu for end in ends_
+                 if (heard := self._feeds.heard.get(end.host)) is not None and heard.report.mtu}
+        return {"smallest": min(hosts.values(), default=0), "hosts": hosts}
 
 
 def _packet(request: web.Request, source: End, destination: End) -> Packet:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from muslin.render.nft import Flow
 CUT_FOR = 1200
 """Seconds: longer than a TCP sender tries in vain (tcp_retries2: 924)."""
 _AGAIN = 0.5
+_AT_A_TIME = 2000
 _TOLD = 3
 
 log = structlog.get_logger()
@@ -114,10 +115,11 @@ class Follower:
         if not ended:
             return
         self._book.update(dict.fromkeys(found.denied, now + CUT_FOR))
-        async with self._worker.writing:
-            await self._kernel.cut(map(ends_of, ended), CUT_FOR)
+        for some in batched(ended):
+            async with self._worker.writing:
+                await self._kernel.cut(map(ends_of, some), CUT_FOR)
+            await asyncio.to_thread(conntrack.drop, [flow for flow in some if flow in found.denied])
         self._inherited.clear()
-        await asyncio.to_thread(conntrack.drop, found.denied)
         await self._keep()
         log.info("flows_ended", flows=len(found.denied), looked_at=found.looked_at,
                  ms=round((time.time() - now) * 1e3, 1), some="; ".join(_told(found.denied)))
@@ -125,8 +127,9 @@ class Follower:
     async def _let_go(self, flows: list[TrackedFlow]) -> None:
         if not flows:
             return
-        async with self._worker.writing:
-            await self._kernel.uncut(map(ends_of, flows))
+        for some in batched(flows):
+            async with self._worker.writing:
+                await self._kernel.uncut(map(ends_of, some))
         for flow in flows:
             self._book.pop(flow, None)
         await self._keep()
@@ -167,6 +170,13 @@ def look_at(look: Look, lengths: Lengths) -> Found:
 def judge_of(intent: HostIntent, netlink: Netlink, lengths: Lengths | None = None) -> Judge:
     """With what only the host knows. The intent must not change, the socket not be closed, while it judges."""
     return Judge(intent, own_addresses(netlink), Ways(netlink), lengths)
+
+
+def batched(flows: Iterable[TrackedFlow]) -> Iterator[list[TrackedFlow]]:
+    """Few enough for one transaction: policy of others must not wait for the end of ten thousand flows."""
+    whole = list(flows)
+    for start in range(0, len(whole), _AT_A_TIME):
+        yield whole[start : start + _AT_A_TIME]
 
 
 def ends_of(flow: TrackedFlow) -> Flow:

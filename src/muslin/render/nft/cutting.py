@@ -13,10 +13,10 @@ rendered from the intent. Flows of protocols without ports cannot be named here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, host_cidr, version_of
+from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, version_of
 from muslin.render.matching import WORDS
 from muslin.render.nft.words import (
     DROP,
@@ -39,7 +39,8 @@ _ADDRESS = {4: Type.ADDRESS4, 6: Type.ADDRESS6}
 
 
 class Flow(NamedTuple):
-    """The ends of a flow, as either end sees it. `protocol` has ports: TCP, UDP, SCTP or UDP-Lite."""
+    """The ends of a flow, as either end sees it; addresses are canonical text. `protocol` has ports: TCP, UDP, SCTP or
+    UDP-Lite."""
 
     source: str
     destination: str
@@ -76,11 +77,12 @@ def elements(flows: Iterable[Flow]) -> Mapping[NamedSet, tuple[Element, ...]]:
     found: dict[int, list[Element]] = {4: [], 6: []}
     for flow in flows:
         if flow.protocol in PROTOCOLS_WITH_PORTS:
-            family = version_of(host_cidr(flow.source))
+            family = version_of(flow.source)
             found[family] += [_element(flow), _element(flow.reverse)]
     return {declared: tuple(found[family]) for family, declared in zip(found, sets(), strict=True) if found[family]}
 
 
 def _element(flow: Flow) -> Element:
-    ends: Iterator[Cidr] = (host_cidr(address) for address in (flow.source, flow.destination))
+    length = "/128" if ":" in flow.source else "/32"
+    ends = Cidr(flow.source + length), Cidr(flow.destination + length)
     return (*ends, flow.protocol, flow.source_port, flow.destination_port)

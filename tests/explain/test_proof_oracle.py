@@ -101,7 +101,7 @@ def test_explain_says_what_a_plain_reading_of_the_resources_says(seed: int) -> N
     seen = {"Allow": 0, "Deny": 0}
 
     for number in range(WORLDS):
-        objects = worlds.world(random, plain=True, without=("services",))
+        objects = worlds.world(random, plain=True)
         hosts = intents(objects)
         for flight in aim.flights(random, objects, FLIGHTS, plain=True):
             verdict = by_reading(objects, flight)
@@ -119,7 +119,7 @@ def test_the_matrix_is_what_a_plain_reading_says_of_every_pair() -> None:
     ports = [(6, 80), (6, 8090), (17, 53), (1, 0), (58, 0)]
 
     for _ in range(12):
-        objects = worlds.world(random, plain=True, without=("services",))
+        objects = worlds.world(random, plain=True)
         for cell in verdicts(intents(objects).values(), ports):
             ends = [next(each for each in objects if each["kind"] == "WorkloadEndpoint" and endpoint_key(each) == key)
                     for key in (cell.source, cell.destination)]
@@ -175,7 +175,7 @@ def test_the_proof_would_see_a_reader_that_errs(name: str, wrong: Any, monkeypat
 def differs(random: Random) -> bool:
     """Does any packet in a few worlds get two answers?"""
     for _ in range(10):
-        objects = worlds.world(random, plain=True, without=("services",))
+        objects = worlds.world(random, plain=True)
         hosts = intents(objects)
         for flight in aim.flights(random, objects, FLIGHTS, plain=True):
             if by_explain(objects, hosts, flight)[0] != by_reading(objects, flight):

@@ -42,7 +42,7 @@ def fate(mutant: Mutant | None, killers: tuple[str, ...], seconds: float = 300.0
     """Of the mutant, or with None: of the sources as they are, which nothing must kill."""
     with tempfile.TemporaryDirectory(prefix="mut-") as directory:
         copy = Path(directory, "muslin")
-        shutil.copytree(SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(SOURCES, copy, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         if mutant is not None:
             file = copy / mutant.file
             file.write_text(file.read_text().replace(mutant.old, mutant.new))

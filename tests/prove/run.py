@@ -58,7 +58,7 @@ def site_with(backends: Sequence[str]) -> Iterator[Site]:
 
 def proof(
     site: Site, seed: int, flights: int, goes_on: Callable[[Progress], bool], *,
-    without: tuple[str, ...] = ("services",), drift_every: int = DRIFT_EVERY,
+    without: tuple[str, ...] = (), drift_every: int = DRIFT_EVERY,
 ) -> Iterator[Difference]:
     """Differences as they are found: at most one of each world. `goes_on` is asked before every world."""
     random = Random(seed)

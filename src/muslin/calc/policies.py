@@ -196,7 +196,7 @@ def _compiled(
     inwards, outwards, sets = compiled(
         ingress if Direction.INGRESS in head.directions else (),
         egress if Direction.EGRESS in head.directions else (),
-        key.namespace, scope, origin,
+        key.namespace, scope if key.namespace else ALL, origin,
     )
     return Compiled(Policy(id=policy_id(key), ingress=inwards, egress=outwards, staged=key.kind in STAGED), sets)
 

@@ -12,9 +12,10 @@ excluding some. Calico folds them into ONE selector, and so ONE set, per side:
                         is no member of its set, so addresses that nobody knows match too
 
 Port names become sets of (address, protocol, port). They are limited to the side's own selector, and if every port is a
-name they stand for the selector as well. Where a side has no selector, but is the policy's own endpoint (destination of
-ingress, source of egress), the set is limited to the endpoints that the policy selects: it decides the same, and does
-not hold the whole cluster.
+name they stand for the selector as well. Where a side has no selector, but is the own endpoint of a policy that has a
+namespace (destination of ingress, source of egress), the set is limited to the endpoints that the policy selects: it
+decides the same, and does not hold the whole cluster. A global policy may stand at a host endpoint, and what that one
+forwards is for others: there a port name is anybody's.
 
 A service stands alone on its side: as destination it means the (address, protocol, port) behind it, as source the
 addresses behind it. In a policy of a namespace it is of that namespace, unless it says another.

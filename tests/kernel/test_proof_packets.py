@@ -50,7 +50,7 @@ LEAST = {
     "workload egress:Deny": 1000, "fragments": 300, "workload to host": 100,
     "from host to workload": 300, "from host to outside": 300, "from outside to host": 300,
     "from outside to outside": 300, "from workload to host": 300,
-    **{f"{gate}:{said}": 10 for gate in ("untracked ingress", "untracked egress", "pre-DNAT")
+    **{f"{gate}:{said}": 5 for gate in ("untracked ingress", "untracked egress", "pre-DNAT")
        for said in ("Allow", "Deny", "Pass")},
     **{f"{gate}:{said}": 100 for gate in ("input", "output", "forward ingress", "forward egress")
        for said in ("Allow", "Deny")},

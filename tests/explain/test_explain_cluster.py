@@ -1,9 +1,12 @@
 """Matrix, diff and who-can are `journey` for every pair, host by host, reckoned by classes.
 
-Mutants seen to fail here, each alone: a tier that ends with Pass drops its rest; a Pass rule decides; a profile's Pass
-ends the profiles; `not_nets` of the other family matches; a port name means its number for everybody; the tunnel check
-left out; a class made of the first address's prefixes only; the last port of a range left out of its sort; a lost pair
-reported as gained; a class that is alone reported to reach itself; staged policies enforced; `replaced_by` ignored.
+Mutants seen to fail here, each alone: a tier that ends with Pass drops its rest; a Pass rule allows; a profile's Pass
+ends the profiles; `notNets` of the other family matches; a port name means its number for everybody; tunnels pass;
+classes are not split by prefixes; the last port of a range, or source ports, are not cut; gained and lost are
+swapped; a class that is alone reaches itself; staged policies are enforced; what they replace stays; workloads of one
+host meet the way to the fabric; what was accepted early is asked again; failsafes, or the answers to them, are
+forgotten; the way out, or `*` at the way in to the workload, is not asked; a list that ends with Pass denies; what a
+holder's set says is forgotten; `notSelector` is ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from muslin.calc.cluster import Graph
 from muslin.explain import Packet, journey
 from muslin.explain.cluster import Diff, Matrix, diff, matrix, staged_effect, who_can
 from muslin.explain.course import standpoint
-from muslin.explain.traffic import asked, sample, sorts
+from muslin.explain.traffic import Sample, asked, sample, sorts
 from muslin.explain.whois import node_addresses
 from muslin.intent import Action, EndpointKey, Match, Origin, Rule
 from muslin.net import version_of
@@ -126,13 +129,17 @@ def test_a_diff_is_the_path_after_without_the_path_before(
     check_diff(graph_of(OPEN, together(old)), graph_of(OPEN, together(new)))
 
 
+ODD = [Sample(6, port, by) for port in (79, 80, 82) for by in (1000, 49151, 50000, 50001)]
+"""Packets that nobody has cut the ports for."""
+
+
 def check_diff(before: Graph, after: Graph) -> None:
     found = diff(before, after)
     worlds = [Hosts(before), Hosts(after)]
     everyone = sorted({(key, by) for world in worlds for _, key, by in world.places})
     rules = [rule for world in worlds for rule in world.rules()]
     for family in (4, 6):
-        traffic = sorts(rules, [(6, 5432), (6, 99)], family)
+        packets = [*map(sample, sorts(rules, [(6, 5432), (6, 99)], family)), *ODD]
         told = by_pair(found, family)
         for source, by in everyone:
             for destination, to in everyone:
@@ -141,8 +148,7 @@ def check_diff(before: Graph, after: Graph) -> None:
                 if several(everyone, source, family) or several(everyone, destination, family):
                     continue
                 changed = [0, 0]
-                for number, one in enumerate(traffic):
-                    ask = sample(one)
+                for number, ask in enumerate(packets):
                     sent = packet(by, to, ask.protocol, ask.port or 0, ask.source_port or 0, ask.icmp)
                     was, is_ = (world.passes(sent, source, destination) for world in worlds)
                     if was is not is_:

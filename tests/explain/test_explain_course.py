@@ -139,3 +139,15 @@ def test_routers_of_the_fabric_are_named_and_what_leads_nowhere_too() -> None:
     nobody = hop(Town(off).why("web", "db"))["by"]
     assert [(one["how"], one["text"]) for one in nobody] == [
         ("nobody", "no session and no reflector leads from h2 to h1")]
+
+
+def test_a_published_port_of_a_host_leads_to_its_workload() -> None:
+    """Other ports of the host are the host's own."""
+    published = wl("db", "h2", "10.65.1.1", role="db", spec={
+        "ports": [{"name": "sql", "protocol": "TCP", "port": 5432, "hostPort": 8080}]})
+    town = Town(published, gnp("db", "role == 'db'", ingress=[allow(protocol="TCP", to={"ports": [5432]})]))
+    found = town.why("8.8.8.8", "host/h2", 8080)
+    assert [(one["what"], one["new"], one["port"]) for one in found["translations"]] == [
+        ("published", "10.65.1.1", 5432)]
+    assert (found["verdict"], found["ingress"]["decided_by"]["name"]) == ("Allow", "db")
+    assert town.why("8.8.8.8", "host/h2", 8081)["ingress"] is None

@@ -154,11 +154,18 @@ async def _ways(intent: HostIntent, packet: Packet) -> Json:
     inside = applied(packet, of_destination(intent, packet))
     arrives, leaves = (_interface(intent, address) for address in (packet.source, inside.destination))
     arrives = arrives if arrives is not None else await _routed(packet.source)
-    leaves = leaves if leaves is not None else await _routed(inside.destination)
+    leaves = leaves if leaves is not None else await _routed(inside.destination) or _published(intent, packet)
     sizes = [size for name in (arrives, leaves) if name and (size := await _mtu(name))]
     if not arrives and not leaves:
         raise Invalid(f"{packet.source} and {packet.destination} are both this host's own addresses")
     return {"arrives_by": arrives, "leaves_by": leaves, "mtu": min(sizes, default=0)}
+
+
+def _published(intent: HostIntent, packet: Packet) -> str:
+    """The interface of the workload that a port of the host leads to, "" for none."""
+    return next((endpoint.interface for _, endpoint in sorted(intent.endpoints.items()) for port in endpoint.published
+                 if port.host_address in ("", packet.destination)
+                 and (port.protocol, port.host_port) == (packet.protocol, packet.destination_port)), "")
 
 
 def _interface(intent: HostIntent, address: str) -> str | None:

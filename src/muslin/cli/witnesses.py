@@ -70,6 +70,7 @@ def _packet(found: Json, host: str) -> Json:
         if one["host"] != host and one["new"] and hosts_on_the_way(found).index(one["host"]) < (
                 hosts_on_the_way(found).index(host)):
             fields[one["field"]] = one["new"]
+            fields["destination_port"] = one.get("port") or fields["destination_port"]
     return fields
 
 

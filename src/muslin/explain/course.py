@@ -18,12 +18,13 @@ import msgspec
 
 from muslin.calc import host as one_host
 from muslin.calc.cluster import Graph
+from muslin.calc.identity import resource_key
 from muslin.explain import ends
 from muslin.explain.decision import Decision, Gate, Journey, Passage, Path
 from muslin.explain.ends import End, Hosts
 from muslin.explain.journey import LOOPBACK, journey
 from muslin.explain.packet import Packet
-from muslin.intent import ALL_INTERFACES, Action, Direction, EndpointKey, HostIntent, HostInterface
+from muslin.intent import ALL_INTERFACES, Action, Direction, Endpoint, EndpointKey, HostIntent, HostInterface
 from muslin.net import version_of
 
 UPLINK = "uplink"
@@ -66,14 +67,29 @@ def course(graph: Graph, hosts: Hosts, source: End, destination: End, packet: Pa
     )
 
 
-def behind(graph: Graph, end: End, address: str) -> End:
-    """The workload that a floating address leads to, if it is one in force; else the end as it is."""
+def behind(graph: Graph, end: End, packet: Packet) -> End:
+    """The workload that a floating address, or a published port of a host, leads to; else the end as it is."""
+    if end.sort == ends.HOST:
+        return _publisher(graph, end, packet) or end
     if end.sort != ends.OUTSIDE:
         return end
-    known = graph.floating(address)
+    known = graph.floating(packet.destination)
     if known is None or not graph.settings(known.host).floating_addresses:
         return end
     return ends.workload(known)
+
+
+def _publisher(graph: Graph, host: End, packet: Packet) -> End | None:
+    for key in sorted(graph.local_keys(host.host)):
+        found = graph.local_endpoint(host.host, key)
+        endpoint = found[0] if found is not None else None
+        if isinstance(endpoint, Endpoint) and any(
+                port.host_address in ("", packet.destination)
+                and (port.protocol, port.host_port) == (packet.protocol, packet.destination_port)
+                for port in endpoint.published):
+            known = graph.endpoint(resource_key(key))
+            return ends.workload(known) if known is not None else None
+    return None
 
 
 def _first(graph: Graph, hosts: Hosts, source: End, destination: End, packet: Packet) -> Journey | None:

@@ -75,7 +75,7 @@ def packet_of(question: Question, source: End, destination: End) -> Packet:
 
 def decided(informant: Informant, source: End, destination: End, packet: Packet) -> Path:
     """What everybody on the way says."""
-    target = behind(informant.graph, destination, packet.destination)
+    target = behind(informant.graph, destination, packet)
     return course(informant.graph, informant.hosts, source, target, packet)
 
 
@@ -84,7 +84,7 @@ def answer(informant: Informant, source: End, destination: End, packet: Packet, 
     """All of it, as `muslin why -o json` prints it. Its fields are told in docs/json.md."""
     graph = informant.graph
     egress, ingress = (told(in_words(one, graph), where) if one else None for one in (found.egress, found.ingress))
-    target = behind(graph, destination, packet.destination)
+    target = behind(graph, destination, packet)
     return {
         "verdict": str(found.verdict), "packet": str(packet),
         "fields": {"family": packet.version, **msgspec.to_builtins(packet)},

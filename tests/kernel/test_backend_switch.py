@@ -467,3 +467,25 @@ def test_policy_of_the_host_s_own_interfaces_has_no_hole_either(rig: Rig, sort: 
             assert enforcement.backend is backend
     assert allowed.sent > 300
     assert (allowed.sent - allowed.heard, denied.heard) == (0, 0)
+
+
+def test_tables_that_say_nothing_are_left_alone_until_they_do(rig: Rig) -> None:
+    """A table that was used once stays hooked in, and every packet pays for it."""
+    enforcement = Enforcement(LEGACY, rig.host.space)
+    asyncio.run(enforcement.take(Delta(snapshot=True), wanted(LEGACY)))
+    assert _tables(rig) == {"*raw", "*filter"}
+
+    made = wanted(LEGACY)
+    marked = msgspec.structs.replace(made.endpoints["WorkloadEndpoint/default/w1"], qos=Qos(dscp=8))
+    made.endpoints[marked.key] = marked
+    asyncio.run(enforcement.take(Delta(endpoints={marked.key: marked}), made))
+
+    assert _tables(rig) == {"*raw", "*filter", "*mangle"}
+    assert enforcement.in_force
+    assert "--set-dscp 0x08" in netrig.in_ns(rig.host.space, "iptables-legacy-save")
+    assert rig.passes(OPEN_PORT)
+
+
+def _tables(rig: Rig) -> set[str]:
+    saved = netrig.in_ns(rig.host.space, "iptables-legacy-save")
+    return {line for line in saved.splitlines() if line.startswith("*")}

@@ -26,6 +26,7 @@ from muslin.render.iptables import Changes, IptablesState, whole
 from muslin.render.iptables.blame import culprit
 from muslin.render.iptables.listing import differences
 from muslin.render.iptables.probes import CORE, OTHERS
+from muslin.render.iptables.words import Table
 from muslin.render.nft import Flow
 from muslin.render.nft.refused import Key, describe, named_by, telling, with_stand_ins
 
@@ -47,6 +48,8 @@ class IptablesFirewall:
         self._whole_is_due = True
         self._rest_until = 0.0
         self._refused: dict[Key, Retry] = {}
+        self._lacking: frozenset[str] = frozenset()
+        self._probed: set[Table] = set()
         self._mended: list[str] = []
         self.fault = ""
 
@@ -152,8 +155,8 @@ class IptablesFirewall:
     async def _bring(self, changes: Changes | None, before: Mapping[Key, Retry] = NOTHING_REFUSED) -> None:
         """None: from whatever is there to the whole. `before`: what was refused until now, and is tried again."""
         try:
-            state = self._state or await self._begun()
-            if changes is None or not await self._follows(state, changes, before):
+            state, is_new = await self._able()
+            if changes is None or is_new or not await self._follows(state, changes, before):
                 await self._write_whole(state, before)
         except (Transient, Broken) as error:
             self._whole_is_due, self.fault = True, str(error)
@@ -190,11 +193,22 @@ class IptablesFirewall:
         state.update(telling([key], self._target), self._target)
         return True
 
-    async def _begun(self) -> IptablesState:
-        """What this kernel can do is asked once; without the core of it there is nothing to begin with."""
-        lacking = await self._iptables.lacking((*CORE, *OTHERS))
-        if without := sorted(lacking & {sample.extension for sample in CORE}):
-            raise Transient(f"iptables-{self.flavour} of this host cannot do {', '.join(without)}: use nftables")
-        self._state = IptablesState(lacking, other=self.flavour is Flavour.NFT)
-        self._state.update(Delta(snapshot=True), self._target)
-        return self._state
+    async def _able(self) -> tuple[IptablesState, bool]:
+        """The state, and whether it is a new one. What this kernel can do is asked once for each table, and not before
+        there is something to say in it: a table that was used stays hooked in, and costs every packet a little."""
+        state, is_new = self._state or self._anew(), self._state is None
+        while unknown := {Table.FILTER, Table.RAW, *(key.table for key in state.ruleset.chains)} - self._probed:
+            lacking = await self._iptables.lacking(one for one in (*CORE, *OTHERS) if one.table in unknown)
+            if without := sorted(lacking & {sample.extension for sample in CORE}):
+                raise Transient(f"iptables-{self.flavour} of this host cannot do {', '.join(without)}: use nftables")
+            self._probed |= unknown
+            if lacking:
+                self._lacking |= lacking
+                state, is_new = self._anew(), True
+        self._state = state
+        return state, is_new
+
+    def _anew(self) -> IptablesState:
+        state = IptablesState(self._lacking, other=self.flavour is Flavour.NFT)
+        state.update(Delta(snapshot=True), self._target)
+        return state

@@ -409,3 +409,12 @@ def test_answers_to_failsafes_pass_untracked_policy_between_hosts() -> None:
               for found in (who_can(graph_of(OPEN, *TOWN[1:5], guard, shut, *more), {
                   EndpointKey("WorkloadEndpoint/shop/db")}, 6, 5432) for more in ((), (failsafe,)))]
     assert titles == [set(), {"shop/web"}]
+
+
+def test_source_ports_are_told_apart() -> None:
+    """Only what comes from that port is gained."""
+    answers = gnp("db", "role == 'db'", ingress=[
+        allow("role == 'api'", {"ports": [5432]}, protocol="TCP"),
+        allow({"selector": "role == 'web'", "ports": [53]}, protocol="UDP")])
+    assert changes(diff(graph_of(*TOWN), graph_of(*TOWN, answers))) == {
+        ("shop/web", "shop: role=db (2)", ("udp from 53",), ())}

@@ -13,6 +13,7 @@ from muslin.cli.screen import BOLD, DIM, GREEN, RED, paint
 
 Json = dict[str, Any]
 FEW = 3
+PINGS = ("icmp type 8", "icmpv6 type 128")
 MOST = 40
 """Changes on a screen; -o json has all of them."""
 
@@ -57,7 +58,8 @@ def _groups(found: Json) -> Iterator[tuple[list[int], int, tuple[list[str], list
     firsts: dict[tuple[str, str, str, str], list[int]] = {}
     for number, change in enumerate(found["changes"]):
         source, destination = (found["classes"][change[end]] for end in ("source", "destination"))
-        key = (_identity(source), _identity(destination), " ".join(change["gained"]), " ".join(change["lost"]))
+        gained, lost = (" ".join(_words(change[way])) for way in ("gained", "lost"))
+        key = (_identity(source), _identity(destination), gained, lost)
         families.setdefault(key, set()).add(source["family"])
         firsts.setdefault(key, []).append(number)
     merged: dict[tuple[str, str, str, tuple[int, ...]], list[int]] = {}
@@ -71,7 +73,13 @@ def _groups(found: Json) -> Iterator[tuple[list[int], int, tuple[list[str], list
         for source in some:
             seen.setdefault(_identity(found["classes"][source]), source)
         only = paint(f"  (IPv{spoken[0]} only)", DIM) if both and len(spoken) == 1 else ""
-        yield list(seen.values()), first["destination"], (first["gained"], first["lost"]), only, numbers
+        words = _words(first["gained"]), _words(first["lost"])
+        yield list(seen.values()), first["destination"], words, only, numbers
+
+
+def _words(traffic: Sequence[str]) -> list[str]:
+    """As both families say it: an echo request is a ping."""
+    return ["ping" if word in PINGS else word.replace("icmpv6", "icmp") for word in traffic]
 
 
 def _identity(one: Json) -> str:

@@ -20,6 +20,7 @@ MOST_TO_JOIN = 400
 """Classes. Above that, rows are not compared with each other, but listed."""
 PLAIN_WIDTH = 80
 FEW = 3
+ELSEWHERE = "any other address"
 MANY_PORTS = 4
 """If more than that are asked for and all are open, a cell says just so."""
 
@@ -36,10 +37,8 @@ class Group:
 
     @property
     def name(self) -> str:
-        if self.outside:
-            return "outside" if len(self.titles) > 1 or self.titles == ["any other address"] else self.titles[0]
-        if len(self.keys) <= 1:
-            return self.titles[0]
+        if self.outside and ELSEWHERE in self.titles:
+            return "outside"
         if len(self.titles) == 1:
             return self.titles[0]
         return f"{self.titles[0]} +{len(self.titles) - 1}"
@@ -59,14 +58,13 @@ def lines(found: Json, *, wide: bool) -> Iterator[str]:
         yield from _painted(grid)
     else:
         yield from _listed(groups)
-    legend = [group for group in groups if len(group.titles) > 1 and not group.outside]
+    legend = [group for group in groups if len(group.titles) > 1 and group.name != "outside"]
     if legend:
         yield ""
     for group in legend:
-        more = len(group.titles) - FEW * 2
-        shown = group.titles if wide or more <= 0 else group.titles[: FEW * 2]
-        yield paint(f"{group.name}: {', '.join(shown)}" + (f" and {more} more" if shown is not group.titles else ""),
-                    DIM)
+        more = 0 if wide else max(0, len(group.titles) - FEW * 2)
+        shown = ", ".join(group.titles[: len(group.titles) - more])
+        yield paint(f"{group.name}: {shown}" + (f" and {more} more" if more else ""), DIM)
 
 
 def _folded(found: Json) -> tuple[list[Group], dict[tuple[int, int], str]]:

@@ -86,6 +86,7 @@ def _offline(words: Words, query: dict[str, str]) -> Json:
     told = asked.answer(world, source, destination, packet, found, where=world.where)
     for end in (told["source"], told["destination"]):
         end["made_up"] = end["address"] in world.made_up
+    told["mtu"] = {"hosts": {}, "smallest": 0}  # only agents know
     return told
 
 

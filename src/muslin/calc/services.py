@@ -117,15 +117,17 @@ class Services:
         else:
             for supply in filter(None, (old, new)):
                 self._touch(supply.service, supply.items)
+        supplied = {supply.service: bool(self._slices[supply.service]) for supply in (old, new) if supply is not None}
         if new is not None:
             self._slices[new.service] += 1
             self._held.setdefault(new.service, Counter()).update(new.items)
         if old is not None:
             self._slices[old.service] -= 1
             self._give_back(old)
-        for name in {supply.service for supply in (old, new) if supply is not None}:
+        for name, was in supplied.items():
+            if was is not bool(self._slices[name]):
+                self._report(name)
             self._forget(name)
-            self._report(name)
 
     def name(self, policy: ResourceKey, definitions: Iterable[SetDefinition]) -> None:
         """From now on the policy (or profile) uses these sets, and speaks of their services."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
+from muslin.explain.lockout import Connection
+from muslin.server.lockout import Guard
+from muslin.store import open_store
 from serverrig import CALICO, GNPS, Api, Json, gnp, resource
 
 HEPS = f"{CALICO}/hostendpoints"
@@ -88,3 +92,35 @@ def test_without_host_endpoints_nothing_is_asked(api: Api) -> None:
 def test_workloads_policies_are_never_in_the_way(hosts: Api) -> None:
     hosts.made(FELIX, NO_FAILSAFES)
     assert hosts.post(GNPS, gnp("pods", selector="role == 'db'", types=["Ingress", "Egress"])).status == 201
+
+
+def test_the_guard_can_be_switched_off(hosts: Api) -> None:
+    hosts.made("/apis/muslin.dev/v1/clusterconfigurations", {
+        "apiVersion": "muslin.dev/v1", "kind": "ClusterConfiguration", "metadata": {"name": "default"},
+        "spec": {"lockoutGuard": "Disabled"}})
+    hosts.made(FELIX, NO_FAILSAFES)
+    assert hosts.post(GNPS, CLOSING).status == 201
+
+
+class Socket:
+    """What aiohttp knows of a connection."""
+
+    def __init__(self, peer: object, own: object) -> None:
+        self._known = {"peername": peer, "sockname": own}
+
+    def get_extra_info(self, name: str) -> object:
+        return self._known[name]
+
+
+def test_an_agent_is_known_by_its_own_connection() -> None:
+    """By the addresses at both ends, IPv4 as such also at a socket of both families; never over loopback or a unix
+    socket, which no policy of a host can cut."""
+    guard = Guard(open_store("memory:"))
+    for host, peer, own in (
+        ("h1", ("192.0.2.7", 40000), ("192.0.2.1", 7443)),
+        ("h2", ("::ffff:192.0.2.8", 40000, 0, 0), ("::ffff:192.0.2.1", 7443, 0, 0)),
+        ("h3", ("127.0.0.1", 40000), ("127.0.0.1", 7443)), ("h4", "", "/run/muslin/server.sock"),
+    ):
+        guard.connected(host, make_mocked_request("GET", "/", transport=Socket(peer, own)))
+    assert guard.connections == {
+        "h1": Connection("h1", "192.0.2.7", "192.0.2.1", 7443), "h2": Connection("h2", "192.0.2.8", "192.0.2.1", 7443)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from muslin.cli import output, witnesses, worlds
@@ -31,6 +31,8 @@ File and line are known for policies that came by `muslin apply`. --exit-code: 0
 WITH_PORTS = ("tcp", "udp", "sctp", "udplite")
 PORTLESS = ("icmp", "icmpv6", "ping")
 NEAR_MISSES = 3
+UNSCHEDULED = "unscheduled"
+"""Where pods of files stand that are on no node yet: there is no way to tell of."""
 Json = dict[str, Any]
 
 
@@ -118,7 +120,8 @@ def lines(found: Json, *, steps: bool) -> Iterator[str]:
         end = found["source" if key == "egress" else "destination"]
         yield from _direction(f"{title} {_name(end)}", found.get(key), found, key, steps=steps)
     yield from _hosts(found)
-    yield from _route(found, allowed=allowed)
+    if not any(hop["at"] == UNSCHEDULED for hop in found.get("route") or ()):
+        yield from _route(found, allowed=allowed)
     if (found.get("mtu") or {}).get("smallest"):
         yield f"mtu: {found['mtu']['smallest']}"
     if "live" in found:
@@ -165,11 +168,13 @@ def _direction(title: str, decision: Json | None, found: Json, key: str, *, step
     if steps:
         yield from (f"    {paint(line, DIM)}" for line in decision.get("text") or [])
     elif decision["verdict"] == "Deny":
-        yield from (f"    {paint(line, DIM)}" for line in near_misses(decision))
+        names = {end["address"]: _name(end) for end in (found["source"], found["destination"])}
+        yield from (f"    {paint(line, DIM)}" for line in near_misses(decision, names))
 
 
-def near_misses(decision: Json) -> list[str]:
-    """Rules that would have let it pass, but for one thing: most often the answer to why it was denied."""
+def near_misses(decision: Json, names: Mapping[str, str]) -> list[str]:
+    """Rules that would have let it pass, but for one thing: most often the answer to why it was denied. `names`: of the
+    packet's addresses."""
     found = []
     for step in decision.get("steps") or []:
         mismatches = step.get("mismatches") or []
@@ -178,13 +183,18 @@ def near_misses(decision: Json) -> list[str]:
             name = "/".join(part for part in (origin.get("namespace"), origin["name"]) if part)
             found.append(f"nearly allowed by {origin['kind']} {name}, {origin.get('direction', 'ingress')} rule "
                          f"{origin.get('rule')}: {mismatch['field']} is {mismatch['wanted']}, "
-                         f"the packet has {mismatch['found']}")
+                         f"the packet has {_named(mismatch['found'], names)}")
     return found[:NEAR_MISSES]
+
+
+def _named(found: str, names: Mapping[str, str]) -> str:
+    name = names.get(found, found)
+    return found if name == found else f"{name} ({found})"
 
 
 def _end(end: Json) -> str:
     address = f"{end['address']}, made up" if end.get("made_up") else end.get("address")
-    on = end.get("host") and end["host"] != "unscheduled"
+    on = end.get("host") and end["host"] != UNSCHEDULED
     where = ", ".join(part for part in (address, f"on {end['host']}" if on else "") if part)
     return f"{_name(end)} ({where})" if where and where != _name(end) else _name(end)
 

@@ -87,8 +87,7 @@ class Follower:
     async def run(self) -> None:
         """Never returns."""
         while True:
-            while not (self._worker.unfollowed and self._kernel.in_force):
-                await self._worker.wait_turn()
+            await self._worker.wait_until(lambda: bool(self._worker.unfollowed) and self._kernel.in_force)
             changed, self._worker.unfollowed = self._worker.unfollowed, Changed()
             try:
                 await self._follow(changed)

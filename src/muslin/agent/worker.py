@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
@@ -109,6 +110,11 @@ class Worker:
         """Until the next turn has ended."""
         async with self._turned:
             await self._turned.wait()
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Until it holds at the end of a turn, or holds already."""
+        async with self._turned:
+            await self._turned.wait_for(condition)
 
     async def wait_changed(self, since: int) -> None:
         """Until `changes` is not `since` any more."""

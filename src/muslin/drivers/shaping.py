@@ -22,6 +22,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from muslin.drivers import links
 from muslin.drivers.links import OWN_GROUP, Link, LinkChange
@@ -141,6 +142,7 @@ def left_over(there: Mapping[str, Link]) -> tuple[Link, ...]:
     return tuple(link for name, link in there.items() if _is_ours(link) and name not in wanted)
 
 
+@lru_cache(maxsize=65536)
 def ifb_name(interface: str) -> str:
     return "mq" + hashlib.sha1(interface.encode(), usedforsecurity=False).hexdigest()[:12]
 
@@ -151,8 +153,10 @@ def _is_ours(link: Link) -> bool:
 
 def _decode(handle: int, body: bytes) -> Bucket | None:
     """A bucket of ours. None: something else."""
+    if handle >> 24 != _OURS:
+        return None
     found = attributes(body, _TC.size)
-    if handle >> 24 != _OURS or found.get(_KIND) != b"tbf\0":
+    if found.get(_KIND) != b"tbf\0":
         return None
     options = attributes(found[_OPTIONS])
     parms = options[_PARMS]

@@ -110,4 +110,6 @@ def trace_lines(told: list[Json]) -> Iterator[str]:
             if event["what"] != "packet":
                 what = event.get("comment") or event.get("text", "")
                 target = f" {event['target']}" if event.get("target") else ""
-                yield paint(f"    {event['table']} {event['chain']}: {event.get('verdict', '')}{target}  {what}", DIM)
+                does = f"{event.get('verdict', '')}{target}"
+                more = "" if what == does else f"  {what}"
+                yield paint(f"    {event['table']} {event['chain']}: {does}{more}", DIM)

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from muslin.calc.cluster import Graph
 from muslin.explain.whois import node_addresses
 from muslin.intent import BgpSession, BgpSpeaker
@@ -27,7 +29,7 @@ def learnt(graph: Graph, here: str, there: str, address: str) -> Json:
     if mine is None or other is None:
         return {"by": [_no_speaker(here if mine is None else there)]}
     prefix = _announced(other, host_cidr(address))
-    told = list(_by(graph, mine, other))
+    told = list(_by(graph, *(_of_family(speaker, version_of(address)) for speaker in (mine, other))))
     next_hop = next((one for one in other.addresses if version_of(one) == version_of(address)), "")
     return {"prefix": prefix, "next_hop": next_hop, "by": told or [{
         "how": "nobody", "text": f"no session and no reflector leads from {there} to {here}"}]}
@@ -51,6 +53,12 @@ def _by(graph: Graph, mine: BgpSpeaker, other: BgpSpeaker) -> Iterator[Json]:
         for session in strangers[:_MANY]:
             yield _told("fabric", session, f"router {session.peer_address} of AS {session.peer_as}, session "
                                            f"{session.name} ({session.origin})")
+
+
+def _of_family(speaker: BgpSpeaker, version: int) -> BgpSpeaker:
+    """With those sessions that carry routes of the family: the ones to peers of that family."""
+    return msgspec.structs.replace(speaker, sessions=tuple(
+        session for session in speaker.sessions if version_of(session.peer_address) == version))
 
 
 def _told(how: str, session: BgpSession, text: str) -> Json:

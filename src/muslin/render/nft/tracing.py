@@ -21,6 +21,7 @@ _FIRST, _LAST = -500, 500
 _EVENT = re.compile(r"trace id (\S+) (\S+) (\S+) (\S+) (packet:|rule|verdict|policy|unknown)\s?(.*)")
 _VERDICT = re.compile(r"\(verdict (\w+)(?: (\S+))?\)\s*$")
 _COMMENT = re.compile(r'comment "([^"]*)"')
+_TAIL = re.compile(r"(# handle \d+ )?\(verdict [^)]*\)\s*$")
 _HANDLE = re.compile(r"# handle (\d+)")
 _LEAVES_BY = re.compile(r'\boif "([^"]*)"')
 
@@ -86,7 +87,7 @@ def _event(line: str) -> Event | None:
         packet=packet, family=family, table=table, chain=chain, what=what,
         verdict=verdict[1] if verdict else rest.strip().split(" ")[0] if what in ("policy", "verdict") else "",
         target=(verdict[2] or "") if verdict else "",
-        comment=comment[1] if comment else "", text=rest.strip() if what != "packet" else "",
+        comment=comment[1] if comment else "", text=_TAIL.sub("", rest).strip() if what != "packet" else "",
         leaves_by=leaves[1] if leaves and what == "packet" else "",
         handle=int(handle[1]) if (handle := _HANDLE.search(rest)) else 0,
     )

@@ -38,7 +38,7 @@ def options(parser: Parser) -> None:
     parser.add_argument("--as-number", default="", metavar="N", help="AS number (default: as BGPConfiguration says)")
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="of the Node: rack=east")
     parser.add_argument("--no-bgp", action="store_true", help="routes to other hosts are somebody else's job")
-    parser.add_argument("--dataplane", default="", choices=["", *Backend], metavar="NAME",
+    parser.add_argument("--dataplane", default="", choices=[one.value for one in Backend], metavar="NAME",
                         help="nftables, iptables-legacy or iptables-nft (default: as FelixConfiguration says)")
     parser.add_argument("--socket", default="", metavar="FILE", help="where the agent listens (default: /run/muslin)")
     parser.add_argument("--state", default="", metavar="DIR", help="what it keeps (default: /var/lib/muslin)")

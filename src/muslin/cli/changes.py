@@ -93,12 +93,15 @@ def _several(found: Json, numbers: Sequence[int]) -> str:
 
 
 def _called(one: Json) -> str:
-    members = one.get("members") or ()
     if one["kind"] == "outside":
         return f"outside ({one['title']})"
-    if 1 < len(members) <= FEW:
-        return ", ".join(map(_short, members))
-    return str(one["title"])
+    return few(one) or str(one["title"])
+
+
+def few(one: Json) -> str:
+    """The names of a class of two or three, "" for others."""
+    members = one.get("members") or ()
+    return ", ".join(map(_short, members)) if 1 < len(members) <= FEW else ""
 
 
 def _size(found: Json, number: int) -> int:

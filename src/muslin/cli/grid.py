@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from muslin.cli.changes import few
 from muslin.cli.screen import BOLD, DIM, GREEN, paint
 
 Json = dict[str, Any]
@@ -78,7 +79,7 @@ def _folded(found: Json) -> tuple[list[Group], dict[tuple[int, int], str]]:
         key = " ".join(members) or f"outside {one['title']}"
         if key not in index:
             index[key] = len(items)
-            items.append(Group([one["title"]], members, outside=one["kind"] == "outside"))
+            items.append(Group([few(one) or one["title"]], members, outside=one["kind"] == "outside"))
             families.append(set())
         families[index[key]].add(one["family"])
         place.append(index[key])

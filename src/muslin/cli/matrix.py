@@ -8,7 +8,7 @@ from typing import Any
 
 from muslin.cli import grid, output, worlds
 from muslin.cli.connection import connect
-from muslin.cli.faults import Misused
+from muslin.cli.faults import Misused, Refused
 from muslin.cli.parsing import Parser, Words
 from muslin.cli.why import PORTLESS, question
 
@@ -47,6 +47,8 @@ def run(arguments: list[str]) -> int:
         return _probe(words.probe, asked)
     by = words.by or ("workload" if form == "json" else "class")
     found = _offline(words, asked, by) if worlds.is_offline(words) else _online(words, asked, by)
+    if words.namespace and not (found.get("classes") or found.get("workloads")):
+        raise Refused(f"there is no workload in namespace {words.namespace!r}")
     if form == "json":
         print(json.dumps(found, indent=2))
     elif by == "workload":

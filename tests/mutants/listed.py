@@ -7,6 +7,8 @@ from mutants.runner import Mutant
 NFT = ("--backend", "nftables")
 LEGACY = ("--backend", "iptables-legacy")
 BOTH = ("--backend", "nftables", "--backend", "iptables-nft")
+LONG = ("--worlds", "400")
+"""For mistakes that few worlds show."""
 CHANGES = ("--drift", "--worlds", "25", "--backend", "nftables")
 CHANGES_OF_IPTABLES = ("--drift", "--worlds", "25", "--backend", "iptables-legacy")
 
@@ -18,9 +20,10 @@ CALC = (
     Mutant("notSelector beside a selector is dropped", AGREE, "calc/rules.py",
            "return (chosen if excluded is None else without(chosen, excluded)), None", "return chosen, None"),
     Mutant("a namespaced rule selects in all namespaces", AGREE, "calc/rules.py",
-           "elif namespace and (parts or excluded is not None):", "elif False:"),
+           "elif namespace and (parts or excluded is not None):", "elif False:", LONG),
     Mutant("a number beside a name forgets the selector", AGREE, "calc/rules.py",
-           "asked = chosen is not None and (bool(ports) or not names)", "asked = chosen is not None and not names"),
+           "asked = chosen is not None and (bool(ports) or not names)", "asked = chosen is not None and not names",
+           LONG),
     Mutant("a named port is anybody's", AGREE, "calc/rules.py",
            "holders = chosen or (self._scope if own else ALL)", "holders = ALL"),
     Mutant("a tier's default action is ignored", AGREE, "calc/groups.py",
@@ -112,8 +115,7 @@ EXPLAIN = (
     Mutant("explain: what was accepted early is asked again", AGREE, "explain/journey.py",
            "        elif self._accepted:\n            return\n", ""),
     Mutant("explain: a floating address is not translated", AGREE, "explain/translation.py",
-           "    if not intent.settings.floating_addresses:\n        return None\n    for key",
-           "    return None\n    for key"),
+           "if external == packet.destination:", "if external == packet.source:"),
 )
 
 STEPS = (

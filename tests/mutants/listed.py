@@ -87,7 +87,8 @@ RENDER = (
            'nets += [Cidr(prefix)] if prefix else [Cidr("0.0.0.0/0"), Cidr("::/0")]',
            'nets += [Cidr("0.0.0.0/0"), Cidr("::/0")]', NFT),
     Mutant("nft: untracked policy does not know answers of failsafes", AGREE, "render/nft/hosts.py",
-           "        *_failsafe_rules(extent, answered, slot.end, answers=True),\n", "", NFT),
+           "        *_failsafe_rules(extent, answered, slot.end, answers=True),\n", "",
+           ("tests/kernel/test_scenarios.py",)),
     Mutant("iptables: notSelector means selector", AGREE, "render/iptables/rows.py",
            "case FieldsInSet(fields=(field,), set=name, negated=negated):\n                yield InSet(name, "
            "(_ENDS[field],), negated)",

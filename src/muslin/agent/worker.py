@@ -166,15 +166,9 @@ class Worker:
         began = time.monotonic()
         noticed, self._noticed = self._noticed, Noticed()
         try:
-            self._look_at_interfaces(noticed)
-            mended = await self._take_news(began)
-            if began >= self._scan_at:
-                self._scan_at = began + SCAN_EVERY
-                mended += await self._kernel.scan_all(began)
-            elif noticed:
-                mended += await self._kernel.scan(noticed, began)
-            else:
-                mended += await self._kernel.work(began)
+            async with self.writing:
+                self._look_at_interfaces(noticed)
+                mended = await self._do(noticed, began)
         except Transient as error:
             log.warning("kernel_busy", why=str(error))
             # What was under way is not known any more: everything is told and read again.

@@ -60,7 +60,8 @@ class Kubectl:
         self.minor = int(version.split(".")[1])
         self._binary = kubectls()[version]
         self._server = server
-        self._environment = {"HOME": str(home), "PATH": os.environ["PATH"], "KUBECONFIG": "/dev/null"}
+        self._environment = {"HOME": str(home), "PATH": os.environ["PATH"], "KUBECONFIG": "/dev/null",
+                             "TMPDIR": str(home)}  # where `edit` leaves what it could not save
 
     def command(self, *words: str) -> list[str]:
         return [self._binary, "--server", self._server, *words]

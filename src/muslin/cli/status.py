@@ -85,8 +85,8 @@ def _hosts(hosts: Sequence[Json]) -> Iterator[str]:
 
 
 def _cells(host: Json) -> list[tuple[str, str]]:
-    endpoints = host.get("endpoints") or {}
-    up = sum(state.get("state") == "up" for state in endpoints.values())
+    workloads = [state for key, state in (host.get("endpoints") or {}).items() if key.startswith("WorkloadEndpoint/")]
+    up = sum(state.get("state") == "up" for state in workloads)
     sessions = host.get("sessions") or []
     established = sum(session.get("state") == "Established" for session in sessions)
     speaks = bool(host.get("bgp"))
@@ -94,7 +94,7 @@ def _cells(host: Json) -> list[tuple[str, str]]:
         ("connected", GREEN) if host.get("connected") else ("gone", RED),
         ("in sync", GREEN) if host.get("in_sync") else (f"{host.get('behind') or '?'} behind", YELLOW),
         _bgp(established, len(sessions)) if speaks else ("none", DIM),
-        (f"{up}/{len(endpoints)} up" if endpoints else "0", "" if up == len(endpoints) else RED),
+        (f"{up}/{len(workloads)} up" if workloads else "0", "" if up == len(workloads) else RED),
     ]
 
 

@@ -31,7 +31,7 @@ ONE, TWO = ({packed(f"10.65.0.{number}"), packed(f"fd65::{number}")} for number 
 
 def touched(delta: Delta) -> set[bytes] | None:
     changed = Changed()
-    changed.add(delta)
+    changed.add(delta, TOLD.endpoints)
     return changed.addresses(TOLD, SetNames())
 
 
@@ -69,8 +69,25 @@ def test_what_may_touch_any_flow_asks_for_all() -> None:
 
 def test_changes_add_up() -> None:
     one, other = Changed(), Changed()
-    one.add(Delta(groups={OPEN_IN.id: OPEN_IN}))
-    other.add(Delta(policies={FROM_FRIENDS.id: FROM_FRIENDS}))
+    one.add(Delta(groups={OPEN_IN.id: OPEN_IN}), TOLD.endpoints)
+    other.add(Delta(policies={FROM_FRIENDS.id: FROM_FRIENDS}), TOLD.endpoints)
     assert not Changed()
     one.merge(other)
     assert one.addresses(TOLD, SetNames()) == ONE | TWO
+
+
+def test_who_has_just_come_has_no_flows_and_one_change_later_may_have_some() -> None:
+    """Also where sets and groups come along with the endpoint."""
+    two = EndpointKey("WorkloadEndpoint/default/w2")
+    came = Delta(endpoints={two: TOLD.endpoints[two]}, groups={OPEN_IN.id: OPEN_IN},
+                 sets={SetId("friends"): MemberChange(added=frozenset({Cidr("10.65.0.2/32")}))})
+    changed = Changed()
+    changed.add(came, ())
+    assert changed.addresses(TOLD, SetNames()) == set()
+    changed.add(Delta(policies={FROM_FRIENDS.id: FROM_FRIENDS}), TOLD.endpoints)
+    assert changed.addresses(TOLD, SetNames()) == ONE | TWO
+    changed = Changed()
+    changed.add(came, ())
+    retried = Changed()
+    retried.merge(changed)
+    assert retried.addresses(TOLD, SetNames()) == TWO, "who could not be looked at in time may have flows by now"

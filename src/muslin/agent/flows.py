@@ -39,6 +39,8 @@ from muslin.render.nft import Flow
 CUT_FOR = 1200
 """Seconds: longer than a TCP sender tries in vain (tcp_retries2: 924)."""
 _AGAIN = 0.5
+_GATHERING = 0.05
+"""Seconds in which changes gather: a look walks all of conntrack, and who comes just now should not wait for that."""
 _AT_A_TIME = 2000
 _TOLD = 3
 
@@ -88,6 +90,7 @@ class Follower:
         """Never returns."""
         while True:
             await self._worker.wait_until(lambda: bool(self._worker.unfollowed) and self._kernel.in_force)
+            await asyncio.sleep(_GATHERING)
             changed, self._worker.unfollowed = self._worker.unfollowed, Changed()
             try:
                 await self._follow(changed)

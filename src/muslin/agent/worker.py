@@ -216,7 +216,7 @@ class Worker:
             intent = self._graph.intent
             mended = await self._kernel.take(delta, intent, began)
             self.intent = intent
-            self.unfollowed.add(delta)
+            self.unfollowed.add(delta, self.states.keys())
             self.changes += 1
             if self._speaker is not None:
                 self._speaker.want(intent.bgp)

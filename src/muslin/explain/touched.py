@@ -8,11 +8,13 @@ somebody wants to look:
     anything else of a set, a policy        the addresses of the endpoints in whose groups it is
     a group, an endpoint                    the addresses of the endpoints concerned; of host endpoints: everything
     settings, host endpoints, a snapshot    everything
+
+An endpoint that has just come has no flows yet: those of its addresses were forgotten before there was a way to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from msgspec import UNSET
 
@@ -42,12 +44,19 @@ class Changed:
         self._policies: set[PolicyId] = set()
         self._groups: set[GroupId] = set()
         self._endpoints: set[EndpointKey] = set()
+        self._arrived: set[Cidr] = set()
+        """Of endpoints that came with the last change; one change later they may have flows."""
 
     def __bool__(self) -> bool:
         return bool(self.everything or self._addresses or self._sets or self._policies or self._groups
                     or self._endpoints)
 
-    def add(self, delta: Delta) -> None:
+    def add(self, delta: Delta, known: Container[EndpointKey]) -> None:
+        """`known`: the endpoints that there were before."""
+        self._arrived = {
+            address for key, one in delta.endpoints.items() if one is not None and key not in known
+            for address in one.addresses
+        }
         self.everything |= bool(delta.snapshot or delta.settings is not UNSET or delta.host_interfaces)
         for name, change in delta.sets.items():
             members = _members(change) if isinstance(change, MemberChange) else None
@@ -66,6 +75,7 @@ class Changed:
         self._policies |= more._policies
         self._groups |= more._groups
         self._endpoints |= more._endpoints
+        self._arrived.clear()
 
     def addresses(self, intent: HostIntent, names: SetNames) -> set[bytes] | None:
         """By an end among these the flows concerned are found. None: all flows."""
@@ -80,7 +90,7 @@ class Changed:
                 if endpoint.spoofable:
                     return None
                 found.update(map(packed, endpoint.addresses))
-        return found
+        return found.difference(map(packed, self._arrived))
 
     def _groups_concerned(self, intent: HostIntent, names: SetNames) -> set[GroupId]:
         policies = self._policies | names.users(intent, self._sets)

@@ -170,10 +170,17 @@ class Service:
         await self._release_unanswered()
         self._book.pages.pending.append(handle)
         self._book.write()
-        [address] = (await self._api.call("POST", "/muslin/v1/addresses/assign", wanted))["addresses"]
+        try:
+            [address] = (await self._api.call("POST", "/muslin/v1/addresses/assign", wanted))["addresses"]
+        except ApiError:
+            self._answered(handle)  # the server says no: nothing was assigned
+            raise
+        self._answered(handle)
+        return {"Address": address, "Data": {}}
+
+    def _answered(self, handle: str) -> None:
         self._book.pages.pending.remove(handle)
         self._book.write()
-        return {"Address": address, "Data": {}}
 
     async def _release_unanswered(self) -> None:
         """What a predecessor was given in the middle of whose call it died: dockerd never heard of it."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_aton, inet_ntop, inet_pton
@@ -331,7 +331,3 @@ def describe(item: Item) -> str:
             return f"neighbour {item.address} on {item.interface}"
         case Address():
             return f"address {item.address} on {item.interface}"
-
-
-def names_by_index(links: Iterable[tuple[str, int]]) -> dict[int, str]:
-    return {index: name for name, index in links}

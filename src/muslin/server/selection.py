@@ -43,12 +43,6 @@ def selection(labels: str, fields: str) -> Predicate:
     return lambda obj: all(fits(obj) for fits in wanted)
 
 
-def name_only(fields: str) -> str | None:
-    """The name, when the selector asks for exactly one: `kubectl get NAME -w` and `wait` do, and need no list."""
-    match = re.fullmatch(r"metadata\.name={1,2}([^=,!]+)", fields)
-    return match[1] if match else None
-
-
 def labels_of(obj: Json) -> Mapping[str, Any]:
     metadata = obj.get("metadata")
     labels = metadata.get("labels") if isinstance(metadata, dict) else None

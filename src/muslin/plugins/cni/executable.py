@@ -28,7 +28,7 @@ OURS = ("", "muslin", "muslin-ipam", "calico-ipam")
 SOCKETS = "/run/muslin/agents"
 STATE = "/var/lib/muslin"
 TIMEOUT = 60.0
-INVALID_ENVIRONMENT, UNREADABLE, INVALID_CONFIGURATION, TRY_AGAIN, NOT_AVAILABLE = 4, 6, 7, 11, 50
+UNREADABLE, INVALID_CONFIGURATION, TRY_AGAIN, NOT_AVAILABLE = 6, 7, 11, 50
 
 
 class Failure(Exception):

@@ -41,7 +41,7 @@ def test_hosts_find_each_other_and_their_workloads_talk(two: Site) -> None:
         wait_for(f"the sessions of {host}", lambda host=host: established(two, host), seconds=30)
     for address in other.addresses:
         wait_for(f"{address} from the other host", lambda address=address: ping(one.network, address), seconds=15)
-    assert two.report("h1")["bgp"] == "running"
+    wait_for("word of it", lambda: two.report("h1").get("bgp") == "running")
 
 
 def test_kill_nine_of_bird_and_agent_loses_no_packet_between_hosts(two: Site) -> None:

@@ -81,7 +81,7 @@ def test_a_workloads_own_route_is_not_announced_beside_its_block(pair: tuple[Hos
 
     wait_for("the second block", lambda: two.routes().get("10.65.1.0/26"))
 
-    assert two.sessions()["Mesh_10_0_0_1"].imported == before + 1
+    wait_for("one route more", lambda: two.sessions()["Mesh_10_0_0_1"].imported == before + 1)
     assert "10.65.0.5" not in two.routes()
     assert ip_json(one.ns, "route", "get", "10.65.0.5")[0]["dev"] == "mus1"
 
@@ -242,10 +242,10 @@ def test_a_withheld_pool_stays_at_home_unless_a_filter_tells_it() -> None:
     )
     with switched("h1", "h2") as (one, two):
         start(cluster, one, two)
-        wait_for("the open block", lambda: "10.65.0.0/26" in two.routes())
+        wait_for("both blocks", lambda: {"10.65.0.0/26", "10.66.0.64/26"} <= set(two.routes()))
+        wait_for("the one that stays", lambda: one.routes().get("10.66.0.0/26") == "blackhole")
 
         assert set(two.routes()) == {"10.65.0.0/26", "10.66.0.64/26"}
-        assert one.routes()["10.66.0.0/26"] == "blackhole"
 
 
 def test_a_reflector_tells_its_clients_of_each_other() -> None:
@@ -261,8 +261,8 @@ def test_a_reflector_tells_its_clients_of_each_other() -> None:
         wait_for("the reflected block", lambda: hosts[0].routes().get("10.65.0.64/26") == "10.0.0.2")
         wait_for("the other family", lambda: hosts[0].routes(6).get("fd65::40/122") == "fd00::2")
 
-        assert len(hosts[0].established()) == 2
-        assert len(hosts[2].established()) == 4
+        wait_for("a client's sessions", lambda: len(hosts[0].established()) == 2)
+        wait_for("the reflector's", lambda: len(hosts[2].established()) == 4)
 
 
 def test_protected_sessions_come_up_between_those_who_know_the_word() -> None:
@@ -296,6 +296,7 @@ def test_a_peer_behind_a_router_is_found_by_the_kernels_default_route() -> None:
         start(Cluster(nodes, blocks=BLOCKS, pools=POOLS), one, two)
 
         wait_for("the block behind the router", lambda: one.routes().get("10.65.0.64/26") == "10.1.0.254")
+        wait_for("both blocks", lambda: {"10.65.0.0/26", "10.65.0.64/26"} <= set(two.routes()))
         assert set(two.routes()) == {"10.65.0.0/26", "10.65.0.64/26"}
 
 

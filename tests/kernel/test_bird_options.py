@@ -91,9 +91,9 @@ def test_routes_of_the_fabric_reach_the_kernel_but_are_told_on_only_inside_pools
         start(Cluster(ONE, **parts), host)
         wait_for("the pool's route told on", lambda: "10.65.9.0/26" in said(other, "show", "route"))
         wait_for("both in the kernel", lambda: {"10.65.9.0/26", "198.51.100.0/24"} <= set(host.routes()))
+        wait_for("the host's own", lambda: "[h1 " in said(other, "show", "route", "10.65.0.0/26"))
 
         assert "198.51.100.0/24" not in said(other, "show", "route")
-        assert "[h1 " in said(other, "show", "route", "10.65.0.0/26"), "and its own"
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("Auto", "10.0.0.2"), ("Self", "10.0.0.1"), ("Keep", "10.0.0.2")])
@@ -124,7 +124,7 @@ def test_a_host_may_speak_as_another_as_and_take_back_what_bears_its_own() -> No
         start(Cluster(ONE, **parts), host)
 
         wait_for("our own AS come back", lambda: "10.65.9.0/26" in host.routes())
-        assert "65009" in said(tor, "show", "route", "10.65.0.0/26", "all")
+        wait_for("the other AS told", lambda: "65009" in said(tor, "show", "route", "10.65.0.0/26", "all"))
 
 
 def test_a_route_with_our_own_as_in_its_path_is_refused_otherwise() -> None:
@@ -162,7 +162,7 @@ def test_a_world_of_ipv6_alone_works_too() -> None:
         start(Cluster(nodes, blocks=blocks, pools=POOLS), one, two)
 
         wait_for("the other's block", lambda: one.routes(6).get("fd65::40/122") == "fd00::2")
-        assert two.routes(6)["fd65::/122"] == "fd00::1"
+        wait_for("and the other way round", lambda: two.routes(6).get("fd65::/122") == "fd00::1")
 
 
 def test_a_peer_behind_a_gateway_is_reached_by_it() -> None:

@@ -1,0 +1,136 @@
+"""The host's network interfaces as the agent knows them, and which of the workloads' are open.
+
+Open means: up, with the switches that a workload's link needs, and forwarding. A link is opened only once policy for
+its endpoint is in the kernel. It is told apart by its index, too: one of the same name that was made anew is not open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from muslin.drivers import links, rtnetlink, sysctl
+from muslin.drivers.links import Link, LinkChange
+from muslin.drivers.netlink import Netlink
+from muslin.errors import Transient
+from muslin.reconcile import Done, Outcome, TryAgain
+
+_RECHECKED = 50
+"""Links whose switches are read again in one scan: 20 small files each."""
+
+
+class Interfaces:
+    """Of the namespace that the socket belongs to."""
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
+        self._there: dict[str, Link] = {}
+        self._opened: dict[str, int] = {}
+
+    @property
+    def there(self) -> Mapping[str, Link]:
+        """As they were read last."""
+        return self._there
+
+    @property
+    def opened(self) -> frozenset[str]:
+        return frozenset(self._opened)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """By index."""
+        return {link.index: name for name, link in self._there.items()}
+
+    @property
+    def indexes(self) -> dict[str, int]:
+        return {name: link.index for name, link in self._there.items()}
+
+    def is_open(self, link: Link) -> bool:
+        """This very link, not one of the same name that was there before it."""
+        return self._opened.get(link.name) == link.index
+
+    # ---- doing
+
+    def open(self, name: str) -> Outcome:
+        try:
+            link = self.find(name)
+            if link is None:
+                return TryAgain(f"interface {name} is not there")
+            sysctl.ensure(sysctl.workload_link(name) | sysctl.forwarding(name, True))
+            if not link.up:
+                links.change_link(self._netlink, LinkChange(index=link.index, up=True))
+        except Transient as error:
+            self._there.pop(name, None)
+            return TryAgain(str(error))
+        self._opened[name] = link.index
+        return Done()
+
+    def close(self, name: str) -> Outcome:
+        """A veth of ours is shut by its name's prefix, in nftables; a tap with a name of its own must be shut here."""
+        try:
+            self._opened.pop(name, None)
+            link = links.read_link(self._netlink, name)
+            if link is not None and not link.owner:
+                sysctl.ensure(sysctl.closed_link(name))
+        except Transient as error:
+            self._there.pop(name, None)
+            return TryAgain(str(error))
+        return Done()
+
+    # ---- looking
+
+    def find(self, name: str) -> Link | None:
+        """One that was seen, or is there now."""
+        if name not in self._there:
+            link = links.read_link(self._netlink, name)
+            if link is not None:
+                self._there[name] = link
+        return self._there.get(name)
+
+    def found(self, names: Iterable[str]) -> Iterator[Link]:
+        """Those of them that are there."""
+        for name in names:
+            link = self.find(name)
+            if link is not None:
+                yield link
+
+    def read_first(self) -> None:
+        """All, if nothing was read yet."""
+        if not self._there:
+            self._there = links.read_links(self._netlink)
+
+    def read_all(self) -> None:
+        """All, and which of the open ones still are."""
+        self._there = links.read_links(self._netlink)
+        self._opened = {
+            name: index for name, index in self._opened.items()
+            if name in self._there and self._there[name].index == index and self._there[name].up
+        }
+
+    def read_again(self, name: str) -> bool:
+        """Is it still there, up, and the one that was opened?"""
+        link = links.read_link(self._netlink, name)
+        if link is None:
+            self._there.pop(name, None)
+            return False
+        self._there[name] = link
+        return link.up and self._opened.get(name) == link.index
+
+    def recheck(self) -> tuple[str, ...]:
+        """The switches of the links that were not looked at for longest. Returns what had been changed."""
+        changed: list[str] = []
+        for name in list(self._opened)[:_RECHECKED]:
+            index = self._opened.pop(name)
+            try:
+                changed += sysctl.ensure(sysctl.workload_link(name) | sysctl.forwarding(name, True))
+            except Transient:
+                continue  # the link is gone: the scan that follows sees it
+            self._opened[name] = index
+        return tuple(changed)
+
+    def read_with_addresses(self) -> dict[str, frozenset[str]]:
+        """Everything that is there, by name, with its addresses without length. Raises Transient."""
+        names = {link.index: name for name, link in links.read_links(self._netlink).items()}
+        found: dict[str, set[str]] = {name: set() for name in names.values()}
+        for item in rtnetlink.read_addresses(self._netlink, names, ours=False):
+            found.setdefault(item.interface, set()).add(item.address.partition("/")[0])
+        return {name: frozenset(addresses) for name, addresses in found.items()}

@@ -1,0 +1,224 @@
+"""All that a host has besides policy, kept as `Duties` say: links, bandwidth, addresses, neighbours, routes.
+
+    duties --want--> reconciler --steps--> do: the kernel --outcome--> reconciler
+    kernel --read--> reconciler: what had been right and is not any more is drift, mended by the next steps and told
+
+Steps of links and bandwidth are done one by one; those of rtnetlink that follow each other go out in one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+
+from muslin.agent.duties import ADDRESS, KINDS, LINK, NEIGHBOUR, ROUTE, SHAPE, Duties, Open
+from muslin.agent.interfaces import Interfaces
+from muslin.drivers import rtnetlink, shaping, sysctl
+from muslin.drivers.monitor import Noticed
+from muslin.drivers.netlink import Netlink
+from muslin.drivers.rtnetlink import Address, Change, Item
+from muslin.errors import Broken, Transient
+from muslin.intent import Neighbour, Problem, Route, RouteKind
+from muslin.reconcile import Done, Outcome, Reconciler, Refused, Step, TryAgain, Unsettled
+
+_LINKS = (LINK, SHAPE)
+"""Kinds whose key is an interface."""
+
+
+class Wiring:
+    """Of the namespace that the socket belongs to. One caller at a time."""
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
+        self._reconciler = Reconciler(KINDS)
+        self.duties = Duties(self._reconciler, ipv6=sysctl.has_ipv6())
+        self.interfaces = Interfaces(netlink)
+        self.departed: set[str] = set()
+        """Addresses whose routes were taken away: also those that only a predecessor knew, see `Duties.departed`. The
+        caller empties it."""
+        self._drift: dict[tuple[str, Hashable], str] = {}
+        """What somebody changed, in words; told once it is mended."""
+
+    # ---- doing
+
+    def plan(self, now: float) -> tuple[Step, ...]:
+        """What is due, in a safe order."""
+        return self._reconciler.plan(now)
+
+    def next_due(self, now: float) -> float | None:
+        """When `plan` will have something."""
+        return self._reconciler.next_due(now)
+
+    def hurry(self, now: float) -> None:
+        """Something changed that may help what failed."""
+        self._reconciler.hurry(now)
+
+    def do(self, steps: Iterable[Step], now: float) -> None:
+        """In this order; what fails is planned again."""
+        routing: list[Step] = []
+        for step in steps:
+            if step.kind in _LINKS:
+                self._do_routing(routing, now)
+                self._reconciler.record(step, self._do_link(step) if step.kind == LINK else self._do_shape(step), now)
+            else:
+                routing.append(step)
+        self._do_routing(routing, now)
+
+    def _do_link(self, step: Step) -> Outcome:
+        name = str(step.key)
+        return self.interfaces.close(name) if step.new is None else self.interfaces.open(name)
+
+    def _do_shape(self, step: Step) -> Outcome:
+        try:
+            shaping.apply(self._netlink, str(step.key), step.new if isinstance(step.new, shaping.Shape) else None)
+        except (Transient, Broken) as error:
+            return _outcome(error)
+        return Done()
+
+    def _do_routing(self, steps: list[Step], now: float) -> None:
+        if not steps:
+            return
+        changes = [Change(_item(step.new), _item(step.old)) for step in steps]
+        for change in changes:
+            item = change.new or change.old
+            if item is not None and item.interface:
+                self.interfaces.find(item.interface)
+        applied = rtnetlink.apply(self._netlink, changes, self.interfaces.indexes)
+        failures = {failure.index: failure.error for failure in applied}
+        for number, step in enumerate(steps):
+            self._reconciler.record(step, _outcome(failures.get(number)), now)
+            if number not in failures and (address := _departed(step)):
+                self.departed.add(address)
+        steps.clear()
+
+    # ---- reading
+
+    def look_again(self, noticed: Noticed, now: float) -> None:
+        """Read again what may have changed; what did not stay as it was is drift."""
+        if noticed.lost or self._have_changed(noticed.links):
+            self.read_all()
+            self.hurry(now)
+        else:
+            self._read(addresses=noticed.addresses, neighbours=noticed.neighbours, routes=noticed.routes)
+
+    def _have_changed(self, names: Iterable[str]) -> bool:
+        """Did an interface of an endpoint come, go, go down or become another? All that stood on it may be gone."""
+        changed = False
+        for name in names:
+            stays = self.interfaces.read_again(name)
+            changed |= not stays and name in self.duties.interfaces
+        return changed
+
+    def read_all(self) -> None:
+        self.interfaces.read_all()
+        self._found(LINK, {name: Open(name) for name in self.interfaces.opened})
+        shaping.remove_left_over(self._netlink, self.interfaces.there)
+        self._found(SHAPE, shaping.read(self._netlink, self.interfaces.there))
+        self._read(addresses=True, neighbours=True, routes=True)
+
+    def find_left_open(self) -> None:
+        """Links that a predecessor opened, and whose endpoint went while nobody looked: they bear things of ours."""
+        names = self.interfaces.names
+        bearing = {item.interface for item in rtnetlink.read_addresses(self._netlink, names)}
+        bearing |= {item.interface for item in rtnetlink.read_neighbours(self._netlink, names).values()}
+        bearing |= {item.interface for item in rtnetlink.read_routes(self._netlink, names).values()
+                    if item.kind is RouteKind.DEVICE}
+        for name in bearing - self.duties.interfaces:
+            self._reconciler.found(LINK, name, Open(name))
+
+    def _read(self, *, addresses: bool, neighbours: bool, routes: bool) -> None:
+        names = self.interfaces.names
+        if addresses:
+            found = rtnetlink.read_addresses(self._netlink, names)
+            self._found(ADDRESS, {item: item for item in found})
+        if neighbours:
+            self._found(NEIGHBOUR, rtnetlink.read_neighbours(self._netlink, names))
+        if routes:
+            self._found(ROUTE, rtnetlink.read_routes(self._netlink, names))
+
+    def _found(self, kind: str, actual: dict[str, Open] | dict[str, shaping.Shape] | dict[Address, Address]
+               | dict[str, Neighbour] | dict[rtnetlink.RouteKey, Route]) -> None:
+        there = self.interfaces.there
+        for key in self._reconciler.found_all(kind, dict(actual.items())):
+            interface = key if kind in _LINKS else _interface(self._reconciler.wanted(kind, key))
+            if not interface or interface in there:  # what went with its interface was not taken from us
+                how = "was down" if kind == LINK else "was changed" if key in actual else "was gone"
+                self._drift[kind, key] = f"{_words(kind, key)} {how}"
+
+    # ---- telling
+
+    def mended(self) -> tuple[str, ...]:
+        """What somebody had changed, and is as it should be again."""
+        if not self._drift:
+            return ()
+        unsettled = {(one.step.kind, one.step.key) for one in self._reconciler.unsettled()}
+        settled = [mark for mark in self._drift if mark not in unsettled]
+        told = [(mark, self._drift.pop(mark)) for mark in settled]
+        return tuple(what for (kind, key), what in told if self._reconciler.wanted(kind, key) is not None)
+
+    def troubles(self) -> dict[str, Unsettled]:
+        """By interface: something of it that is not there yet."""
+        troubles: dict[str, Unsettled] = {}
+        for one in self._reconciler.unsettled():
+            interface = one.step.key if one.step.kind in _LINKS else _interface(one.step.new)
+            if interface and one.step.new is not None:
+                troubles.setdefault(str(interface), one)
+        return troubles
+
+    def problems(self) -> Iterator[Problem]:
+        """What was tried and does not work, apart from interfaces that are not there yet."""
+        for one in self._reconciler.unsettled():
+            if one.why and one.step.kind != LINK and self._is_present(one):
+                yield Problem(what=one.why, key=_words(one.step.kind, one.step.key))
+
+    def _is_present(self, one: Unsettled) -> bool:
+        interface = one.step.key if one.step.kind in _LINKS else _interface(one.step.new)
+        return not interface or interface in self.interfaces.there
+
+
+def closes(step: Step) -> bool:
+    """Does it shut an interface?"""
+    return step.kind == LINK and step.new is None
+
+
+def _item(value: object) -> Item | None:
+    match value:
+        case None | Route() | Neighbour() | Address():
+            return value
+        case _:
+            raise Broken(f"not a thing of rtnetlink: {value!r}")
+
+
+def _outcome(error: Exception | None) -> Outcome:
+    match error:
+        case None:
+            return Done()
+        case Broken():
+            return Refused(str(error))
+        case _:
+            return TryAgain(str(error))
+
+
+def _interface(value: object) -> str:
+    item = _item(value)
+    return item.interface if item is not None else ""
+
+
+def _departed(step: Step) -> str:
+    """The address of a workload that is no longer behind its interface, "" for any other step."""
+    old, new = step.old, step.new
+    if not isinstance(old, Route) or old.kind is not RouteKind.DEVICE:
+        return ""
+    stays = isinstance(new, Route) and new.interface == old.interface
+    return "" if stays else old.destination.partition("/")[0]
+
+
+def _words(kind: str, key: object) -> str:
+    match key:
+        case rtnetlink.RouteKey(destination=destination):
+            return f"route {destination}"
+        case Address():
+            return rtnetlink.describe(key)
+        case _ if kind == SHAPE:
+            return f"bandwidth limit of {key}"
+        case _:
+            return f"{kind} {key}"

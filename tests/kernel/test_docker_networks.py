@@ -248,7 +248,7 @@ def test_published_ports_lead_to_the_container_from_everywhere(place: Site, host
 def test_an_agent_killed_in_the_middle_of_any_call_leaves_nothing_behind(place: Site, host: Docker) -> None:
     """Each round kills it a little later into `docker run`, and into `docker rm`; then the same command again works."""
     network(host, "kill", "--subnet", "10.65.8.0/24")
-    peer = host.container("peer", "--network", "kill")
+    peer, other = (host.container(name, "--network", "kill") for name in ("peer", "other"))
     for number, delay in enumerate((0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)):
         for words in (("run", "-d", "--name", f"k{number}", "--network", "kill", "bb:1", "/bin/sleep", "900"),
                       ("rm", "-f", f"k{number}")):
@@ -263,10 +263,32 @@ def test_an_agent_killed_in_the_middle_of_any_call_leaves_nothing_behind(place: 
             if words[0] == "run":
                 assert host.ping(peer, host.address(f"k{number}", "kill"))
         assert f"k{number}" not in host("ps", "-a", "--format", "{{.Names}}").split()
-    assert len(endpoints(place)) == 1
-    host("rm", "-f", peer)
-    assert endpoints(place) == []
-    left = {link["ifname"] for link in ip_json(place.space("h1"), "link", "show")}
-    assert not [name for name in left if name.startswith(("mus", "dtmp"))], left
-    used = [pool.get("used", 0) for pool in place.api.get("/muslin/v1/addresses").get("pools", [])]
-    assert not any(used), used
+    wait_for("the end of what broken calls left", lambda: len(endpoints(place)) == 2 and used(place) == 2, 30)
+    assert host.ping(peer, host.address(other, "kill")), "who was not touched goes on"
+    host("rm", "-f", peer, other)
+    wait_for("the end of the last", lambda: not endpoints(place) and not used(place) and not links(place))
+
+
+@pytest.mark.usefixtures("clean")
+def test_what_was_removed_while_no_agent_ran_is_found_when_it_comes_back(place: Site, host: Docker) -> None:
+    """dockerd could tell nobody, and forgot; its network is still there."""
+    network(host, "away", "--subnet", "10.65.8.0/24")
+    kept, gone = (host.container(name, "--network", "away") for name in ("kept", "gone"))
+    address = host.address(gone, "away")
+    place.signal("agent-h1", signal.SIGKILL)
+    try:
+        host("rm", "-f", gone)
+    finally:
+        place.start_agent("h1")
+    wait_for("the end of what is gone", lambda: len(endpoints(place)) == 1 and used(place) == 1, 30)
+    again = host.container("again", "--network", "away", "--ip", address)
+    assert host.ping(kept, host.address(again, "away"))
+
+
+def used(place: Site) -> int:
+    return sum(pool.get("used", 0) for pool in place.api.get("/muslin/v1/addresses").get("pools", []))
+
+
+def links(place: Site) -> list[str]:
+    return [link["ifname"] for link in ip_json(place.space("h1"), "link", "show")
+            if link["ifname"].startswith(("mus", "dtmp"))]

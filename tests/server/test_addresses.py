@@ -339,6 +339,21 @@ def test_releasing_twice_is_not_an_error() -> None:
     play(scene)
 
 
+def test_who_holds_addresses_under_names_of_his_own_finds_all_of_them_again() -> None:
+    async def scene(world: World) -> None:
+        await world.pool("four", "10.65.0.0/24", blockSize=26)
+        one = await world.assign(handle="docker.h1.a", v4=2)
+        other = await world.assign(host="h2", handle="docker.h1.b", v4=1)
+        await world.assign(handle="docker.h2.c", v4=1)
+        await world.assign(handle="docker.h1.gone", v4=1)
+        await world.release(handle="docker.h1.gone")
+        found = await world.addresses.of_handles("docker.h1.")
+        assert {handle: sorted(cidr.partition("/")[0] for cidr in held) for handle, held in found.items()} == {
+            "docker.h1.a": sorted(one), "docker.h1.b": other}
+
+    play(scene)
+
+
 def test_a_block_that_cannot_be_read_is_neither_used_nor_overwritten() -> None:
     async def scene(world: World) -> None:
         await world.pool("tiny", "10.65.0.0/29", blockSize=30)

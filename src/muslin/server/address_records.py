@@ -68,6 +68,11 @@ class Records:
         entry = await self._store.get(layout.handle(handle))
         return Held(_decode(entry, Handle), entry.revision) if entry else None
 
+    async def handles(self, prefix: str) -> dict[str, Handle]:
+        """All that begin so. Raises Unreadable."""
+        page = await self._store.list(layout.handle(prefix))
+        return {entry.key.removeprefix(layout.HANDLES): _decode(entry, Handle) for entry in page.entries}
+
     async def config(self) -> IPAMConfig:
         """Raises Unreadable: guessing might hand out what strict affinity forbids."""
         return (await self.held_config()).value

@@ -1,6 +1,8 @@
 """The HTTP face of address assignment, below /muslin/v1/addresses.
 
-    POST assign, POST release, GET . (the books), GET and POST configuration
+    POST assign, POST release, GET and POST configuration
+    GET .                           the books
+    GET .?handlePrefix=PREFIX       what the handles that begin so hold
 """
 
 from __future__ import annotations
@@ -38,8 +40,14 @@ def register(app: web.Application, store: Store) -> Addresses:
         except MuslinError as error:
             raise _refusal(error) from error
 
-    async def books(_: web.Request) -> web.Response:
-        return web.json_response(await addresses.books.report())
+    async def books(request: web.Request) -> web.Response:
+        prefix = request.query.get("handlePrefix")
+        if prefix is None:
+            return web.json_response(await addresses.books.report())
+        try:
+            return web.json_response({"handles": await addresses.of_handles(prefix)})
+        except MuslinError as error:
+            raise _refusal(error) from error
 
     async def settings(_: web.Request) -> web.Response:
         return web.json_response(await addresses.books.settings())

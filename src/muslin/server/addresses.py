@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from muslin.errors import Invalid
-from muslin.ipam import affinity, assign, pools
+from muslin.ipam import account, affinity, assign, pools
 from muslin.ipam.assign import Asker, Claim, Look, Picture, Reclaim, Take
 from muslin.ipam.block import Ranges
 from muslin.ipam.pools import Pool
@@ -100,6 +100,17 @@ class Addresses:
         for cidr in held.value.block if held else ():
             gone += await self._tries.release(parse_cidr(cidr), unwanted.handle, ())
         return tuple(map(host_cidr, gone))
+
+    async def of_handles(self, prefix: str) -> dict[str, tuple[Cidr, ...]]:
+        """Handle -> its addresses, of all handles that begin so: whoever assigns under handles of his own finds again
+        what he was given, also when he died before he heard of it. Raises Invalid, Unreadable."""
+        check_handle(prefix)
+        found = {}
+        for handle, record in (await self._records.handles(prefix)).items():
+            held = await self._records.blocks_of(parse_cidr(cidr) for cidr in record.block)
+            found[handle] = tuple(host_cidr(address) for block in held.held.values()
+                                  for address, holder in account.held(block.value) if holder.handle_id == handle)
+        return found
 
     async def _release_host(self, host: str) -> tuple[Cidr, ...]:
         """Its blocks lose their owner, and those that are empty go."""

@@ -49,15 +49,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pages(msgspec.Struct):
-    """`docker`: where dockerd answers; `enabled`: it uses us. `pending`: handles of addresses that dockerd asked for
-    and was not answered yet."""
+    """`docker`: where dockerd answers; `enabled`: it uses us."""
 
     docker: str = ""
     enabled: bool = False
     networks: dict[str, Network] = {}
     endpoints: dict[str, Endpoint] = {}
     gateways: list[str] = []
-    pending: list[str] = []
 
 
 class Book:

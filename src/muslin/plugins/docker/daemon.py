@@ -31,6 +31,11 @@ class Daemon:
         found = await self._get(f"/networks/{network}")
         return found if isinstance(found, dict) else None
 
+    async def networks(self) -> list[Object]:
+        """All, also those of other drivers; without their containers."""
+        found = await self._get("/networks")
+        return found if isinstance(found, list) else []
+
     async def container(self, name: str) -> Object | None:
         """By its name, as the list of containers has it."""
         filters = json.dumps({"name": [f"^/{name}$"]})

@@ -2,7 +2,8 @@
 
 dockerd waits a quarter of a minute for a plugin that does not answer, with its locks held, and then says "connection
 refused". So a small process holds the socket and hands each call to the agent. Where there is none it waits a moment
-(an agent that is being restarted), and then answers what is wrong and what mends it.
+(an agent that is being restarted), and then answers what is wrong and what mends it; the calls after that get this
+answer at once, until an agent is there again.
 
     python -IS door.py LISTEN AGENT PIDFILE
 """
@@ -14,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +33,8 @@ async def serve(listen: Path, agent: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     before = os.umask(0o177)
-    server = await asyncio.start_unix_server(lambda reader, writer: _call(reader, writer, agent), listen,
+    behind = Agent(agent)
+    server = await asyncio.start_unix_server(lambda reader, writer: _call(reader, writer, behind), listen,
                                              limit=_LONGEST_HEAD)
     os.umask(before)
     async with server:
@@ -39,11 +42,11 @@ async def serve(listen: Path, agent: Path) -> None:
     listen.unlink(missing_ok=True)
 
 
-async def _call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, agent: Path) -> None:
+async def _call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, agent: Agent) -> None:
     """One call a connection: dockerd opens another for the next."""
     try:
         name, body = await _read(reader)
-        writer.write(await _ask(agent, name, body))
+        writer.write(await agent.ask(name, body))
         await writer.drain()
     except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
         pass  # dockerd has gone, or it was not dockerd: nobody is there to be told
@@ -73,30 +76,58 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     return bytes(body)
 
 
-async def _ask(agent: Path, name: str, body: bytes) -> bytes:
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    while True:
-        try:
-            return await _forward(agent, name, body)
-        except (ConnectionError, FileNotFoundError):
-            if asyncio.get_running_loop().time() > deadline:
-                return _refusal(agent)
+class Agent:
+    """`_patient_until`: None while it answers, or nobody has asked it since it went away."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._patient_until: float | None = None
+
+    async def ask(self, name: str, body: bytes) -> bytes:
+        """Every call has a name of its own, and says when it comes again: its first half may have been done."""
+        mark = f"Muslin-Call: {uuid.uuid4().hex}\r\n"
+        while True:
+            try:
+                answer = await _forward(self._socket, name, body, mark)
+                self._patient_until = None
+                return answer
+            except (ConnectionError, FileNotFoundError) as error:
+                if isinstance(error, Interrupted) and "Again" not in mark:
+                    mark += "Muslin-Again: 1\r\n"
+            now = asyncio.get_running_loop().time()
+            self._patient_until = self._patient_until or now + PATIENCE
+            if now > self._patient_until:
+                return _refusal(self._socket)
             await asyncio.sleep(_RETRY)
 
 
-async def _forward(agent: Path, name: str, body: bytes) -> bytes:
+class Interrupted(ConnectionResetError):
+    """The agent had the call, and went away in its middle."""
+
+
+async def _forward(agent: Path, name: str, body: bytes, mark: str) -> bytes:
     reader, writer = await asyncio.open_unix_connection(agent)
     try:
-        head = (f"POST /docker/{name} HTTP/1.1\r\nHost: muslin\r\nConnection: close\r\n"
+        head = (f"POST /docker/{name} HTTP/1.1\r\nHost: muslin\r\nConnection: close\r\n{mark}"
                 f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n")
         writer.write(head.encode("latin-1") + body)
         await writer.drain()
         answer = await reader.read()
+    except ConnectionError:
+        raise Interrupted(name) from None
     finally:
         writer.close()
-    if not answer:
-        raise ConnectionResetError("the agent went away in the middle of the call")
+    if not _whole(answer):
+        raise Interrupted(name)
     return answer
+
+
+def _whole(answer: bytes) -> bool:
+    """With as many bytes as its head promises."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    fields = (line.partition(b":") for line in head.split(b"\r\n"))
+    lengths = [int(value) for name, _, value in fields if name.strip().lower() == b"content-length"]
+    return bool(lengths) and len(body) >= lengths[0]
 
 
 def _refusal(agent: Path) -> bytes:

@@ -12,46 +12,29 @@ what is there: the book, or, where that was lost, dockerd itself.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
 from aiohttp import web
 
 from muslin.client.refusal import ApiError
-from muslin.client.workload import Request, Workload
 from muslin.errors import MuslinError
-from muslin.net import Cidr, host_cidr, parse_address, parse_cidr, version_of
+from muslin.net import Cidr, host_cidr, version_of
 from muslin.plugins.docker import words
+from muslin.plugins.docker.addresses import AGAIN, CALICO, CALL, GATEWAY_V6, Addresses, Api
 from muslin.plugins.docker.book import Book, Endpoint, Network
 from muslin.plugins.docker.daemon import Daemon
 from muslin.plugins.docker.faults import Refused
 from muslin.plugins.docker.keeper import Keeper
+from muslin.plugins.docker.leftovers import Door, Leftovers, identity
 
 Object = dict[str, Any]
-_CALICO = "/apis/projectcalico.org/v3"
-_GATEWAY_TYPE = "com.docker.network.gateway"
 _MERGE = "application/merge-patch+json"
-GATEWAY_V6 = "fe80::1"
 _LOOK_EVERY = 2.0
 
 log = structlog.get_logger()
-
-
-class Door(Protocol):
-    """What the agent's workloads offer."""
-
-    async def add(self, request: Request) -> Workload: ...
-
-    async def detach(self, request: Request) -> None: ...
-
-
-class Api(Protocol):
-    """The server."""
-
-    async def call(self, method: str, path: str, body: Any = None, *, content: str = "application/json") -> Any: ...
 
 
 class Service:
@@ -61,7 +44,8 @@ class Service:
         self._book = book
         self._keeper = keeper
         self._node = node
-        self._unanswered = list(book.pages.pending)
+        self._addresses = Addresses(api, book, node)
+        self._leftovers = Leftovers(door, self._addresses, book, node)
         self._turn = asyncio.Lock()
         """dockerd asks for one thing at a time mostly; what it asks at once must not race for gateways and ports."""
         self._calls: dict[str, Callable[[Object], Awaitable[Object]]] = {
@@ -70,10 +54,8 @@ class Service:
             "IpamDriver.GetCapabilities": _constant(RequiresMACAddress=False),
             "IpamDriver.GetDefaultAddressSpaces": _constant(
                 LocalDefaultAddressSpace=words.DRIVER, GlobalDefaultAddressSpace=words.DRIVER),
-            "IpamDriver.RequestPool": self._request_pool,
             "IpamDriver.ReleasePool": _constant(),
-            "IpamDriver.RequestAddress": self._request_address,
-            "IpamDriver.ReleaseAddress": self._release_address,
+            **self._addresses.calls(),
             "NetworkDriver.CreateNetwork": self._create_network,
             "NetworkDriver.DeleteNetwork": self._delete_network,
             "NetworkDriver.CreateEndpoint": self._create_endpoint,
@@ -91,13 +73,16 @@ class Service:
                 web.get("/v1/docker", self._configured)]
 
     async def run(self) -> None:
-        """The door stays open while it should be."""
+        """The door stays open while it should be, and what a broken call left is found."""
         while True:
             if self._book.pages.enabled:
                 try:
                     await self._keeper.open()
+                    await self._leftovers.look(self._daemon)
                 except TimeoutError:
                     log.error("docker_door_not_open", socket=str(self._keeper.listen))
+                except MuslinError as error:
+                    log.warning("docker_leftovers_not_known", why=str(error))
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _configure(self, request: web.Request) -> web.Response:
@@ -125,95 +110,17 @@ class Service:
         try:
             body = await request.read()
             given = msgspec.json.decode(body, type=dict[str, Any]) if body.strip() else {}
+            given |= {CALL: request.headers.get("Muslin-Call", ""), AGAIN: "Muslin-Again" in request.headers}
             if name not in self._calls:
                 raise Refused(f"muslin does not know the call {name}")
-            answer = await self._calls[name](given)
+            with self._leftovers.during(name):
+                answer = await self._calls[name](given)
         except (MuslinError, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             why = f"the call lacks {error}" if isinstance(error, KeyError) else str(error)
             log.warning("docker", call=name, why=why)
             return web.json_response({"Err": f"muslin: {why}"}, status=500)
         log.info("docker", call=name, answer=msgspec.json.encode(answer).decode())
         return web.json_response(answer)
-
-    # ---- addresses
-
-    async def _request_pool(self, call: Object) -> Object:
-        pool, part = str(call.get("Pool") or ""), str(call.get("SubPool") or "")
-        if call.get("Options"):
-            raise Refused(f"--ipam-opt {sorted(call['Options'])[0]} is not known to muslin")
-        if not pool:
-            whole = words.ANY[6 if call.get("V6") else 4]  # not compared with the host's routes, as any other would be
-            return {"PoolID": words.pool_id(whole), "Pool": whole, "Data": {}}
-        found = words.subnet(pool, part, await self._pools())
-        return {"PoolID": found, "Pool": str(words.pool_of(found)[0]), "Data": {}}
-
-    async def _pools(self) -> dict[str, Cidr]:
-        items = (await self._api.call("GET", f"{_CALICO}/ippools"))["items"]
-        return {item["metadata"]["name"]: parse_cidr(item["spec"]["cidr"]) for item in items
-                if not item["spec"].get("disabled")}
-
-    async def _request_address(self, call: Object) -> Object:
-        whole, part = words.pool_of(str(call.get("PoolID") or ""))
-        asked = str(call.get("Address") or "")
-        options = call.get("Options") or {}
-        if options.get("RequestAddressType") == _GATEWAY_TYPE:
-            return self._gateway(whole, asked)
-        handle = f"{self._handle_prefix}{uuid.uuid4().hex}"
-        wanted: Object = {"host": self._node, "handle": handle, "namespace": words.NAMESPACE,
-                          "attributes": {"namespace": words.NAMESPACE}}
-        version = version_of(whole)
-        if asked:
-            wanted["addresses"] = [parse_address(asked)]
-        else:
-            wanted |= {"v4": int(version == 4), "v6": int(version == 6)}
-            wanted |= {} if whole in words.ANY.values() else {"pools": [part]}
-        await self._release_unanswered()
-        self._book.pages.pending.append(handle)
-        self._book.write()
-        try:
-            [address] = (await self._api.call("POST", "/muslin/v1/addresses/assign", wanted))["addresses"]
-        except ApiError:
-            self._answered(handle)  # the server says no: nothing was assigned
-            raise
-        self._answered(handle)
-        return {"Address": address, "Data": {}}
-
-    def _answered(self, handle: str) -> None:
-        self._book.pages.pending.remove(handle)
-        self._book.write()
-
-    async def _release_unanswered(self) -> None:
-        """What a predecessor was given in the middle of whose call it died: dockerd never heard of it."""
-        while self._unanswered:
-            handle = self._unanswered[-1]
-            await self._api.call("POST", "/muslin/v1/addresses/release", {"handle": handle})
-            self._unanswered.pop()
-            self._book.pages.pending.remove(handle)
-
-    def _gateway(self, whole: Cidr, asked: str) -> Object:
-        """The host's own address on every link. Of IPv4 each network gets another."""
-        if version_of(whole) == 6:
-            if asked and asked != GATEWAY_V6:
-                raise Refused(f"--gateway {asked}: the gateway of a muslin network is {GATEWAY_V6}; leave it out")
-            return {"Address": f"{GATEWAY_V6}/64", "Data": {}}
-        if asked:
-            raise Refused(f"--gateway {asked}: the gateway is chosen, one of 169.254.1.x: leave it out")
-        return {"Address": f"{self._book.take_gateway()}/32", "Data": {}}
-
-    async def _release_address(self, call: Object) -> Object:
-        address = str(call.get("Address") or "").partition("/")[0]
-        if address == GATEWAY_V6 or self._book.give_gateway(address):
-            return {}
-        try:
-            await self._api.call("POST", "/muslin/v1/addresses/release",
-                                 {"addresses": [address], "handlePrefix": self._handle_prefix})
-        except ApiError as error:
-            log.warning("docker_address_not_released", address=address, why=str(error))  # it is somebody else's by now
-        return {}
-
-    @property
-    def _handle_prefix(self) -> str:
-        return f"{words.DRIVER}.{words.NAMESPACE}.{self._node}."
 
     # ---- networks
 
@@ -247,7 +154,7 @@ class Service:
     async def _ensure_profile(self, net: str, network: Network, labels: dict[str, str]) -> None:
         """One for all hosts. Labels of a network are known only once it is made: they come with its first container."""
         wanted = words.profile(net, network, words.labels(labels))
-        path = f"{_CALICO}/profiles"
+        path = f"{CALICO}/profiles"
         try:
             await self._api.call("POST", path, wanted)
         except ApiError as error:
@@ -260,10 +167,10 @@ class Service:
     async def _drop_profile(self, net: str) -> None:
         """If we made it, and no container of any host is under it."""
         users = await self._api.call(
-            "GET", f"{_CALICO}/workloadendpoints?labelSelector={words.NETWORK_LABEL}%3D{net}&limit=1")
+            "GET", f"{CALICO}/workloadendpoints?labelSelector={words.NETWORK_LABEL}%3D{net}&limit=1")
         if users["items"]:
             return
-        path = f"{_CALICO}/profiles/{words.profile_name(net)}"
+        path = f"{CALICO}/profiles/{words.profile_name(net)}"
         try:
             found = await self._api.call("GET", path)
             if words.MADE_FOR in (found["metadata"].get("annotations") or {}):
@@ -284,6 +191,7 @@ class Service:
         endpoint = Endpoint(id=call["EndpointID"], network=network.id, addresses=addresses,
                             mac=str(given.get("MacAddress") or ""), published=words.published(options),
                             labels=words.driver_labels(options))
+        await self._addresses.still_ours(addresses)
         async with self._turn:
             others = [port for each in self._book.pages.endpoints.values() if each.id != endpoint.id
                       for port in each.published]
@@ -305,7 +213,7 @@ class Service:
         self._book.put(msgspec.structs.replace(endpoint, container=name))
         loose = f"dtmp{endpoint.id[:10]}"
         await self._door.add(msgspec.structs.replace(
-            _identity(endpoint.id),
+            identity(endpoint.id),
             loose=loose, addresses=endpoint.addresses, foreign_addresses=True, mac=endpoint.mac or _mac(endpoint.id),
             mtu=network.mtu, profiles=(words.profile_name(network.net),), ports=words.ports(endpoint.published),
             labels={**words.labels(labels), **endpoint.labels, words.NETWORK_LABEL: network.net,
@@ -335,12 +243,12 @@ class Service:
         return name, dict(container.get("Labels") or {})
 
     async def _leave(self, call: Object) -> Object:
-        await self._door.detach(_identity(call["EndpointID"]))
+        await self._door.detach(identity(call["EndpointID"]))
         return {}
 
     async def _delete_endpoint(self, call: Object) -> Object:
         """Without a Leave before it, when dockerd was killed."""
-        await self._door.detach(_identity(call["EndpointID"]))
+        await self._door.detach(identity(call["EndpointID"]))
         self._book.forget(call["EndpointID"])
         return {}
 
@@ -351,11 +259,6 @@ class Service:
         published = [f"{each.host_ip or '0.0.0.0'}:{each.host_port}->{each.port}/{each.protocol.lower()}"
                      for each in endpoint.published]
         return {"Value": {"muslin.addresses": ",".join(endpoint.addresses), "muslin.published": ",".join(published)}}
-
-
-def _identity(endpoint: str) -> Request:
-    """Calico's names for endpoints of libnetwork."""
-    return Request(name="libnetwork", namespace=words.NAMESPACE, orchestrator="libnetwork", endpoint=endpoint)
 
 
 def _mac(endpoint: str) -> str:

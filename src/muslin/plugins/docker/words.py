@@ -19,6 +19,7 @@ from muslin.plugins.docker.faults import Refused
 Object = dict[str, Any]
 DRIVER = "muslin"
 NAMESPACE = "docker"
+ORCHESTRATOR = "libnetwork"
 NETWORK_LABEL, NAME_LABEL = "docker.network", "docker.name"
 MADE_FOR = "muslin.dev/docker-network"
 POLICIES = ("same-network", "open", "deny")

@@ -1,0 +1,140 @@
+"""Docker's address management: pools and addresses for networks of ours, asked of the server.
+
+Every address is held under a handle of its own, named by this host and by dockerd's call. So a call that is repeated,
+because the agent died in its middle, does not take a second address; and the server always knows all that this host
+was given, also what dockerd never heard of (see `leftovers`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import structlog
+
+from muslin.client.refusal import ApiError
+from muslin.net import Cidr, parse_address, parse_cidr, version_of
+from muslin.plugins.docker import words
+from muslin.plugins.docker.book import Book
+from muslin.plugins.docker.faults import Refused
+
+Object = dict[str, Any]
+CALICO = "/apis/projectcalico.org/v3"
+CALL, AGAIN = "muslin.call", "muslin.again"
+"""What the door adds to dockerd's words: the call's own name, and whether it has been tried before."""
+GATEWAY_V6 = "fe80::1"
+_GATEWAY_TYPE = "com.docker.network.gateway"
+_ADDRESSES = "/muslin/v1/addresses"
+_CONFLICT = 409
+
+log = structlog.get_logger()
+
+
+class Api(Protocol):
+    """The server."""
+
+    async def call(self, method: str, path: str, body: Any = None, *, content: str = "application/json") -> Any: ...
+
+
+class Addresses:
+    def __init__(self, api: Api, book: Book, node: str) -> None:
+        self._api = api
+        self._book = book
+        self._node = node
+        self._taken_back: set[str] = set()
+
+    def calls(self) -> dict[str, Callable[[Object], Awaitable[Object]]]:
+        return {"IpamDriver.RequestPool": self._request_pool, "IpamDriver.RequestAddress": self._request_address,
+                "IpamDriver.ReleaseAddress": self._release_address}
+
+    # ---- what dockerd asks for
+
+    async def _request_pool(self, call: Object) -> Object:
+        pool, part = str(call.get("Pool") or ""), str(call.get("SubPool") or "")
+        if call.get("Options"):
+            raise Refused(f"--ipam-opt {sorted(call['Options'])[0]} is not known to muslin")
+        if not pool:
+            whole = words.ANY[6 if call.get("V6") else 4]  # not compared with the host's routes, as any other would be
+            return {"PoolID": words.pool_id(whole), "Pool": whole, "Data": {}}
+        found = words.subnet(pool, part, await self._pools())
+        return {"PoolID": found, "Pool": str(words.pool_of(found)[0]), "Data": {}}
+
+    async def _pools(self) -> dict[str, Cidr]:
+        items = (await self._api.call("GET", f"{CALICO}/ippools"))["items"]
+        return {item["metadata"]["name"]: parse_cidr(item["spec"]["cidr"]) for item in items
+                if not item["spec"].get("disabled")}
+
+    async def _request_address(self, call: Object) -> Object:
+        whole, part = words.pool_of(str(call.get("PoolID") or ""))
+        asked = str(call.get("Address") or "")
+        if (call.get("Options") or {}).get("RequestAddressType") == _GATEWAY_TYPE:
+            return self._gateway(whole, asked)
+        handle = f"{self.prefix}{call.get(CALL) or uuid.uuid4().hex}"
+        if call.get(AGAIN):
+            await self.give_back(handle)
+        version = version_of(whole)
+        if asked:
+            wanted: Object = {"addresses": [parse_address(asked)]}
+        else:
+            wanted = {"v4": int(version == 4), "v6": int(version == 6)}
+            wanted |= {} if whole in words.ANY.values() else {"pools": [part]}
+        address = await self._assign(handle, wanted)
+        self._taken_back.discard(address)
+        return {"Address": address, "Data": {}}
+
+    def _gateway(self, whole: Cidr, asked: str) -> Object:
+        """The host's own address on every link. Of IPv4 each network gets another."""
+        if version_of(whole) == 6:
+            if asked and asked != GATEWAY_V6:
+                raise Refused(f"--gateway {asked}: the gateway of a muslin network is {GATEWAY_V6}; leave it out")
+            return {"Address": f"{GATEWAY_V6}/64", "Data": {}}
+        if asked:
+            raise Refused(f"--gateway {asked}: the gateway is chosen, one of 169.254.1.x: leave it out")
+        return {"Address": f"{self._book.take_gateway()}/32", "Data": {}}
+
+    async def _release_address(self, call: Object) -> Object:
+        address = str(call.get("Address") or "").partition("/")[0]
+        if address == GATEWAY_V6 or self._book.give_gateway(address):
+            return {}
+        try:
+            await self._api.call("POST", f"{_ADDRESSES}/release",
+                                 {"addresses": [address], "handlePrefix": self.prefix})
+        except ApiError as error:
+            if error.code != _CONFLICT:
+                raise
+            log.warning("docker_address_not_released", address=address, why=str(error))  # it is somebody else's by now
+        return {}
+
+    # ---- what this host holds for dockerd
+
+    @property
+    def prefix(self) -> str:
+        return f"{words.DRIVER}.{words.NAMESPACE}.{self._node}."
+
+    async def held(self) -> dict[str, tuple[Cidr, ...]]:
+        """Handle -> addresses. A host whose name begins as ours does has handles that begin as ours do."""
+        found = await self._api.call("GET", f"{_ADDRESSES}?handlePrefix={quote(self.prefix)}")
+        return {handle: tuple(map(Cidr, addresses)) for handle, addresses in found["handles"].items()
+                if "." not in handle.removeprefix(self.prefix)}
+
+    async def give_back(self, handle: str) -> tuple[Cidr, ...]:
+        found = await self._api.call("POST", f"{_ADDRESSES}/release", {"handle": handle})
+        released = tuple(map(Cidr, found["released"]))
+        self._taken_back |= set(released)
+        return released
+
+    async def still_ours(self, addresses: tuple[Cidr, ...]) -> None:
+        """Taken again, if dockerd kept them longer to itself than `leftovers` waited. Raises ApiError: somebody else
+        has them by now."""
+        for address in addresses:
+            if address in self._taken_back:
+                await self._assign(f"{self.prefix}{uuid.uuid4().hex}", {"addresses": [address]})
+                self._taken_back.discard(address)
+
+    async def _assign(self, handle: str, wanted: Object) -> Cidr:
+        [address] = (await self._api.call("POST", f"{_ADDRESSES}/assign", {
+            "host": self._node, "handle": handle, "namespace": words.NAMESPACE,
+            "attributes": {"namespace": words.NAMESPACE}, **wanted}))["addresses"]
+        return Cidr(address)

@@ -1,0 +1,137 @@
+"""What calls of dockerd left behind that were broken off in their middle.
+
+The agent or dockerd may be killed between any two steps: an address that the server gave and dockerd never heard of; a
+container that was removed while no agent ran, so that dockerd could tell nobody and forgot it. Neither is told again.
+
+So after whatever may leave something (the agent's start, dockerd's start, a call that failed) dockerd is asked, once it
+has been silent for a while, which endpoints and addresses it knows. What this host holds for it beyond those goes. A
+dockerd that slept between two of its calls longer than that finds its address taken again (`Addresses.still_ours`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import structlog
+
+from muslin.client.workload import Request, Workload
+from muslin.errors import Invalid
+from muslin.intent import EndpointKey
+from muslin.model.names import parse_workload_endpoint_name
+from muslin.net import Cidr, host_cidr
+from muslin.plugins.docker import words
+from muslin.plugins.docker.addresses import Addresses
+from muslin.plugins.docker.book import Book
+from muslin.plugins.docker.daemon import Daemon
+
+QUIET = 5.0
+_ACTIVATE = "Plugin.Activate"
+Object = dict[str, Any]
+
+log = structlog.get_logger()
+
+
+class Door(Protocol):
+    """What the agent's workloads offer."""
+
+    async def add(self, request: Request) -> Workload: ...
+
+    async def detach(self, request: Request) -> None: ...
+
+    @property
+    def attached(self) -> tuple[EndpointKey, ...]: ...
+
+    @property
+    def why_not_ready(self) -> str: ...
+
+
+class Leftovers:
+    def __init__(self, door: Door, addresses: Addresses, book: Book, node: str) -> None:
+        self._door = door
+        self._addresses = addresses
+        self._book = book
+        self._node = node
+        self._suspected = True  # who was here before us may have died in the middle of a call
+        self._under_way = 0
+        self._calls = 0
+        self._last = 0.0
+
+    @contextmanager
+    def during(self, call: str) -> Iterator[None]:
+        """Around every call: nothing is looked for meanwhile, and a failure makes us look later."""
+        self._under_way += 1
+        self._calls += 1
+        self._suspected |= call == _ACTIVATE  # dockerd has just started
+        try:
+            yield
+        except BaseException:
+            self._suspected = True
+            raise
+        finally:
+            self._under_way -= 1
+            self._last = _now()
+
+    async def look(self, daemon: Daemon) -> None:
+        """Raises Transient, ApiError: not this time."""
+        if not self._suspected or self._under_way or _now() - self._last < QUIET or self._door.why_not_ready:
+            return
+        calls = self._calls
+        endpoints, addresses = await _known(daemon)
+        strangers = [each for each in self._endpoints() if each not in endpoints]
+        lost = [handle for handle, held in (await self._addresses.held()).items() if not addresses & set(held)]
+        if self._calls != calls:
+            return  # what was seen may be the past: again in the next silence
+        for endpoint in strangers:
+            await self._door.detach(identity(endpoint))
+            self._book.forget(endpoint)
+            log.warning("docker_endpoint_left_behind", endpoint=endpoint)
+        for handle in lost:
+            released = await self._addresses.give_back(handle)
+            log.warning("docker_address_left_behind", handle=handle, addresses=",".join(released))
+        self._suspected = False
+
+    def _endpoints(self) -> set[str]:
+        """Those of Docker that this host has, by dockerd's names for them."""
+        found = set(self._book.pages.endpoints)
+        for key in self._door.attached:
+            _, namespace, name = key.split("/")
+            try:
+                _, orchestrator, _, endpoint = parse_workload_endpoint_name(name)
+            except Invalid:
+                continue  # somebody's own name: none that we gave
+            if (namespace, orchestrator) == (words.NAMESPACE, words.ORCHESTRATOR):
+                found.add(endpoint)
+        return found
+
+
+def identity(endpoint: str) -> Request:
+    """Calico's names for endpoints of libnetwork."""
+    return Request(name=words.ORCHESTRATOR, namespace=words.NAMESPACE, orchestrator=words.ORCHESTRATOR,
+                   endpoint=endpoint)
+
+
+async def _known(daemon: Daemon) -> tuple[set[str], set[Cidr]]:
+    """(endpoints, addresses) that dockerd knows in networks that have anything to do with us."""
+    endpoints: set[str] = set()
+    addresses: set[Cidr] = set()
+    for each in await daemon.networks():
+        if words.DRIVER not in (each.get("Driver"), (each.get("IPAM") or {}).get("Driver")):
+            continue
+        found: Object = await daemon.network(str(each.get("Id"))) or {}
+        for container in (found.get("Containers") or {}).values():
+            endpoints.add(str(container.get("EndpointID")))
+            addresses |= _addresses(container.get("IPv4Address"), container.get("IPv6Address"))
+        for config in (found.get("IPAM") or {}).get("Config") or ():
+            addresses |= _addresses(*(config.get("AuxiliaryAddresses") or {}).values())
+    return endpoints, addresses
+
+
+def _addresses(*texts: Any) -> set[Cidr]:
+    return {host_cidr(str(text)) for text in texts if text}
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

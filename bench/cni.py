@@ -11,7 +11,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import daemons, rig, table
-from muslin.plugins import cni as plugin_of_ours
+from muslin.plugins.cni import program
 
 COLUMNS = ("plugin", "at once", "p50 ms", "p99 ms", "n")
 PLUGINS = Path("/usr/lib/cni")
-PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
-OURS = (PYTHON, "-IS", str(Path(plugin_of_ours.__file__).with_name("executable.py")))
 ROUNDS = 3
 PODS = 110
 
@@ -34,7 +31,7 @@ class Plugin:
     def __init__(self, name: str, command: tuple[str, ...], config: dict[str, Any], netns: str) -> None:
         self.name = name
         self._command = ("nsenter", f"--net=/run/netns/{netns}", *command)
-        self._config = json.dumps(config)
+        self._config = json.dumps(config, sort_keys=True, separators=(",", ":"))  # as libcni writes it
 
     def call(self, what: str, space: str) -> float:
         """Milliseconds."""
@@ -61,6 +58,14 @@ def _spaces(number: int) -> Iterator[list[str]]:
     finally:
         for name in names:
             rig.run("ip", "netns", "del", name)
+
+
+def _installed(directory: Path) -> str:
+    """Our executable, as `muslin cni install` writes it."""
+    file = directory / "muslin"
+    file.write_text(program.text())
+    file.chmod(0o755)
+    return str(file)
 
 
 def _measure(plugin: Plugin, spaces: list[str], at_once: int) -> list[float]:
@@ -92,7 +97,7 @@ def main() -> list[tuple[object, ...]]:
             "cniVersion": "1.0.0", "name": "stock", "type": "bridge", "bridge": "cnibench0", "isGateway": True,
             "ipam": {"type": "host-local", "dataDir": str(site.directory / "stock"),
                      "ranges": [[{"subnet": "10.88.0.0/16"}], [{"subnet": "fd00:88::/64"}]]}}, site.namespace)
-        ours = Plugin("muslin", OURS, {"cniVersion": "1.0.0", "name": "net", "type": "muslin",
+        ours = Plugin("muslin", (_installed(site.directory),), {"cniVersion": "1.0.0", "name": "net", "type": "muslin",
                                        "agentSocket": f"{site.directory}/run/agents/h1.sock"}, site.namespace)
         for at_once in (1, 10, 50):
             taken: dict[str, list[float]] = {stock.name: [], ours.name: []}

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
-import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from muslin.plugins import cni
+from muslin.plugins.cni import program
 
-EXECUTABLE = Path(cni.__file__).with_name("executable.py")
-PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+
+@cache
+def executable() -> Path:
+    """As `muslin cni install` writes it."""
+    directory = tempfile.mkdtemp(prefix="mut-")
+    atexit.register(shutil.rmtree, directory)
+    file = Path(directory, "muslin")
+    file.write_text(program.text())
+    file.chmod(0o755)
+    return file
+
+
+def written(config: dict[str, Any]) -> str:
+    """As libcni writes it, on which every runtime is built."""
+    return json.dumps(config, sort_keys=True, separators=(",", ":"))
 
 
 class Failed(Exception):
@@ -44,10 +60,10 @@ class Runtime:
               *, text: str | None = None, cni_path: str = "", **config: Any) -> subprocess.Popen[str]:
         environment = {**os.environ, "CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_NETNS": netns,
                        "CNI_IFNAME": interface, "CNI_ARGS": args, "CNI_PATH": cni_path}
-        process = subprocess.Popen([PYTHON, "-IS", str(EXECUTABLE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        process = subprocess.Popen([executable()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True, env=environment)
         assert process.stdin is not None
-        process.stdin.write(json.dumps(self.config | config) if text is None else text)
+        process.stdin.write(written(self.config | config) if text is None else text)
         process.stdin.close()
         process.stdin = None
         return process

@@ -59,9 +59,17 @@ def test_addresses_of_another_plugin(place: Site, runtime: Runtime, tmp_path: Pa
 
 def test_another_plugins_address_goes_back_when_we_refuse(runtime: Runtime, tmp_path: Path) -> None:
     ipam = {"type": "host-local", "dataDir": str(tmp_path), "ranges": [[{"subnet": "10.77.0.0/24"}]]}
-    with namespace("a") as space, pytest.raises(Failed):
-        runtime.call("ADD", "c", path(space), ipam=ipam, cni_path=PLUGINS, mtu="wide")
+    with pytest.raises(Failed, match="/nowhere"):
+        runtime.call("ADD", "c", "/nowhere", ipam=ipam, cni_path=PLUGINS)
+    assert (tmp_path / "net").is_dir(), "it was asked"
     assert not [file for file in (tmp_path / "net").iterdir() if file.name.startswith("10.")]
+
+
+def test_a_configuration_that_we_refuse_costs_no_address(runtime: Runtime, tmp_path: Path) -> None:
+    ipam = {"type": "host-local", "dataDir": str(tmp_path), "ranges": [[{"subnet": "10.77.0.0/24"}]]}
+    with namespace("a") as space, pytest.raises(Failed, match="mtu"):
+        runtime.call("ADD", "c", path(space), ipam=ipam, cni_path=PLUGINS, mtu="wide")
+    assert not (tmp_path / "net").exists(), "the other plugin was not even asked"
 
 
 def test_chained_tuning_finds_our_interface(runtime: Runtime) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +74,11 @@ def _is_there(directory: str, name: str) -> bool:
 
 
 def _install(words: Words) -> int:
+    from muslin.plugins.cni import program
+
     conflist = json.dumps(network(words), indent=2) + "\n"
-    program = files("muslin.plugins.cni").joinpath("executable.py").read_text()
     try:
-        _put(Path(words.bin_dir, "muslin"), program, 0o755)
+        _put(Path(words.bin_dir, "muslin"), program.text(), 0o755)
         _put(Path(words.conf_dir, f"10-{words.name}.conflist"), conflist, 0o644)
     except OSError as error:
         raise Refused(f"{error.filename}: {error.strerror}: `muslin cni install` needs root") from None

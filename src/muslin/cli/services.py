@@ -12,7 +12,7 @@ from muslin.plugins import cni, docker
 def services(host: Host) -> Sequence[Service]:
     node = host.options.node
     return (
-        cni.Service(host.workloads, paths.cni_pending(node)),
+        cni.Service(host.workloads, host.options.socket_path, paths.cni_pending(node)),
         docker.Service(host.workloads, host.upstream, docker.Book(host.options.state_path / "docker.json"),
                        docker.Keeper(paths.docker_socket(node), host.options.socket_path), node),
     )

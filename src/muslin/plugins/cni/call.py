@@ -7,15 +7,20 @@ are accepted; fields that we use must have the right type, and each fault names 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from muslin.plugins.cni.faults import Code, Fault
 
+Object = dict[str, Any]
+
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 COMMANDS = {"ADD": "0.3.0", "DEL": "0.3.0", "CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
 """Each with the version of the specification that brought it."""
+OURS = ("", "muslin", "muslin-ipam", "calico-ipam")
+"""Values of `ipam.type` that mean our own address management."""
 POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 _INTERFACE = re.compile(r"[^/:\s]{1,15}")
@@ -98,36 +103,67 @@ class Config(msgspec.Struct, frozen=True, rename="camel"):
     args: dict[str, Any] = {}
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True, rename={
-    "container_id": "containerID", "interface": "ifName", "opened_netns": "openedNetns",
-}):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
     """`netns` as the caller names it, `opened_netns` where the agent finds it while the caller waits.
-    `addresses`: the result of somebody else's address plugin."""
+
+    `addresses`: the result of somebody else's address plugin, or `null`; empty while nobody has looked whether the
+    configuration wants such a plugin to be run. `config`: the caller's standard input.
+    """
 
     command: str
-    config: msgspec.Raw = msgspec.Raw(b"{}")
     container_id: str = ""
     netns: str = ""
     opened_netns: str = ""
     interface: str = ""
     args: str = ""
-    addresses: dict[str, Any] | None = None
+    addresses: bytes = b""
+    config: bytes = b"{}"
+
+    @classmethod
+    def of(cls, text: bytes) -> Call:
+        """As the executable writes it, see there. Raises Fault."""
+        fields = text.split(b"\0", _FIELDS - 1)
+        if len(fields) < _FIELDS:
+            raise Fault(Code.UNREADABLE, "the call cannot be read: it has not all fields",
+                        "agent and executable are of different versions? `muslin cni install` renews the executable")
+        words = [field.decode(errors="replace") for field in fields[:-2]]
+        return cls(command=words[0], container_id=words[1], netns=words[2], opened_netns=words[3], interface=words[4],
+                   args=words[5], addresses=fields[-2], config=fields[-1])
+
+    def text(self) -> bytes:
+        """To be kept: the namespace is not open then."""
+        words = (self.command, self.container_id, self.netns, "", self.interface, self.args)
+        return b"\0".join((*(word.encode() for word in words), self.addresses, self.config))
 
 
-def version_of(call: Call) -> str:
-    """The version that the answer must be written in, whatever else is wrong with the call."""
+_FIELDS = 8
+
+
+def configuration(call: Call) -> Object:
+    """Standard input, as whatever JSON object it is. Raises Fault."""
     try:
-        found = msgspec.json.decode(call.config, type=dict[str, Any]).get("cniVersion")
-    except msgspec.DecodeError:
-        found = None
+        found = msgspec.json.decode(call.config)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Fault(Code.UNREADABLE, "the network configuration on standard input is not JSON", str(error)) from None
+    if not isinstance(found, dict):
+        raise Fault(Code.UNREADABLE, "the network configuration on standard input is not a JSON object",
+                    f"it is a {type(found).__name__}")
+    return found
+
+
+def version_of(document: Object) -> str:
+    """The version that the answer must be written in, whatever else is wrong with the call."""
+    found = document.get("cniVersion")
     return found if found in VERSIONS else "1.0.0"
 
 
-def config_of(call: Call) -> Config:
+def config_of(document: Object) -> Config:
     """Raises Fault, which names the field."""
     try:
-        found = msgspec.json.decode(_with_small_letters(call.config), type=Config)
-    except msgspec.DecodeError as error:
+        given = {field: value for field, value in document.items() if value is not None}
+        found = msgspec.convert(_with_small_letters(given), Config)
+    except msgspec.ValidationError as error:
         raise Fault(Code.CONFIGURATION, f"the network configuration cannot be used: {_where(error)}") from None
     if found.cni_version not in VERSIONS:
         raise Fault(Code.VERSION, f"cniVersion {found.cni_version or '(none)'} is not spoken here",
@@ -138,15 +174,39 @@ def config_of(call: Call) -> Config:
     return found
 
 
-def _with_small_letters(config: bytes) -> bytes:
+def _with_small_letters(document: Object) -> Object:
     """HostPort, ContainerPort, Protocol, HostIP of containerd become what everybody else writes."""
-    return re.sub(rb'"(HostPort|ContainerPort|Protocol|HostIP)"\s*:',
-                  lambda found: b'"' + found[1][:1].lower() + found[1][1:] + b'":', config)
+    runtime = document.get("runtimeConfig")
+    mappings = runtime.get("portMappings") if isinstance(runtime, dict) else None
+    if not isinstance(runtime, dict) or not isinstance(mappings, list):
+        return document
+    small = [{key[:1].lower() + key[1:]: value for key, value in mapping.items()} if isinstance(mapping, dict)
+             else mapping for mapping in mappings]
+    return document | {"runtimeConfig": runtime | {"portMappings": small}}
 
 
 def _where(error: Exception) -> str:
     """msgspec's path, without its dollar."""
     return re.sub(r" - at `\$\.?(.*?)`", r" (at \1)", str(error))
+
+
+def names_address_plugin(config: Config) -> bool:
+    """Somebody else's. Raises Fault."""
+    if "/" in config.ipam.type:
+        raise Fault(Code.CONFIGURATION, f"ipam.type {config.ipam.type!r} is no name of a plugin",
+                    'write "ipam": {"type": "muslin"}, or the name of another address plugin')
+    return config.ipam.type not in OURS
+
+
+def addresses_of(call: Call) -> Object | None:
+    """What somebody else's address plugin answered, None when none was asked. Raises Fault."""
+    try:
+        found = msgspec.json.decode(call.addresses or b"null")
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Fault(Code.CONFIGURATION, f"the address plugin's answer is not JSON: {error}") from None
+    if found is not None and not isinstance(found, dict):
+        raise Fault(Code.CONFIGURATION, f"the address plugin's answer is a {type(found).__name__}, not a JSON object")
+    return found
 
 
 def check(call: Call, config: Config) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,12 +23,23 @@ from muslin.errors import Invalid, MuslinError
 from muslin.intent import EndpointKey
 from muslin.model.names import parse_workload_endpoint_name
 from muslin.plugins.cni import pods, words
-from muslin.plugins.cni.call import Call, Config, arguments, check, config_of, version_of
+from muslin.plugins.cni.call import (
+    VERSIONS,
+    Call,
+    Config,
+    arguments,
+    check,
+    config_of,
+    configuration,
+    names_address_plugin,
+    version_of,
+)
 from muslin.plugins.cni.faults import Code, Fault, fault_of
 
 Object = dict[str, Any]
 ORCHESTRATORS = ("cni", "k8s")
 AGAIN_EVERY = 2.0
+KEPT = ".call"
 
 log = structlog.get_logger()
 
@@ -53,10 +65,11 @@ class Door(Protocol):
 
 
 class Service:
-    """`pending`: the directory where removals lie that could not be done yet."""
+    """`socket`: where the agent is asked. `pending`: where removals lie that could not be done yet."""
 
-    def __init__(self, door: Door, pending: Path) -> None:
+    def __init__(self, door: Door, socket: Path, pending: Path) -> None:
         self._door = door
+        self._socket = socket
         self._pending = pending
         self._commands: dict[str, Callable[[Call, Config], Awaitable[Object | None]]] = {
             "ADD": self._add, "DEL": self._delete, "CHECK": self._check, "GC": self._collect, "STATUS": self._status,
@@ -68,27 +81,41 @@ class Service:
     async def run(self) -> None:
         """Removals that were put aside, for ever."""
         while True:
-            for path in sorted(self._pending.glob("*.json")) if self._pending.is_dir() else ():
+            for path in sorted(self._pending.glob(f"*{KEPT}")) if self._pending.is_dir() else ():
                 await self._remove_pending(path)
             await asyncio.sleep(AGAIN_EVERY)
 
     # ---- calls
 
     async def _answer(self, request: web.Request) -> web.Response:
-        call = Call(command="")
+        call, version = Call(command=""), "1.0.0"
         try:
-            call = _decoded(await request.read())
-            answer = await self.call(call)
+            call = Call.of(await request.read())
+            if call.command == "VERSION":
+                return _json({"cniVersion": _wanted_version(call), "supportedVersions": VERSIONS})
+            document = configuration(call)
+            version = version_of(document)
+            config = config_of(document)
+            if not call.addresses and (status := self._left_to_the_caller(call, document, config)):
+                return web.Response(status=status)
+            answer = await self.call(call, config)
         except Fault as fault:
             log.warning("cni", command=call.command, container=call.container_id, why=str(fault))
-            body = {"cniVersion": version_of(call), "code": int(fault.code), "msg": str(fault),
-                    "details": fault.details}
-            return web.json_response(body, status=400)
-        return web.json_response(answer) if answer is not None else web.Response()
+            return _json({"cniVersion": version, "code": int(fault.code), "msg": str(fault),
+                          "details": fault.details}, HTTPStatus.BAD_REQUEST)
+        return _json(answer) if answer is not None else web.Response()
 
-    async def call(self, call: Call) -> Object | None:
+    def _left_to_the_caller(self, call: Call, document: Object, config: Config) -> HTTPStatus | None:
+        """What the executable must do first, where it only guessed what the configuration says."""
+        socket, node = document.get("agentSocket"), document.get("nodename")
+        if socket != str(self._socket) if socket else node and f"{node}.sock" != self._socket.name:
+            return HTTPStatus.MISDIRECTED_REQUEST
+        if call.command in ("ADD", "DEL", "CHECK", "GC", "STATUS") and names_address_plugin(config):
+            return HTTPStatus.PRECONDITION_REQUIRED
+        return None
+
+    async def call(self, call: Call, config: Config) -> Object | None:
         """Raises Fault."""
-        config = config_of(call)
         check(call, config)
         try:
             return await self._commands[call.command](call, config)
@@ -178,15 +205,15 @@ class Service:
 
     def _put_aside(self, call: Call) -> None:
         self._pending.mkdir(parents=True, exist_ok=True)
-        path = self._pending / f"{uuid.uuid4().hex}.json"
+        path = self._pending / f"{uuid.uuid4().hex}{KEPT}"
         beside = path.with_suffix(".new")
-        beside.write_bytes(msgspec.json.encode(call))
+        beside.write_bytes(call.text())
         beside.replace(path)
 
     async def _remove_pending(self, path: Path) -> None:
         try:
-            call = _decoded(path.read_bytes())
-            await self._remove(call, config_of(call))
+            call = Call.of(path.read_bytes())
+            await self._remove(call, config_of(configuration(call)))
         except FileNotFoundError:
             return  # its container was added again meanwhile
         except Fault as fault:
@@ -198,10 +225,10 @@ class Service:
 
     def _forget_pending(self, identity: Request) -> None:
         """The container is back: what was to be removed is wanted again."""
-        for path in self._pending.glob("*.json") if self._pending.is_dir() else ():
+        for path in self._pending.glob(f"*{KEPT}") if self._pending.is_dir() else ():
             try:
-                call = _decoded(path.read_bytes())
-                other = words.identity(call, config_of(call), arguments(call))
+                call = Call.of(path.read_bytes())
+                other = words.identity(call, config_of(configuration(call)), arguments(call))
             except (Fault, FileNotFoundError):
                 continue
             same = (other.orchestrator, other.namespace, other.name, other.container_id, other.endpoint)
@@ -210,11 +237,16 @@ class Service:
                 path.unlink(missing_ok=True)
 
 
-def _decoded(text: bytes) -> Call:
+def _json(body: Object, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+def _wanted_version(call: Call) -> str:
     try:
-        return msgspec.json.decode(text, type=Call)
-    except msgspec.DecodeError as error:
-        raise Fault(Code.UNREADABLE, f"the call cannot be read: {error}") from None
+        found = configuration(call).get("cniVersion")
+    except Fault:
+        found = None
+    return found if found in VERSIONS else VERSIONS[-1]
 
 
 def _container_of(endpoint: Object) -> str:

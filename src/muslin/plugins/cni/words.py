@@ -19,7 +19,7 @@ from muslin.client.workload import Request, Workload
 from muslin.drivers.plug import GATEWAY_V4, GATEWAY_V6, HOST_MAC
 from muslin.model.names import DEFAULT_NAMESPACE
 from muslin.net import parse_cidr, version_of
-from muslin.plugins.cni.call import Bandwidth, Call, Config, PortMapping
+from muslin.plugins.cni.call import Bandwidth, Call, Config, PortMapping, addresses_of
 from muslin.plugins.cni.faults import Code, Fault
 from muslin.plugins.cni.pods import Pod
 
@@ -82,8 +82,8 @@ def _addresses(
     call: Call, config: Config, arguments: Mapping[str, str], notes: Mapping[str, str]
 ) -> tuple[tuple[str, ...], bool]:
     """(addresses, whether they are somebody else's)"""
-    if call.addresses is not None:
-        given = tuple(str(ip.get("address", "")) for ip in call.addresses.get("ips") or ())
+    if (answered := addresses_of(call)) is not None:
+        given = tuple(str(ip.get("address", "")) for ip in answered.get("ips") or () if isinstance(ip, dict))
         if not given:
             raise Fault(Code.CONFIGURATION, "the address plugin answered without any address")
         return _bare(given, "the address plugin's answer"), True
@@ -190,7 +190,7 @@ def result(workload: Workload, call: Call, config: Config) -> dict[str, Any]:
     ips = [_ip(address, version) for address in workload.addresses]
     routes = [{"dst": "0.0.0.0/0", "gw": GATEWAY_V4} if family == 4 else {"dst": "::/0", "gw": GATEWAY_V6}
               for family in families]
-    foreign = (call.addresses or {}).get("dns")
+    foreign = (addresses_of(call) or {}).get("dns")
     return {"cniVersion": version, "interfaces": [host, inner], "ips": ips, "routes": routes,
             "dns": foreign or config.dns}
 

@@ -91,7 +91,8 @@ def compared(endpoints: int, policies: int, hosts: int) -> list[Row]:
         graph.update(change())
         found: list[cluster.Diff] = []
         spent = timed(lambda: found.append(cluster.diff(before, graph)))  # noqa: B023 (called at once)
-        rows.append((f"diff of {endpoints}: {what}", spent, len(found[0].classes), len(found[0].changes), resident()))
+        pairs = sum(map(found[0].size, found[0].groups))
+        rows.append((f"diff of {endpoints}: {what}", spent, len(found[0].classes), pairs, resident()))
     return rows
 
 

@@ -1,7 +1,7 @@
 """What a change does to who reaches whom, on a screen: pairs of classes, what they gain and lose, and by which rules.
 
-Pairs that change alike are told as one line: the same traffic from several classes to one, and IPv4 and IPv6 of the
-same workloads.
+Pairs that change alike are told as one line: the same traffic from several classes to several others, and IPv4 and
+IPv6 of the same workloads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ Json = dict[str, Any]
 FEW = 3
 PINGS = ("icmp type 8", "icmpv6 type 128")
 MOST = 40
-"""Changes on a screen; -o json has all of them."""
+"""Groups of changes on a screen; -o json has all of them."""
+LONG = 160
+"""Letters of traffic on a line."""
 
 
 def lines(found: Json, *, most: int = MOST) -> Iterator[str]:
@@ -23,12 +25,12 @@ def lines(found: Json, *, most: int = MOST) -> Iterator[str]:
     groups = list(_groups(found))
     told: dict[int, list[Json]] = {}
     for example in found.get("examples") or ():
-        told.setdefault(example["change"], []).append(example)
-    for sources, destination, words, families, numbers in groups[:most]:
-        yield f"{_several(found, sources)} -> {paint(_called(found['classes'][destination]), BOLD)}{families}"
+        told.setdefault(example["group"], []).append(example)
+    for sources, destinations, words, families, numbers in groups[:most]:
+        yield f"{_several(found, sources)} -> {paint(_several(found, destinations), BOLD)}{families}"
         for sign, colour, traffic, what in (("+", GREEN, words[0], "gained"), ("-", RED, words[1], "lost")):
             if traffic:
-                yield f"  {paint(f'{sign} {chr(32).join(traffic)}', colour)}"
+                yield f"  {paint(f'{sign} {_few(traffic)}', colour)}"
                 those = [one for number in numbers for one in told.get(number, ()) if one["what"] == what]
                 yield from _example(those[0]) if those else ()
     if len(groups) > most:
@@ -41,45 +43,66 @@ def lines(found: Json, *, most: int = MOST) -> Iterator[str]:
 
 
 def summary(found: Json) -> str:
-    """`3 pairs of classes gain, 1 loses; 14 pairs of workloads are concerned`."""
-    gain = sum(bool(change["gained"]) for change in found["changes"])
-    lose = sum(bool(change["lost"]) for change in found["changes"])
-    if not gain and not lose:
+    """`3 pairs of classes gain, 1 loses; up to 14 pairs of ends`."""
+    counted = {way: sum(_pairs(found, one)[0] for one in found["groups"] if one[way]) for way in ("gained", "lost")}
+    if not any(counted.values()):
         return "nobody gains or loses a connection"
-    pairs = sum(_size(found, change["source"]) * _size(found, change["destination"]) for change in found["changes"])
+    ends = sum(_pairs(found, one)[1] for one in found["groups"])
     parts = [f"{number} pair{'s' * (number != 1)} of classes {word}{'s' * (number == 1)}"
-             for number, word in ((gain, "gain"), (lose, "lose")) if number]
-    return f"{', '.join(parts)}; up to {pairs} pair{'s' * (pairs != 1)} of ends"
+             for number, word in ((counted["gained"], "gain"), (counted["lost"], "lose")) if number]
+    return f"{', '.join(parts)}; up to {ends} pair{'s' * (ends != 1)} of ends"
 
 
-def _groups(found: Json) -> Iterator[tuple[list[int], int, tuple[list[str], list[str]], str, list[int]]]:
-    """(sources, destination, (gained, lost), families, numbers of the changes)"""
-    families: dict[tuple[str, str, str, str], set[int]] = {}
-    firsts: dict[tuple[str, str, str, str], list[int]] = {}
-    for number, change in enumerate(found["changes"]):
-        source, destination = (found["classes"][change[end]] for end in ("source", "destination"))
-        gained, lost = (" ".join(_words(change[way])) for way in ("gained", "lost"))
-        key = (_identity(source), _identity(destination), gained, lost)
-        families.setdefault(key, set()).add(source["family"])
-        firsts.setdefault(key, []).append(number)
-    merged: dict[tuple[str, str, str, tuple[int, ...]], list[int]] = {}
-    for key, numbers in firsts.items():
-        merged.setdefault((*key[1:], tuple(sorted(families[key]))), []).extend(numbers)
+def _pairs(found: Json, group: Json) -> tuple[int, int]:
+    """Of classes, and of ends; a class of one workload is not meant with itself."""
+    sources, destinations = group["sources"], group["destinations"]
+    alone = sum(len(found["classes"][number].get("members") or ()) == 1
+                for number in set(sources).intersection(destinations))
+    ends = sum(_size(found, one) for one in sources) * sum(_size(found, one) for one in destinations)
+    return len(sources) * len(destinations) - alone, ends - alone
+
+
+Ends = tuple[str, ...]
+
+
+def _groups(found: Json) -> Iterator[tuple[list[int], list[int], tuple[list[str], list[str]], str, list[int]]]:
+    """(sources, destinations, (gained, lost), families, numbers of the groups): IPv4 and IPv6 of the same workloads
+    are told as one."""
+    merged: dict[tuple[Ends, Ends, Ends, Ends], list[int]] = {}
+    for number, group in enumerate(found["groups"]):
+        ends = (tuple(_identity(found["classes"][one]) for one in group[end]) for end in ("sources", "destinations"))
+        words = (tuple(_words(group[way])) for way in ("gained", "lost"))
+        merged.setdefault((*ends, *words), []).append(number)  # type: ignore[arg-type]
     both = {one["family"] for one in found["classes"]} == {4, 6}
-    for (*_, spoken), numbers in merged.items():
-        first = found["changes"][numbers[0]]
-        some = list(dict.fromkeys(found["changes"][number]["source"] for number in numbers))
-        seen: dict[str, int] = {}
-        for source in some:
-            seen.setdefault(_identity(found["classes"][source]), source)
-        only = paint(f"  (IPv{spoken[0]} only)", DIM) if both and len(spoken) == 1 else ""
-        words = _words(first["gained"]), _words(first["lost"])
-        yield list(seen.values()), first["destination"], words, only, numbers
+    for (*_, gained, lost), numbers in merged.items():
+        first = found["groups"][numbers[0]]
+        spoken = {found["classes"][found["groups"][number]["sources"][0]]["family"] for number in numbers}
+        only = paint(f"  (IPv{min(spoken)} only)", DIM) if both and len(spoken) == 1 else ""
+        yield first["sources"], first["destinations"], (list(gained), list(lost)), only, numbers
 
 
 def _words(traffic: Sequence[str]) -> list[str]:
     """As both families say it: an echo request is a ping."""
     return ["ping" if word in PINGS else word.replace("icmpv6", "icmp") for word in traffic]
+
+
+def _few(traffic: Sequence[str]) -> str:
+    """On one line: of hundreds of ports the first, and how many more."""
+    text = " ".join(traffic)
+    if len(text) <= LONG:
+        return text
+    parts = [part for word in traffic for part in _numbers(word)]
+    shown = ""
+    for count, part in enumerate(parts):
+        if len(shown) + len(part) > LONG:
+            return f"{shown} and {len(parts) - count} more"
+        shown += ("," if shown and part[0].isdigit() and "/" not in part else " " if shown else "") + part
+    return shown
+
+
+def _numbers(word: str) -> list[str]:
+    """`tcp/80,443` is `tcp/80` and `443`."""
+    return word.split(",")
 
 
 def _identity(one: Json) -> str:

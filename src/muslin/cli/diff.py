@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> int:
         print(json.dumps(found, indent=2))
     else:
         show(found)
-    return 1 if found["changes"] or found.get("cuts") else 0
+    return 1 if found["groups"] or found.get("cuts") else 0
 
 
 def show(found: Json) -> None:

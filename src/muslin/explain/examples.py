@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from muslin.explain import ends, question
-from muslin.explain.cluster import Diff
 from muslin.explain.decision import Decision, Path
+from muslin.explain.difference import Diff
 from muslin.explain.ends import End
 from muslin.explain.naming import ClassName
 from muslin.explain.packet import EPHEMERAL, Packet
@@ -25,8 +25,9 @@ MOST = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """`change`: its number in the diff. `before` and `after` are None where an end is not there."""
+    """`group`, `change`: their numbers in the diff. `before` and `after` are None where an end is not there."""
 
+    group: int
     change: int
     gained: bool
     source: End
@@ -45,29 +46,32 @@ class Example:
 
 
 def examples(found: Diff, before: Informant, after: Informant, most: int = MOST) -> Iterator[Example]:
-    """One for each gain and each loss, of the first changes."""
-    made = 0
-    for number, change in enumerate(found.changes):
-        for gained, sample in ((True, change.gained_sample), (False, change.lost_sample)):
+    """One for each gain and each loss, of the first groups."""
+    made = change = 0
+    for number, group in enumerate(found.groups):
+        pair = next(found.pairs(group))
+        for gained, sample in ((True, group.gained_sample), (False, group.lost_sample)):
             if sample is None or made >= most:
                 continue
-            source, destination = found.classes[change.source], found.classes[change.destination]
+            source, destination = (found.classes[end] for end in pair)
             addresses = _two(source, destination, before if not gained else after)
             if addresses is None:
                 continue
             made += 1
             packet = _packet(sample, *addresses)
             yield Example(
-                change=number, gained=gained, packet=packet, source=_end(packet.source, before, after),
+                group=number, change=change, gained=gained, packet=packet, source=_end(packet.source, before, after),
                 destination=_end(packet.destination, before, after),
                 before=_asked(packet, before, source, destination), after=_asked(packet, after, source, destination))
+        change += found.size(group)
 
 
 def told(example: Example, before: Where, after: Where) -> dict[str, Any]:
     """As JSON."""
     old, new = example.deciding
     return {
-        "change": example.change, "what": "gained" if example.gained else "lost", "packet": str(example.packet),
+        "group": example.group, "change": example.change, "what": "gained" if example.gained else "lost",
+        "packet": str(example.packet),
         "source": example.source.shown(example.packet.source),
         "destination": example.destination.shown(example.packet.destination),
         "before": _told(example.before, old, before), "after": _told(example.after, new, after),

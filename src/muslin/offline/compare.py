@@ -7,10 +7,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from muslin.errors import Invalid
-from muslin.explain import cluster, examples, lockout
+from muslin.explain import cluster, difference, examples, lockout
 from muslin.model.kubernetes import NAME_PREFIX
 from muslin.model.meta import ResourceKey
 from muslin.offline.world import World
@@ -21,15 +19,15 @@ def compare(before: World, after: World) -> dict[str, Any]:
     found = cluster.diff(cluster.census(before.graph), cluster.census(after.graph))
     told = [examples.told(one, before.where, after.where) for one in examples.examples(found, before, after)]
     cuts = lockout.new_cuts(*(lockout.cuts(lockout.scene(world.resources)) for world in (before, after)))
-    return {**msgspec.to_builtins(found), "examples": told, "cuts": [cut.text for cut in cuts]}
+    return {**difference.told(found), "examples": told, "cuts": [cut.text for cut in cuts]}
 
 
 def staged(world: World) -> dict[str, Any]:
     """What enforcing the staged policies would change."""
     counted = cluster.census(world.graph)
-    found: dict[str, Any] = msgspec.to_builtins(cluster.staged_effect(world.graph))
+    found = difference.told(cluster.staged_effect(world.graph))
     each = cluster.staged_each(counted)
-    return {**found, "each": [{"policy": name, **msgspec.to_builtins(one)} for name, one in each.items()]}
+    return {**found, "each": [{"policy": name, **difference.told(one)} for name, one in each.items()]}
 
 
 def without(world: World, gone: Iterable[tuple[str, str, str]]) -> World:

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from muslin.calc.cluster import Graph
 from muslin.errors import Invalid
-from muslin.explain import cluster, examples
+from muslin.explain import cluster, difference, examples
 from muslin.explain.packet import EPHEMERAL
 from muslin.explain.question import Reckoning, protocol_of
 from muslin.model.meta import Resource, ResourceKey
@@ -39,7 +39,6 @@ from muslin.server.sources import position_in, positions
 from muslin.server.views import view_of, written
 from muslin.store import Store, layout
 
-MOST_CHANGES = 200_000
 _PARTS = ("apply", "patch", "delete")
 _KINDS = ("Node", "IPPool", "IPReservation")
 Batch = dict[ResourceKey, Value]
@@ -64,7 +63,7 @@ class Foresight:
         before = await _in_thread(lambda: cluster.census(graph))
         graph.update(changes)
         found = await _in_thread(lambda: cluster.diff(before, cluster.census(graph)))
-        return answer({**_told(found), "examples": await self._examples(found, graph, changes)})
+        return answer({**difference.told(found), "examples": await self._examples(found, graph, changes)})
 
     async def _examples(self, found: cluster.Diff, supposed: Graph, changes: Batch) -> list[Json]:
         """By which rules, before and after."""
@@ -83,7 +82,8 @@ class Foresight:
         before, after = cluster.census(graph), cluster.census(graph, enacted=True)
         found = await _in_thread(lambda: cluster.diff(before, after))
         each = await _in_thread(lambda: cluster.staged_each(before))
-        return answer({**_told(found), "each": [{"policy": name, **_told(one)} for name, one in each.items()]})
+        return answer({**difference.told(found), "each": [
+            {"policy": name, **difference.told(one)} for name, one in each.items()]})
 
     async def who_can(self, request: web.Request) -> web.Response:
         graph = await self._now()
@@ -174,13 +174,6 @@ class Foresight:
             wanted["metadata"]["namespace"] = namespace
         new, _ = checked(served, stamps.stamped({**wanted, **served.type_meta}, stamps.now()), old, STRICT)
         return key, decoded(key, written(view.stored(new)))
-
-
-def _told(found: cluster.Diff) -> Json:
-    """As JSON; of millions of changes only the first, and how many more there are."""
-    shown = msgspec.structs.replace(found, changes=found.changes[:MOST_CHANGES])
-    left_off = len(found.changes) - len(shown.changes)
-    return {**msgspec.to_builtins(shown), **({"left_off": left_off} if left_off else {})}
 
 
 def _take(graph: Graph, batch: dict[ResourceKey, bytes]) -> None:

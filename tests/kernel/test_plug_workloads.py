@@ -114,6 +114,13 @@ def test_the_gateway_answers_arp_and_nd_itself(host: Host, space: Callable[[], s
     assert macs == {plug.HOST_MAC}
 
 
+def test_the_hosts_side_has_its_switches_from_the_start(host: Host, space: Callable[[], str]) -> None:
+    guest = cable(space())
+    with host.inside():
+        plug.lay(host.netlink, guest)
+        assert sysctl.ensure(sysctl.workload_link(guest.interface)) == ()
+
+
 def test_nothing_is_up_before_connect(host: Host, space: Callable[[], str]) -> None:
     """Between the two steps the agent programs policy: the workload must not be able to send yet."""
     guest = space()
@@ -213,10 +220,11 @@ def test_unplug_takes_only_its_own(host: Host, space: Callable[[], str]) -> None
     host.plug(cable(guest), *ADDRESSES)
     run("ip", "-n", host.name, "link", "add", "mus00000000009", "type", "veth", "peer", "name", "far9")
     stranger = EndpointKey("WorkloadEndpoint/default/w9")
-    assert not plug.unplug(host.netlink, "mus00000000009", stranger)
-    assert not plug.unplug(host.netlink, cable(guest).interface, stranger)
-    assert plug.unplug(host.netlink, cable(guest).interface, cable(guest).owner)
-    assert not plug.unplug(host.netlink, cable(guest).interface, cable(guest).owner), "twice is fine"
+    assert not plug.unplug(host.netlink, {"mus00000000009": stranger})
+    assert not plug.unplug(host.netlink, {cable(guest).interface: stranger})
+    ours = {cable(guest).interface: cable(guest).owner, "mus00000000009": stranger}
+    assert plug.unplug(host.netlink, ours) == {cable(guest).interface}
+    assert not plug.unplug(host.netlink, ours), "twice is fine"
     assert {link["ifname"] for link in ip_json(guest, "link", "show")} == {"lo"}
     assert "mus00000000009" in links.read_links(host.netlink)
 

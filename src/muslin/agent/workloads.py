@@ -26,8 +26,8 @@ from muslin.agent.upstream import Upstream
 from muslin.agent.worker import Worker
 from muslin.client.workload import Request, Workload, endpoint_key
 from muslin.drivers import plug
+from muslin.drivers.fitter import Fitter
 from muslin.drivers.links import Link, pack_mac
-from muslin.drivers.netlink import Netlink
 from muslin.drivers.plug import Cable
 from muslin.errors import Invalid, MuslinError, Transient
 from muslin.intent import EndpointKey
@@ -73,6 +73,7 @@ class Workloads:
         self._worker = worker
         self._upstream = upstream
         self._journal = journal
+        self._fitter = Fitter()
         self._turns: WeakValueDictionary[EndpointKey, asyncio.Lock] = WeakValueDictionary()
 
     def listed(self) -> tuple[Workload, ...]:
@@ -128,7 +129,7 @@ class Workloads:
         await resources.put_endpoint(self._upstream, self._endpoint(request, name, cable, addresses), existing)
         await self._wait_up(key, link_there, addresses)
         if request.netns:
-            await _in_thread(lambda host: plug.connect(host, cable, addresses))
+            await self._fitter.do(lambda host: plug.connect(host, cable, addresses))
         log.info("workload_added", key=key, interface=cable.interface, addresses=",".join(addresses))
         return Workload(key=key, name=request.name, namespace=request.namespace, interface=cable.interface,
                         addresses=addresses, state="up", mac=request.mac if request.tap else cable.inner_mac,
@@ -152,11 +153,11 @@ class Workloads:
     async def _link(self, request: Request, cable: Cable, existing: Object | None, undo: AsyncExitStack,
                     undone: Undone) -> Link:
         if request.tap:
-            return await _in_thread(lambda host: plug.adopt(host, request.tap, cable.mtu))
+            return await self._fitter.do(lambda host: plug.adopt(host, request.tap, cable.mtu))
         lay = plug.lay_loose if request.loose else plug.lay
-        link = await _in_thread(lambda host: lay(host, cable))
+        link = await self._fitter.do(lambda host: lay(host, cable))
         if existing is None:
-            undo.push_async_callback(_step_back, undone, "interface", _unplug, cable.interface, cable.owner)
+            undo.push_async_callback(_step_back, undone, "interface", self._fitter.unplug, cable.interface, cable.owner)
         return link
 
     def _cable(self, request: Request, name: str) -> Cable:
@@ -236,7 +237,7 @@ class Workloads:
         if state is None or state.state != "up":
             return (f"{key} is not up: {state.message if state else 'this host does not know it'}",)
         cable, addresses = self._cable(request, name), _addresses_of(existing)
-        return await _in_thread(lambda host: plug.check(host, cable, addresses))
+        return await self._fitter.do(lambda host: plug.check(host, cable, addresses))
 
     @property
     def attached(self) -> tuple[EndpointKey, ...]:
@@ -257,7 +258,7 @@ class Workloads:
             raise Transient(f"{entry.key} is still in this host's kernel after {_GONE_WITHIN:.0f} s: its link and"
                             " addresses are kept until it is gone; remove it again")
         if entry.interface:
-            await _unplug(entry.interface, entry.key)
+            await self._fitter.unplug(entry.interface, entry.key)
         if entry.handle:
             await resources.release(self._upstream, entry.handle)
 
@@ -324,17 +325,3 @@ async def _step_back(undone: Undone, what: str, step: Callable[..., Awaitable[ob
         undone.done.append(what)
     except MuslinError as error:
         undone.failed.append(f"{what} ({error})")
-
-
-async def _in_thread(work: Callable[[Netlink], A]) -> A:
-    """With a socket of its own, beside the loop: the removal of a link waits 16 ms for the kernel."""
-
-    def run() -> A:
-        with Netlink() as host:
-            return work(host)
-
-    return await asyncio.to_thread(run)
-
-
-async def _unplug(interface: str, owner: EndpointKey) -> None:
-    await _in_thread(lambda host: plug.unplug(host, interface, owner))

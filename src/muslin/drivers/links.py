@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from muslin.drivers.netlink import CREATE, EXCLUSIVE, NESTED, Message, Netlink, Refusal, attribute, attributes
 from muslin.errors import Broken, Invalid, Transient
 
+LOOPBACK = 1
+"""The index of `lo`, in every namespace."""
 OWN_GROUP = 0x6D75736C
 """'musl': veths that muslin made."""
 _DOOMED_GROUP = 0x6D757378
@@ -30,6 +32,7 @@ _NEW, _DELETE, _GET = 16, 17, 18
 _ADDRESS, _NAME, _MTU, _LINK, _QDISC, _LINKINFO, _ALIAS_ATTRIBUTE, _GROUP, _NET_NS_FD, _EXT_MASK, _NETNSID = (
     1, 3, 4, 5, 6, 18, 20, 27, 28, 29, 37,
 )
+_AF_SPEC, _INET, _INET_SETTINGS = 26, 2, 1
 _GET_NSID, _NSID, _NSID_FD = 90, 1, 3
 _DROPS_ALL = "noop"
 _KIND, _DATA = 1, 2
@@ -62,9 +65,16 @@ class Link:
         return self.alias.removeprefix(_ALIAS) if ours else ""
 
 
+class AlreadyThere(Invalid):
+    """An interface of that name is there already."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Veth:
-    """A veth to be made: our end, and the other end inside the namespace that `peer_namespace` (a descriptor) opens."""
+    """A veth to be made: our end, and the other end inside the namespace that `peer_namespace` (a descriptor) opens.
+
+    `settings`: IPv4's switches of our end, by the kernel's numbers (`enum` in uapi/linux/ip.h).
+    """
 
     name: str
     mac: str
@@ -73,6 +83,7 @@ class Veth:
     peer_name: str
     peer_mac: str
     peer_namespace: int
+    settings: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +175,16 @@ def make_veth(netlink: Netlink, veth: Veth) -> None:
             attribute(_LINKINFO | NESTED, kind),
         )
     )
-    # IFLA_IFALIAS is ignored when a link is made (rtnl_create_link does not look at it): a second message sets it,
-    # in the same send, so that no kill -9 can fall between them.
-    alias = _INFO.pack(0, 0, 0, 0, 0) + attribute(_NAME, veth.name.encode() + b"\0") + attribute(
-        _ALIAS_ATTRIBUTE, f"{_ALIAS}{veth.owner}".encode()
+    # IFLA_IFALIAS and IFLA_AF_SPEC are ignored when a link is made (rtnl_create_link does not look at them): a second
+    # message sets them, in the same send, so that no kill -9 can fall between them.
+    settings = b"".join(attribute(number, _U32.pack(value)) for number, value in veth.settings.items())
+    inet = attribute(_INET | NESTED, attribute(_INET_SETTINGS | NESTED, settings)) if settings else b""
+    alias = _INFO.pack(0, 0, 0, 0, 0) + b"".join(
+        (
+            attribute(_NAME, veth.name.encode() + b"\0"),
+            attribute(_ALIAS_ATTRIBUTE, f"{_ALIAS}{veth.owner}".encode()),
+            attribute(_AF_SPEC | NESTED, inet) if inet else b"",
+        )
     )
     refused = netlink.send([(_NEW, CREATE | EXCLUSIVE, body), (_NEW, 0, alias)])
     if refused:
@@ -177,7 +194,7 @@ def make_veth(netlink: Netlink, veth: Veth) -> None:
 def _not_made(veth: Veth, refusal: Refusal) -> Exception:
     match refusal.errno:
         case errno.EEXIST:
-            return Invalid(f"interface {veth.name} or, inside the namespace, {veth.peer_name} is there already")
+            return AlreadyThere(f"interface {veth.name} or, inside the namespace, {veth.peer_name} is there already")
         case errno.ERANGE | errno.EINVAL:
             return Invalid(f"interface {veth.peer_name}: the kernel refuses name, MAC or MTU {veth.mtu}: {refusal}")
         case _:
@@ -201,6 +218,21 @@ def change_link(netlink: Netlink, change: LinkChange) -> None:
     _demand(netlink, [(_NEW, 0, body)], f"interface number {change.index}")
 
 
+def raised(netlink: Netlink, name: str) -> Link | None:
+    """This interface, up; None when there is none of that name. Raises Transient."""
+    body = _INFO.pack(0, 0, 0, _UP, _UP) + attribute(_NAME, name.encode() + b"\0")
+    for refusal in netlink.send([(_NEW, 0, body)]):
+        if refusal.errno == errno.ENODEV:
+            return None
+        raise Transient(f"interface {name}: {refusal}")
+    return read_link(netlink, name)
+
+
+def raise_links(netlink: Netlink, indexes: Iterable[int]) -> None:
+    """Up are these, at once. Raises Transient."""
+    _demand(netlink, [(_NEW, 0, _INFO.pack(0, 0, index, _UP, _UP)) for index in indexes], "an interface")
+
+
 def numbers_of_namespaces(netlink: Netlink, descriptors: Iterable[int]) -> Iterator[int]:
     """By which numbers `Link.peer_namespace` calls them; -1 for one in which no link of ours ends."""
     for descriptor in descriptors:
@@ -214,6 +246,8 @@ def remove_links(netlink: Netlink, indexes: Iterable[int]) -> None:
         (_NEW, 0, _INFO.pack(0, 0, index, 0, 0) + attribute(_GROUP, _U32.pack(_DOOMED_GROUP)))
         for index in indexes
     ]
+    if not doomed:
+        return
     refused = [refusal for refusal in netlink.send(doomed) if refusal.errno != errno.ENODEV]
     if refused:
         raise Transient(f"interface cannot be removed: {refused[0]}")

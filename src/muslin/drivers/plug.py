@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from muslin.drivers import links, netns, rtnetlink, sysctl
-from muslin.drivers.links import Link, LinkChange, Veth
+from muslin.drivers.links import AlreadyThere, Link, LinkChange, Veth
 from muslin.drivers.netlink import Netlink
 from muslin.drivers.rtnetlink import Address, Change, Item
 from muslin.errors import Invalid, Transient
@@ -84,20 +84,28 @@ def lay(host: Netlink, cable: Cable) -> Link:
     with netns.opened(cable.namespace) as namespace:
         if netns.is_own(namespace):
             raise OwnNamespace(f"network namespace {cable.namespace} is the host's own: a workload needs another")
-        ours = links.read_link(host, cable.interface)
-        if ours is not None and ours.owner != cable.owner:
-            raise NameTaken(f"interface {cable.interface}: there is one of that name already, and it is not ours")
-        theirs = _inner_link(namespace, cable.inner)
-        if ours is not None and (theirs is None or not _are_ends(ours, theirs)):
-            links.remove_links(host, [ours.index])  # its other end went into a namespace that this workload has left
-            ours, theirs = None, _inner_link(namespace, cable.inner)
-        if ours is None:
-            if theirs is not None:
-                raise NameTaken(
-                    f"interface {cable.inner} in network namespace {cable.namespace} is there already:"
-                    " choose another name for ours (--interface), or remove that one"
-                )
-            ours = _make(host, cable, namespace)
+        try:
+            return _make(host, cable, namespace)  # nearly always nothing is there yet: so it is not asked first
+        except AlreadyThere:
+            return _lay_again(host, cable, namespace)
+
+
+def _lay_again(host: Netlink, cable: Cable, namespace: int) -> Link:
+    """Ours is there, or somebody's of the same name."""
+    ours = links.read_link(host, cable.interface)
+    if ours is not None and ours.owner != cable.owner:
+        raise NameTaken(f"interface {cable.interface}: there is one of that name already, and it is not ours")
+    theirs = _inner_link(namespace, cable.inner)
+    if ours is not None and (theirs is None or not _are_ends(ours, theirs)):
+        links.remove_links(host, [ours.index])  # its other end went into a namespace that this workload has left
+        ours, theirs = None, _inner_link(namespace, cable.inner)
+    if ours is None:
+        if theirs is not None:
+            raise NameTaken(
+                f"interface {cable.inner} in network namespace {cable.namespace} is there already:"
+                " choose another name for ours (--interface), or remove that one"
+            )
+        return _make(host, cable, namespace)
     if not ours.up:
         links.change_link(host, LinkChange(index=ours.index, up=True))
     return ours
@@ -116,18 +124,16 @@ def lay_loose(host: Netlink, cable: Cable) -> Link:
             raise NameTaken(f"interface {name}: there is one of that name already, and it is not ours")
         links.remove_links(host, [link.index])
     with netns.opened(netns.OWN) as namespace:
-        link = _make(host, cable, namespace)
-    links.change_link(host, LinkChange(index=link.index, up=True))
-    return link
+        return _make(host, cable, namespace)
 
 
 def _make(host: Netlink, cable: Cable, namespace: int) -> Link:
-    veth = Veth(name=cable.interface, mac=HOST_MAC, owner=cable.owner, mtu=cable.mtu,
-                peer_name=cable.inner, peer_mac=cable.inner_mac, peer_namespace=namespace)
+    veth = Veth(name=cable.interface, mac=HOST_MAC, owner=cable.owner, mtu=cable.mtu, peer_name=cable.inner,
+                peer_mac=cable.inner_mac, peer_namespace=namespace, settings=sysctl.workload_link_v4())
     links.make_veth(host, veth)
     # Before it is up: the kernel would give it a link-local address, and look for its double, otherwise.
-    sysctl.ensure(sysctl.workload_link(cable.interface))
-    made = links.read_link(host, cable.interface)
+    sysctl.ensure(sysctl.workload_link_v6(cable.interface))
+    made = links.raised(host, cable.interface)
     if made is None:
         raise Transient(f"interface {cable.interface} is gone again: was the namespace removed?")
     return made
@@ -188,14 +194,15 @@ def _connect_inside(cable: Cable, addresses: tuple[Cidr, ...]) -> None:
 
 
 def _connect(netlink: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> None:
-    inside = links.read_links(netlink)
-    if cable.inner not in inside:
+    link = links.read_link(netlink, cable.inner)
+    if link is None:
         raise Transient(f"interface {cable.inner} in network namespace {cable.namespace} is gone")
-    indexes = {name: link.index for name, link in inside.items()}
-    for name in ("lo", cable.inner):
-        if not inside[name].up:
-            links.change_link(netlink, LinkChange(index=indexes[name], up=True))
-    changes = _missing(_present(netlink, indexes, cable.inner), _wanted(cable.inner, addresses))
+    indexes = {"lo": links.LOOPBACK, cable.inner: link.index}
+    wanted = _wanted(cable.inner, addresses)
+    is_bare = not link.up and not _has_addresses(netlink, link)
+    links.raise_links(netlink, indexes.values())
+    present = {} if is_bare else _present(netlink, indexes, cable.inner)
+    changes = _missing(present, wanted)
     for failure in rtnetlink.apply(netlink, changes, indexes):
         what = f"network namespace {cable.namespace}: {failure.error}"
         if changes[failure.index].new is None:
@@ -204,6 +211,12 @@ def _connect(netlink: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> Non
     for address in addresses:
         _wait(f"network namespace {cable.namespace}: address {address} is not in use",
               partial(rtnetlink.is_delivered, netlink, address))
+
+
+def _has_addresses(netlink: Netlink, link: Link) -> bool:
+    """A link that is down has no routes; addresses of ours it keeps."""
+    found = rtnetlink.read_addresses(netlink, {link.index: link.name})
+    return any(item.interface == link.name for item in found)
 
 
 def _wanted(inner: str, addresses: tuple[Cidr, ...]) -> dict[str, Item]:
@@ -297,13 +310,15 @@ def check(host: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> tuple[str
     return tuple(faults)
 
 
-def unplug(host: Netlink, interface: str, owner: EndpointKey) -> bool:
-    """The veth that was made for `owner` is gone, both ends. False: there was none. A stranger's is left alone."""
-    link = links.read_link(host, interface)
-    if link is None or link.owner != owner:
-        return False
-    links.remove_links(host, [link.index])
-    return True
+def unplug(host: Netlink, doomed: Mapping[str, EndpointKey]) -> frozenset[str]:
+    """The veths that were made for these owners are gone, both ends; which of them were there, by interface.
+
+    A stranger's of the same name is left alone.
+    """
+    found = [link for link in (links.read_link(host, interface) for interface in doomed) if link is not None]
+    ours = [link for link in found if link.owner == doomed[link.name]]
+    links.remove_links(host, [link.index for link in ours])
+    return frozenset(link.name for link in ours)
 
 
 # ---- tap

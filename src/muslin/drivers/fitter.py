@@ -1,0 +1,75 @@
+"""Two threads for workloads' links: one lays and connects them, one after another; the other takes them away.
+
+Links are changed under one lock of the kernel. Threads that want it at once spin for it, and hand Python's own lock to
+and fro at every system call: fifty links laid by six threads cost 7 ms of system time each, by one thread 2 ms. So
+nothing here happens at the same time.
+
+A veth's removal waits 16 ms for the kernel, and as long for a hundred at once: whoever comes during a removal is taken
+by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+from muslin.drivers import plug
+from muslin.drivers.netlink import Netlink
+from muslin.errors import Broken, MuslinError
+from muslin.intent import EndpointKey
+
+A = TypeVar("A")
+
+
+class _Doomed(NamedTuple):
+    interface: str
+    owner: EndpointKey
+    done: Future[None]
+
+
+class Fitter:
+    """Works in the namespace of the process."""
+
+    def __init__(self) -> None:
+        self._laying = ThreadPoolExecutor(1, "links")
+        self._removing = ThreadPoolExecutor(1, "links-gone")
+        self._doomed: deque[_Doomed] = deque()
+
+    async def do(self, work: Callable[[Netlink], A]) -> A:
+        """After what was asked for before; with a socket of its own."""
+
+        def run() -> A:
+            with Netlink() as host:
+                return work(host)
+
+        return await asyncio.get_running_loop().run_in_executor(self._laying, run)
+
+    async def unplug(self, interface: str, owner: EndpointKey) -> None:
+        """The veth that was made for `owner` is gone, both ends, also if it was before. A stranger's is left alone."""
+        done: Future[None] = Future()
+        self._doomed.append(_Doomed(interface, owner, done))
+        await asyncio.wrap_future(self._removing.submit(self._unplug_waiting))
+        await asyncio.wrap_future(done)
+
+    def _unplug_waiting(self) -> None:
+        """All that wait. Only the one thread takes from them."""
+        doomed = [self._doomed.popleft() for _ in range(len(self._doomed))]
+        wanted = [one for one in doomed if one.done.set_running_or_notify_cancel()]
+        if not wanted:
+            return
+        failure: Exception | None = Broken("the removal of links broke off")
+        try:
+            with Netlink() as host:
+                plug.unplug(host, {one.interface: one.owner for one in wanted})
+            failure = None
+        except (MuslinError, OSError) as error:
+            failure = error
+        finally:
+            for one in wanted:
+                if failure is None:
+                    one.done.set_result(None)
+                else:
+                    one.done.set_exception(failure)

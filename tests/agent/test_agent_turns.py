@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from muslin.agent import run, snapshot
+from muslin.agent.forgetting import Forgetting
 from muslin.agent.journal import Entry, Journal
 from muslin.agent.kernel import Kernel
 from muslin.agent.upstream import Upstream
@@ -31,6 +32,7 @@ class Patient:
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.taking = asyncio.Event()
+        self.forgetting = Forgetting(lambda *_: None)
 
     async def take(self, delta: Delta, intent: HostIntent, now: float) -> tuple[str, ...]:
         self.taking.set()

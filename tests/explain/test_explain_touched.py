@@ -91,3 +91,27 @@ def test_who_has_just_come_has_no_flows_and_one_change_later_may_have_some() -> 
     retried = Changed()
     retried.merge(changed)
     assert retried.addresses(TOLD, SetNames()) == TWO, "who could not be looked at in time may have flows by now"
+
+
+def test_many_who_come_one_after_the_other_have_no_flows_to_look_at() -> None:
+    """A burst of workloads that start: each brings a change, none concerns those who came before."""
+    keys = [EndpointKey(f"WorkloadEndpoint/default/w{number}") for number in (1, 2)]
+    changed = Changed()
+    changed.add(Delta(endpoints={keys[0]: TOLD.endpoints[keys[0]]}), ())
+    changed.add(Delta(endpoints={keys[1]: TOLD.endpoints[keys[1]]}), {keys[0]})
+    assert changed.addresses(TOLD, SetNames()) == set()
+    left = MemberChange(removed=frozenset({Cidr("10.65.0.1/32")}))
+    changed.add(Delta(sets={SetId("friends"): left}), set(keys))
+    assert changed.addresses(TOLD, SetNames()) == {packed("10.65.0.1")}, "it was concerned later"
+
+
+def test_who_goes_leaves_no_flows_to_look_at_whatever_sets_it_was_in() -> None:
+    """Those of its addresses are forgotten. A member elsewhere that leaves meanwhile is looked at."""
+    three, cidr = EndpointKey("WorkloadEndpoint/default/w3"), Cidr("10.65.0.3/32")
+    left = MemberChange(removed=frozenset({cidr, Cidr("10.9.9.9/32")}))
+    went = Delta(endpoints={three: None}, routes={cidr: None}, sets={SetId("friends"): left})
+    changed = Changed()
+    changed.add(went, {three})
+    assert changed.addresses(TOLD, SetNames()) == {packed("10.9.9.9")}
+    changed.add(Delta(sets={SetId("friends"): MemberChange(added=frozenset({cidr}))}), ())
+    assert changed.addresses(TOLD, SetNames()) == {packed("10.9.9.9"), packed("10.65.0.3")}, "somebody else has it now"

@@ -114,6 +114,25 @@ def test_the_next_holder_hears_nothing_that_its_policy_denies(name: str) -> None
             wait_for("what it is allowed to hear", lambda: hears(ends))
 
 
+def test_the_next_holder_hears_nothing_though_the_last_one_was_taken_out_of_the_store() -> None:
+    """Its addresses are free at once then, while it still speaks: they are asked for before this host has let go of it,
+    and forgetting that begins early must not count."""
+    with site() as place, ExitStack() as stack:
+        place.start_agent("h1")
+        place.declare(SHUT)
+        first, peer = place.guest("h1", "first"), place.guest("h1", "peer")
+        endpoints = f"{V3}/namespaces/default/workloadendpoints"
+        (name,) = [each["metadata"]["name"] for each in place.api.get(endpoints)["items"]
+                   if each["spec"]["workload"] == "first"]
+        with Peer(peer.network, first, peer, stack), namespace("next") as space, ears(space) as ends:
+            place.api.delete(f"{endpoints}/{name}")
+            place.add("h1", "next", space, labels={"role": "next"}, addresses=list(first.addresses))
+            settle()
+            assert hears(ends) == []
+            place.api.delete(f"{V3}/globalnetworkpolicies/shut")
+            wait_for("what it is allowed to hear", lambda: hears(ends))
+
+
 @pytest.fixture
 def two() -> Iterator[Site]:
     with site() as place:

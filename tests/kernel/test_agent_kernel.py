@@ -419,6 +419,7 @@ def test_the_next_holder_of_an_address_does_not_inherit_its_flows(rig: Rig) -> N
             in_ns(rig.name, "conntrack", "-I", "-s", source, "-d", destination, "-p", "tcp", "--sport", "1",
                   "--dport", "2", "--state", "ESTABLISHED", "-t", "1000")
         await kernel.take(whole(after), after, 1.0)
+        await kernel.forgetting.wait()
         left = flows(rig)
         assert "10.65.0.1 " not in left
         assert "fd00:65::1 " not in left
@@ -465,6 +466,7 @@ def test_flows_of_a_workload_whose_link_went_first_are_forgotten_too(rig: Rig) -
         assert "10.65.0.1 " in flows(rig)
         after = intent_of()
         await kernel.take(whole(after), after, 2.0)
+        await kernel.forgetting.wait()
         assert "10.65.0.1 " not in flows(rig)
 
     rig.play(scenario)

@@ -76,7 +76,7 @@ def test_by_address_the_kernel_chooses_and_nothing_else_goes(space: str) -> None
     with opened(space) as descriptor, inside(descriptor):
         conntrack.drop([flow for flow in conntrack.read() if told(flow)[1] == "fd00::5"])
         assert len(conntrack.read()) == 14
-        conntrack.forget(["203.0.113.1"])
+        conntrack.forget([], ["203.0.113.1"])
         assert len(conntrack.read()) == 13, "by the address before the translation"
         conntrack.forget([f"10.0.0.{number}" for number in range(1, 7)])
         assert [told(flow)[1] for flow in conntrack.read() if len(flow.source) == 4] == ["10.0.0.7"]

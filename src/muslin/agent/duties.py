@@ -23,7 +23,7 @@ from muslin.drivers import plug, rtnetlink
 from muslin.drivers.rtnetlink import Address
 from muslin.drivers.shaping import shape
 from muslin.intent import Delta, Endpoint, EndpointKey, HostIntent, Neighbour, Qos, Route, RouteKind, Settings
-from muslin.net import Cidr
+from muslin.net import Cidr, host_cidr
 from muslin.reconcile import Reconciler
 
 LINK, SHAPE, ADDRESS, NEIGHBOUR, ROUTE = "link", "shape", "address", "neighbour", "route"
@@ -52,11 +52,13 @@ class Duties:
         self._floating: dict[EndpointKey, frozenset[tuple[str, str]]] = {}
         """Pairs of addresses that are translated."""
         self.departed: set[str] = set()
-        """Addresses that are no longer behind the interface where they were, and floating ones that lead elsewhere now
-        (also those that led nowhere: conntrack has noted that, too). The caller empties it."""
+        """Addresses that are no longer behind the interface where they were. The caller empties it."""
+        self.redirected: set[str] = set()
+        """Floating addresses that lead elsewhere now (also those that led nowhere: conntrack has noted that, too). The
+        caller empties it."""
         self.arrived: set[str] = set()
         """Addresses that are to come behind another interface. Who spoke, from this host, with their last holder
-        elsewhere, has flows that its policy allowed. The caller empties it."""
+        elsewhere, has flows that its policy allowed. The caller takes out those to which there is a way."""
         self._begun = False
         """What a predecessor left is as it was. What its floating addresses led to is not known: `agent.flows` finds
         those flows."""
@@ -66,6 +68,11 @@ class Duties:
     def interfaces(self) -> Set[str]:
         """Of all endpoints."""
         return self._users.keys()
+
+    def is_here(self, address: str) -> bool:
+        """Is there to be a way to it, to a workload of this host?"""
+        route = self._routes.get(host_cidr(address))
+        return route is not None and route.kind is RouteKind.DEVICE
 
     def take(self, delta: Delta, intent: HostIntent) -> None:
         """`intent` is the whole with `delta` in it."""
@@ -93,7 +100,7 @@ class Duties:
         if after:
             self._floating[key] = after
         if self._begun:
-            self.departed.update(external for external, _ in before ^ after)
+            self.redirected.update(external for external, _ in before ^ after)
 
     def resize(self, mtu: int) -> None:
         """Links have that MTU now: a bucket must hold a packet."""
@@ -149,6 +156,7 @@ class Duties:
         address = destination.partition("/")[0]
         if before is not None and before.kind is RouteKind.DEVICE and not stays:
             self.departed.add(address)
+            self.arrived.discard(address)
         if route is not None and route.kind is RouteKind.DEVICE and not stays and self._begun:
             self.arrived.add(address)
         if old is not None and old != new:

@@ -1,7 +1,8 @@
 """One host's kernel kept as the intent says: policy first, then what lets packets through.
 
     take(delta)    close what is no endpoint's any more -> nftables, one transaction -> open links -> addresses,
-                   neighbours, routes -> forget the flows of addresses that left (of those that come, before routes)
+                   neighbours, routes (of addresses that come: once their flows are forgotten, which goes on meanwhile)
+                   -> have the flows of addresses that left forgotten, see `Forgetting`
     work()         what is due again after a failure
     scan(noticed)  read what there is; what had been right and is not any more is drift, and is mended and told
 
@@ -19,9 +20,10 @@ from pathlib import Path
 from msgspec import UNSET
 
 from muslin.agent.enforcement import Enforcement
+from muslin.agent.forgetting import Forgetting
 from muslin.agent.mtu import Mtu
 from muslin.agent.wiring import Wiring, closes
-from muslin.drivers import conntrack, sysctl
+from muslin.drivers import sysctl
 from muslin.drivers.links import Link
 from muslin.drivers.monitor import Noticed
 from muslin.drivers.netlink import Netlink
@@ -38,6 +40,7 @@ class Kernel:
         self._netlink = Netlink()
         self._firewall = Enforcement(dataplane)
         self._wiring = Wiring(self._netlink)
+        self.forgetting = Forgetting()
         self._begun = False
         self._mtu = Mtu(mtu_file)
         self._look_at_mtu(Settings())
@@ -64,6 +67,7 @@ class Kernel:
             self._wiring.read_all()
             self._wiring.find_left_open()
         self._wiring.do((step for step in self._wiring.plan(now) if closes(step)), now)
+        self._foresee()
         await self._firewall.take(delta, intent)
         if first:
             sysctl.prepare_host()
@@ -78,20 +82,36 @@ class Kernel:
         await self._firewall.mend()
         return await self._work(now)
 
+    def _foresee(self) -> None:
+        """Forgetting goes on while the table is written. Whose last holder is here speaks until that is done."""
+        duties = self._wiring.duties
+        self.forgetting.not_coming(duties.departed)
+        if coming := duties.arrived - duties.departed:
+            self.forgetting.ask_early(coming)
+
     async def _work(self, now: float) -> tuple[str, ...]:
         wiring = self._wiring
-        steps, arrived, departed = wiring.plan(now), wiring.duties.arrived, wiring.duties.departed
+        steps = wiring.plan(now)
         if not self._firewall.in_force:
             steps = tuple(step for step in steps if step.new is None)
-        elif arrived:  # before there is a way to them
-            await asyncio.to_thread(conntrack.forget, tuple(arrived))
-            arrived.clear()
+        elif coming := wiring.coming(steps):  # before there is a way to them
+            await self.forgetting.wait_for_way(coming)
         wiring.do(steps, now)
-        if gone := wiring.departed | departed:
-            await asyncio.to_thread(conntrack.forget, tuple(gone))
-            wiring.departed.clear()
-            departed.clear()
+        await self._let_go()
         return self._mended()
+
+    async def _let_go(self) -> None:
+        """Flows of addresses whose routes went: nobody waits for that, apart from those that are somebody else's here
+        already. Of addresses that lead elsewhere: at once."""
+        wiring, duties = self._wiring, self._wiring.duties
+        gone, redirected = wiring.departed | duties.departed, tuple(duties.redirected)
+        if not gone and not redirected:
+            return
+        walk = self.forgetting.ask(gone, redirected)
+        for some in (wiring.departed, duties.departed, duties.redirected):
+            some.clear()
+        if redirected or any(map(duties.is_here, gone)):
+            await asyncio.shield(walk)
 
     def _mended(self) -> tuple[str, ...]:
         policy = self._firewall.mended() if self._firewall.in_force else ()
@@ -194,8 +214,7 @@ class Kernel:
     def problems(self) -> tuple[Problem, ...]:
         """What was tried and does not work, apart from endpoints whose interface is not there yet."""
         found = list(self._wiring.problems())
-        if self._mtu.fault:
-            found.append(Problem(what=self._mtu.fault))
+        found += [Problem(what=fault) for fault in (self._mtu.fault, self.forgetting.fault) if fault]
         if self._firewall.fault:
             found.insert(0, Problem(what=self._firewall.fault, mend="nft --check, or the log of the agent, says more"))
         found += self._firewall.problems

@@ -44,6 +44,15 @@ class Wiring:
         """What is due, in a safe order."""
         return self._reconciler.plan(now)
 
+    def coming(self, steps: Iterable[Step]) -> frozenset[str]:
+        """Addresses that arrive by these steps, if their interfaces are there."""
+        if not self.duties.arrived:
+            return frozenset()
+        return frozenset(
+            address for step in steps
+            if (address := _arriving(step)) in self.duties.arrived and self.interfaces.find(_interface(step.new))
+        )
+
     def next_due(self, now: float) -> float | None:
         """When `plan` will have something."""
         return self._reconciler.next_due(now)
@@ -86,8 +95,10 @@ class Wiring:
         failures = {failure.index: failure.error for failure in applied}
         for number, step in enumerate(steps):
             self._reconciler.record(step, _outcome(failures.get(number)), now)
-            if number not in failures and (address := _departed(step)):
-                self.departed.add(address)
+            if number not in failures:
+                self.duties.arrived.discard(_arriving(step))
+                if address := _departed(step):
+                    self.departed.add(address)
         steps.clear()
 
     # ---- reading
@@ -201,6 +212,13 @@ def _outcome(error: Exception | None) -> Outcome:
 def _interface(value: object) -> str:
     item = _item(value)
     return item.interface if item is not None else ""
+
+
+def _arriving(step: Step) -> str:
+    """The address of a workload to which this step makes a way, "" for any other step."""
+    new = step.new
+    is_way = isinstance(new, Route) and new.kind is RouteKind.DEVICE
+    return new.destination.partition("/")[0] if isinstance(new, Route) and is_way else ""
 
 
 def _departed(step: Step) -> str:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from muslin.agent.forgetting import Forgetting
 from muslin.agent.kernel import Kernel
 from muslin.agent.speaker import Speaker
 from muslin.calc.host import Graph
@@ -252,6 +253,11 @@ class Worker:
         """Are policy and routes in the kernel, and is this the link that they are for?"""
         state = self.states.get(key)
         return state is not None and state.state == "up" and self._kernel.is_open(link)
+
+    @property
+    def forgetting(self) -> Forgetting:
+        """For whoever gives an address to somebody, or takes it away."""
+        return self._kernel.forgetting
 
     @property
     def mtu(self) -> int:

@@ -148,6 +148,10 @@ class Workloads:
             await resources.release(self._upstream, handle)
         found = await resources.assign(self._upstream, self._node, handle, request)
         undo.push_async_callback(_step_back, undone, "addresses", resources.release, self._upstream, handle)
+        if self._worker.intent.routes.keys().isdisjoint(found):  # not while somebody has them here
+            bare = [_bare(address) for address in found]
+            self._worker.forgetting.ask_early(bare)
+            undo.callback(self._worker.forgetting.not_coming, bare)
         return found
 
     async def _link(self, request: Request, cable: Cable, existing: Object | None, undo: AsyncExitStack,
@@ -257,6 +261,7 @@ class Workloads:
         if not await self._within(_GONE_WITHIN, lambda: entry.key not in self._worker.intent.endpoints):
             raise Transient(f"{entry.key} is still in this host's kernel after {_GONE_WITHIN:.0f} s: its link and"
                             " addresses are kept until it is gone; remove it again")
+        await self._worker.forgetting.wait()
         if entry.interface:
             await self._fitter.unplug(entry.interface, entry.key)
         if entry.handle:

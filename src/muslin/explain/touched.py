@@ -10,6 +10,7 @@ somebody wants to look:
     settings, host endpoints, a snapshot    everything
 
 An endpoint that has just come has no flows yet: those of its addresses were forgotten before there was a way to it.
+What it has later, today's policy let in, until a change concerns it. Flows of one that goes are forgotten anyway.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Changed:
         self._groups: set[GroupId] = set()
         self._endpoints: set[EndpointKey] = set()
         self._arrived: set[Cidr] = set()
-        """Of endpoints that came with the last change; one change later they may have flows."""
+        """Of endpoints that came, and that nothing concerned since: what flows they have, today's policy let in."""
+        self._departed: set[Cidr] = set()
+        """Of endpoints that went: their flows are forgotten, whatever sets they were in."""
 
     def __bool__(self) -> bool:
         return bool(self.everything or self._addresses or self._sets or self._policies or self._groups
@@ -53,10 +56,7 @@ class Changed:
 
     def add(self, delta: Delta, known: Container[EndpointKey]) -> None:
         """`known`: the endpoints that there were before."""
-        self._arrived = {
-            address for key, one in delta.endpoints.items() if one is not None and key not in known
-            for address in one.addresses
-        }
+        self._add_coming_and_going(delta, known)
         self.everything |= bool(delta.snapshot or delta.settings is not UNSET or delta.host_interfaces)
         for name, change in delta.sets.items():
             members = _members(change) if isinstance(change, MemberChange) else None
@@ -68,6 +68,24 @@ class Changed:
         self._groups |= delta.groups.keys()
         self._endpoints |= delta.endpoints.keys()
 
+    def _add_coming_and_going(self, delta: Delta, known: Container[EndpointKey]) -> None:
+        come = {
+            address for key, one in delta.endpoints.items() if one is not None and key not in known
+            for address in one.addresses
+        }
+        went = any(one is None for one in delta.endpoints.values())
+        gone = {address for address, route in delta.routes.items() if route is None} if went else set()
+        if _concerns_many(delta):
+            self._arrived.clear()
+        for one in delta.endpoints.values():
+            self._arrived.difference_update(one.addresses if one is not None else ())
+        for change in delta.sets.values():
+            members = _members(change) if isinstance(change, MemberChange) else ()
+            self._arrived.difference_update(members)
+            self._departed.difference_update(members)
+        self._arrived = (self._arrived - gone) | come
+        self._departed = (self._departed - come) | gone
+
     def merge(self, more: Changed) -> None:
         self.everything |= more.everything
         self._addresses |= more._addresses
@@ -76,6 +94,7 @@ class Changed:
         self._groups |= more._groups
         self._endpoints |= more._endpoints
         self._arrived.clear()
+        self._departed.clear()
 
     def addresses(self, intent: HostIntent, names: SetNames) -> set[bytes] | None:
         """By an end among these the flows concerned are found. None: all flows."""
@@ -84,7 +103,7 @@ class Changed:
         groups = self._groups_concerned(intent, names)
         if any(not groups.isdisjoint(_groups(one)) for one in intent.host_interfaces.values()):
             return None  # whose flows go by that interface, conntrack does not say
-        found = set(map(packed, self._addresses))
+        found = set(map(packed, self._addresses - self._departed))
         for key, endpoint in intent.endpoints.items():
             if key in self._endpoints or endpoint.ingress in groups or endpoint.egress in groups:
                 if endpoint.spoofable:
@@ -117,6 +136,14 @@ class SetNames:
         if known is None or known[0] is not policy:
             known = self._known[name] = policy, frozenset(_sets(policy))
         return known[1]
+
+
+def _concerns_many(delta: Delta) -> bool:
+    """More than the endpoints and the addresses that it names."""
+    return bool(
+        delta.snapshot or delta.settings is not UNSET or delta.host_interfaces or delta.policies or delta.groups
+        or any(not isinstance(change, MemberChange) for change in delta.sets.values())
+    )
 
 
 def _members(change: MemberChange) -> Iterable[Cidr]:

@@ -6,13 +6,14 @@ of this process, memory is its resident size with nothing but the graph (and the
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from bench import table
+from bench.figures import Figure, Section, blocks
+from bench.plan import Plan
 from muslin.calc import cluster, host
 from muslin.intent import AddressSet, Delta, MemberChange, SetId
 from muslin.model.endpoint import WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec
@@ -23,8 +24,6 @@ from muslin.net import Cidr
 
 NAMESPACES, APPS = 100, 20
 BATCH = 1000
-COLUMNS = ("what", "processor ms (p50)", "p99", "MB more")
-Row = tuple[object, ...]
 Batch = dict[ResourceKey, Resource | None]
 
 
@@ -91,14 +90,14 @@ def timed(work: Callable[[], object]) -> float:
     return (time.process_time() - start) * 1000
 
 
-def cold(endpoints: int, policies: int, hosts: int, subscribed: int, rows: list[Row]) -> tuple[
+def cold(endpoints: int, policies: int, hosts: int, subscribed: int, found: list[Figure]) -> tuple[
         cluster.Graph, dict[str, Delta]]:
     graph = cluster.Graph()
     base = resident()
     spent = timed(lambda: graph.update(surroundings()))
     for batch in workloads(endpoints, hosts):
         spent += timed(partial(graph.update, batch))
-    rows.append(("endpoints taken in", spent, "", ""))
+    found.append(once("endpoints taken in", spent))
     for number in range(policies):
         spent += timed(partial(graph.update, policy(number)))
     deltas: dict[str, Delta] = {}
@@ -108,14 +107,20 @@ def cold(endpoints: int, policies: int, hosts: int, subscribed: int, rows: list[
             deltas[f"h{number}"] = graph.subscribe(f"h{number}")
 
     subscribing = timed(subscribe)
-    rows.append((f"hosts subscribed: {subscribed}", subscribing, "", ""))
-    rows.append(("cold start in all", spent + subscribing + timed(graph.flush), "", resident() - base))
+    found.append(once(f"hosts subscribed: {subscribed}", subscribing))
+    found.append(once("cold start in all", spent + subscribing + timed(graph.flush),
+                      note=f"{resident() - base:.0f} MB more"))
     return graph, deltas
 
 
-def changes(graph: cluster.Graph, hosts: int, endpoints: int) -> list[Row]:
+def _taken_in(graph: Any, change: Batch | Delta) -> None:
+    graph.update(change)
+    graph.flush()
+
+
+def changes(graph: cluster.Graph, hosts: int, endpoints: int) -> list[Figure]:
     def step(batch: Batch) -> float:
-        return timed(lambda: (graph.update(batch), graph.flush()))
+        return timed(partial(_taken_in, graph, batch))
 
     new = [endpoints + 1 + number * hosts for number in range(200)]
     return [
@@ -127,9 +132,9 @@ def changes(graph: cluster.Graph, hosts: int, endpoints: int) -> list[Row]:
     ]
 
 
-def on_the_host(delta: Delta, members: int) -> list[Row]:
+def on_the_host(delta: Delta, members: int) -> list[Figure]:
     graph = host.Graph()
-    snapshot = timed(lambda: (graph.update(delta), graph.flush()))
+    snapshot = timed(partial(_taken_in, graph, delta))
     big = SetId("big")
     addresses = frozenset(Cidr(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}/32") for number in range(members))
     graph.update(Delta(sets={big: AddressSet(id=big, members=addresses)}))
@@ -137,27 +142,33 @@ def on_the_host(delta: Delta, members: int) -> list[Row]:
 
     def join(number: int) -> float:
         change = Delta(sets={big: MemberChange(added=frozenset({Cidr(f"11.0.0.{number}/32")}))})
-        return timed(lambda: (graph.update(change), graph.flush()))
+        return timed(partial(_taken_in, graph, change))
 
     return [
-        (f"agent: snapshot with {len(delta.endpoints)} endpoints", snapshot, "", ""),
+        once(f"agent: snapshot with {len(delta.endpoints)} endpoints", snapshot),
         many(f"agent: a member joins a set of {members}", [join(number) for number in range(50)]),
     ]
 
 
-def many(what: str, times: list[float]) -> Row:
-    times.sort()
-    return what, times[len(times) // 2], times[len(times) * 99 // 100], ""
+def many(what: str, times: list[float]) -> Figure:
+    return Figure(name=what, values=blocks(times), unit="ms")
 
 
-def main(endpoints: int = 100_000, policies: int = 500, hosts: int = 1000, subscribed: int = 10) -> list[Row]:
-    rows: list[Row] = []
-    graph, deltas = cold(endpoints, policies, hosts, subscribed, rows)
-    rows += changes(graph, hosts, endpoints)
-    rows += on_the_host(deltas["h0"], endpoints)
-    table.show(f"Calculation: {endpoints} endpoints in 2000 classes, {policies} policies, {hosts} hosts", COLUMNS, rows)
-    return rows
+def once(what: str, took: float, note: str = "") -> Figure:
+    return Figure(name=what, values=(took,), unit="ms", note=note)
 
 
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+def measure(plan: Plan) -> list[Section]:
+    endpoints, policies = plan.times(1000, 100_000, 100_000), plan.times(20, 500, 500)
+    hosts, subscribed = plan.times(20, 1000, 1000), 10
+    plan.progress.begin("calc", 3)
+    plan.progress.step("cold start")
+    found: list[Figure] = []
+    graph, deltas = cold(endpoints, policies, hosts, subscribed, found)
+    plan.progress.step("changes")
+    found += changes(graph, hosts, endpoints)
+    plan.progress.step("agent")
+    found += on_the_host(deltas["h0"], endpoints)
+    return [Section(
+        key="calc", title=f"Calculation: {endpoints} endpoints in 2000 classes, {policies} policies, {hosts} hosts",
+        measure="processor time; of changes the p50", figures=tuple(found))]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,10 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import daemons, rig, table
+from bench import daemons, rig
+from bench.figures import Figure, Section, Side, blocks, percentile
+from bench.plan import Plan
 from muslin.plugins.cni import program
 
-COLUMNS = ("plugin", "at once", "p50 ms", "p99 ms", "n")
 PLUGINS = Path("/usr/lib/cni")
 ROUNDS = 3
 PODS = 110
@@ -75,16 +75,29 @@ def _measure(plugin: Plugin, spaces: list[str], at_once: int) -> list[float]:
     return taken
 
 
-def _row(name: str, at_once: int, taken: list[float]) -> tuple[object, ...]:
-    ordered = sorted(taken)
-    worst = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    return name, at_once, round(statistics.median(ordered), 1), round(worst, 1), len(ordered)
+def _figures(name: str, group: str, taken: list[float], side: Side) -> list[Figure]:
+    return [Figure(name=name, group=group, values=blocks(taken), unit="ms", side=side),
+            Figure(name=f"{name}, p99", group=group, values=(percentile(0.99)(taken),), unit="ms", side=side)]
 
 
-def main() -> list[tuple[object, ...]]:
+def _plugins(site: daemons.Site) -> tuple[Plugin, Plugin]:
+    stock = Plugin("bridge + host-local", (str(PLUGINS / "bridge"),), {
+        "cniVersion": "1.0.0", "name": "stock", "type": "bridge", "bridge": "cnibench0", "isGateway": True,
+        "ipam": {"type": "host-local", "dataDir": str(site.directory / "stock"),
+                 "ranges": [[{"subnet": "10.88.0.0/16"}], [{"subnet": "fd00:88::/64"}]]}}, site.namespace)
+    ours = Plugin("muslin", (_installed(site.directory),), {
+        "cniVersion": "1.0.0", "name": "net", "type": "muslin",
+        "agentSocket": f"{site.directory}/run/agents/h1.sock"}, site.namespace)
+    return stock, ours
+
+
+def measure(plan: Plan) -> list[Section]:
     if not (PLUGINS / "bridge").exists():
         raise SystemExit("the stock plugins are not there: apt install containernetworking-plugins")
-    rows: list[tuple[object, ...]] = []
+    rounds, containers, pods = plan.times(1, ROUNDS, 2 * ROUNDS), plan.times(4, 50, 50), plan.times(2, PODS, PODS)
+    parallel = (1, 4) if plan.size == "tiny" else (1, 10, 50)
+    plan.progress.begin("cni", len(parallel) * rounds * 2 + 1)
+    found: list[Figure] = []
     with daemons.site() as site:
         site.serve()
         for name, cidr in (("four", "10.65.0.0/16"), ("six", "fd00:65::/64")):
@@ -93,22 +106,22 @@ def main() -> list[tuple[object, ...]]:
                 "spec": {"cidr": cidr}})
         site.attend("h1")
         daemons.wait_for("the agent", lambda: site.synced("h1"))
-        stock = Plugin("bridge + host-local", (str(PLUGINS / "bridge"),), {
-            "cniVersion": "1.0.0", "name": "stock", "type": "bridge", "bridge": "cnibench0", "isGateway": True,
-            "ipam": {"type": "host-local", "dataDir": str(site.directory / "stock"),
-                     "ranges": [[{"subnet": "10.88.0.0/16"}], [{"subnet": "fd00:88::/64"}]]}}, site.namespace)
-        ours = Plugin("muslin", (_installed(site.directory),), {"cniVersion": "1.0.0", "name": "net", "type": "muslin",
-                                       "agentSocket": f"{site.directory}/run/agents/h1.sock"}, site.namespace)
-        for at_once in (1, 10, 50):
-            taken: dict[str, list[float]] = {stock.name: [], ours.name: []}
-            with _spaces(50) as spaces:
-                for _ in range(ROUNDS):
+        stock, ours = _plugins(site)
+        for at_once in parallel:
+            taken: dict[Plugin, list[float]] = {stock: [], ours: []}
+            with _spaces(containers) as spaces:
+                for _ in range(rounds):
                     for plugin in (stock, ours):
-                        taken[plugin.name] += _measure(plugin, spaces, at_once)
-            rows += [_row(name, at_once, each) for name, each in taken.items()]
-        with _spaces(PODS) as spaces:
-            rows.append(_row(f"muslin, up to {PODS} pods", 1, [ours.call("ADD", space) for space in spaces]))
+                        plan.progress.step(f"{plugin.name}, {at_once} at once")
+                        taken[plugin] += _measure(plugin, spaces, at_once)
+            for plugin, each in taken.items():
+                found += _figures(plugin.name, f"{at_once} at once", each, Side.OURS if plugin is ours else Side.PEER)
+        plan.progress.step(f"up to {pods} pods")
+        with _spaces(pods) as spaces:
+            found += _figures("muslin", f"one by one up to {pods} pods", [ours.call("ADD", one) for one in spaces],
+                              Side.OURS)
             for space in spaces:
                 ours.call("DEL", space)
-    table.show("CNI ADD, the whole process", COLUMNS, rows)
-    return rows
+    return [Section(key="cni", title="A container's ADD by CNI: the whole process, as runtimes call it",
+                    measure="wall time, p50 unless p99 is said; the stock plugins give no policy",
+                    figures=tuple(found))]

@@ -11,7 +11,9 @@ import json
 import time
 from pathlib import Path
 
-from bench import daemons, table
+from bench import daemons
+from bench.figures import Figure, Section
+from bench.plan import Plan
 from muslin.model.meta import ResourceKey
 from muslin.model.names import workload_endpoint_name
 from muslin.store import layout
@@ -19,7 +21,6 @@ from muslin.store.sqlite import SqliteStore
 
 SIZES = (10_000, 100_000)
 LOCAL, HOSTS, APPS, POLICIES = 100, 1000, 50, 100
-COLUMNS = ("endpoints", "server s", "agent s", "server MB", "agent MB")
 
 
 def _endpoint(number: int) -> tuple[str, bytes]:
@@ -69,7 +70,8 @@ async def _fill(file: Path, count: int) -> None:
     await store.close()
 
 
-def measure(count: int) -> tuple[object, ...]:
+def start(count: int) -> tuple[float, float, float, float]:
+    """Seconds until the server answers and the agent is in sync; megabytes of each."""
     with daemons.site() as site:
         asyncio.run(_fill(site.store, count))
         begun = time.monotonic()
@@ -78,10 +80,23 @@ def measure(count: int) -> tuple[object, ...]:
         begun = time.monotonic()
         agent = site.attend("here")
         daemons.wait_for("the agent to be in sync", lambda: site.synced("here"), seconds=120)
-        return count, served, time.monotonic() - begun, daemons.rss(server), daemons.rss(agent)
+        return served, time.monotonic() - begun, daemons.rss(server), daemons.rss(agent)
 
 
-def main() -> list[tuple[object, ...]]:
-    rows = [measure(count) for count in SIZES]
-    table.show(f"Cold start of a host with {LOCAL} of the cluster's endpoints, {POLICIES} policies", COLUMNS, rows)
-    return rows
+def measure(plan: Plan) -> list[Section]:
+    sizes = (500,) if plan.size == "tiny" else SIZES
+    rounds = plan.times(1, 1, 3)
+    plan.progress.begin("cold", len(sizes) * rounds)
+    found: list[Figure] = []
+    for count in sizes:
+        taken = []
+        for _ in range(rounds):
+            plan.progress.step(f"{count} endpoints in the cluster")
+            taken.append(start(count))
+        names = (("server answers", "s", None), ("agent in sync", "s", 5.0), ("server", "MB", 250.0),
+                 ("agent", "MB", 80.0))
+        found += [Figure(name=name, group=f"{count} endpoints in the cluster", values=values, unit=unit, aim=aim)
+                  for (name, unit, aim), values in zip(names, zip(*taken, strict=True), strict=True)]
+    title = f"Cold start of a host with {LOCAL} of the cluster's endpoints, {POLICIES} policies"
+    return [Section(key="cold", title=title,
+                    measure="wall time; resident memory", figures=tuple(found), pictured=False)]

@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from bench import daemons, table
+from bench import daemons
+from bench.figures import Figure, Section, Side, blocks
+from bench.plan import Plan
 
-ROUNDS = 30
 OBJECTS = 100
-COLUMNS = ("command", "p50 ms", "p90 ms", "processor ms", "x python -c pass")
+PYTHON = "python -c pass"
 GNP = "/apis/projectcalico.org/v3/globalnetworkpolicies"
 COMMANDS = (
     "get tiers", f"get gnp ({OBJECTS})", "get gnp p0 -o yaml", "get gnp p0 -o json", "status", "kinds",
@@ -34,15 +34,15 @@ def _policy(number: int) -> dict[str, object]:
     }
 
 
-def _timed(words: list[str], environment: dict[str, str]) -> tuple[float, float, float]:
-    """p50, p90, and mean processor time, in ms."""
-    taken, before = [], _processor()
-    for _ in range(ROUNDS):
-        begun = time.perf_counter()
+def _timed(words: list[str], environment: dict[str, str], rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds on the clock, and of processor."""
+    taken, used = [], []
+    for _ in range(rounds):
+        before, begun = _processor(), time.perf_counter()
         subprocess.run(words, env=environment, stdout=subprocess.DEVNULL, check=True)
         taken.append((time.perf_counter() - begun) * 1000)
-    taken.sort()
-    return statistics.median(taken), taken[int(len(taken) * 0.9)], (_processor() - before) / ROUNDS
+        used.append(_processor() - before)
+    return taken, used
 
 
 def _processor() -> float:
@@ -54,11 +54,13 @@ def _commands(file: Path) -> list[tuple[str, list[str]]]:
     muslin = str(daemons.MUSLIN)
     words = [(f"muslin {each}", [muslin, *each.partition(" (")[0].replace("FILE", str(file)).split()])
              for each in COMMANDS]
-    return [("python -c pass", [sys.executable, "-c", "pass"]), *words]
+    return [(PYTHON, [sys.executable, "-c", "pass"]), *words]
 
 
-def main() -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
+def measure(plan: Plan) -> list[Section]:
+    clock: list[Figure] = []
+    processor: list[Figure] = []
+    plan.progress.begin("command", len(COMMANDS) + 1)
     with daemons.site() as site:
         site.serve()
         client = site.client()
@@ -67,10 +69,16 @@ def main() -> list[tuple[object, ...]]:
         file = site.directory / "policy.json"
         file.write_text(json.dumps(_policy(0)))
         environment = {**os.environ, "MUSLIN_SERVER": str(client.address)}
-        floor = 0.0
         for name, words in _commands(file):
-            p50, p90, processor = _timed(words, environment)
-            floor = floor or processor
-            rows.append((name, p50, p90, processor, processor / floor))
-    table.show("Whole commands", COLUMNS, rows)
-    return rows
+            plan.progress.step(name)
+            taken, used = _timed(words, environment, plan.times(2, 20, 40))
+            side = Side.LIMIT if name == PYTHON else Side.OURS
+            aim = 150.0 if " get " in name else None
+            clock.append(Figure(name=name, values=blocks(taken), unit="ms", side=side, aim=aim))
+            processor.append(Figure(name=name, values=blocks(used), unit="ms", side=side))
+    return [
+        Section(key="command.processor", title="Whole commands", measure="processor time, p50", base=PYTHON,
+                figures=tuple(processor)),
+        Section(key="command.clock", title="Whole commands, on the clock", measure="wall time, p50",
+                figures=tuple(clock), pictured=False),
+    ]

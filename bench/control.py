@@ -8,17 +8,17 @@ it has come back from another workload of the host.
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import time
 from collections.abc import Callable
 
-from bench import daemons, rig, table
+from bench import daemons, rig
+from bench.figures import Figure, Section, blocks, percentile
+from bench.plan import Plan
 from muslin.client import Client
+from muslin.drivers.netns import inside, opened
 from muslin.drivers.nft import Nft
 
-ROUNDS = 50
-COLUMNS = ("what", "p50 ms", "p99 ms", "n")
 GNP = "/apis/projectcalico.org/v3/globalnetworkpolicies"
 
 
@@ -38,11 +38,11 @@ def _moved(nft: Nft, before: int, seconds: float = 5.0) -> None:
             raise SystemExit("the kernel's table never changed")
 
 
-def _policy_changes(client: Client) -> list[float]:
+def _policy_changes(client: Client, rounds: int) -> list[float]:
     client.post(GNP, _policy(0))
     time.sleep(0.3)
     nft, taken = Nft(), []
-    for number in range(1, ROUNDS + 1):
+    for number in range(1, rounds + 1):
         before = nft.generation()
         begun = time.perf_counter()
         client.patch(f"{GNP}/bench", {"spec": _policy(number)["spec"]})
@@ -77,9 +77,9 @@ def _endpoint_adds(agent: Client, spaces: list[str]) -> tuple[list[float], list[
     return ready, first
 
 
-def _row(what: str, taken: list[float]) -> tuple[object, ...]:
-    ordered = sorted(taken)
-    return what, statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], len(ordered)
+def _figures(what: str, taken: list[float], aims: tuple[float, float]) -> list[Figure]:
+    return [Figure(name=f"{what}, p50", values=blocks(taken), unit="ms", aim=aims[0]),
+            Figure(name=f"{what}, p99", values=(percentile(0.99)(taken),), unit="ms", aim=aims[1])]
 
 
 def _with_namespaces(count: int, work: Callable[[list[str]], None]) -> None:
@@ -96,8 +96,11 @@ def _with_namespaces(count: int, work: Callable[[list[str]], None]) -> None:
             rig.run("ip", "netns", "del", space)
 
 
-def main() -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
+def measure(plan: Plan) -> list[Section]:
+    found: list[Figure] = []
+    rounds = plan.times(3, 50, 200)
+    plan.progress.begin("control", 3)
+    plan.progress.step("starting")
     with daemons.site() as site:
         site.serve()
         client = site.client()
@@ -109,12 +112,15 @@ def main() -> list[tuple[object, ...]]:
         daemons.wait_for("the agent to be in sync", lambda: site.synced("here"))
 
         def work(spaces: list[str]) -> None:
+            plan.progress.step("endpoints")
             ready, first = _endpoint_adds(site.agent("here"), spaces)
-            rig.enter(site.namespace)  # from here on this thread sees the host's own tables
-            rows.append(_row("endpoint add -> ready", ready))
-            rows.append(_row("endpoint add -> first packet (ping process included)", first))
-            rows.append(_row("policy change -> kernel", _policy_changes(client)))
+            plan.progress.step("policies")
+            with opened(site.namespace) as descriptor, inside(descriptor):
+                changed = _policy_changes(client, rounds)
+            found.extend(_figures("endpoint add -> ready", ready, (15, 30)))
+            found.extend(_figures("endpoint add -> first packet (a ping process included)", first, (15, 30)))
+            found.extend(_figures("policy change -> kernel", changed, (10, 30)))
 
-        _with_namespaces(ROUNDS + 1, work)
-    table.show("Latency of a change on one host", COLUMNS, rows)
-    return rows
+        _with_namespaces(min(rounds, 50) + 1, work)
+    return [Section(key="control", title="Latency of a change on one host, server and agent included",
+                    measure=f"wall time of {rounds}", figures=tuple(found))]

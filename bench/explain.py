@@ -7,11 +7,11 @@ this process, memory is its resident size, the graph and the interpreter include
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
-from bench import table
 from bench.calc import APPS, Batch, policy, resident, surroundings, timed, workload, workloads
+from bench.figures import Figure, Section, blocks
+from bench.plan import Plan
 from muslin.calc import cluster as calculation
 from muslin.explain import cluster, ends, question
 from muslin.explain.ends import Hosts
@@ -19,8 +19,6 @@ from muslin.explain.question import Question
 from muslin.model.meta import Meta, ResourceKey
 from muslin.model.policy import EntityRule, GlobalNetworkPolicy, GlobalNetworkPolicySpec, Rule
 
-COLUMNS = ("what", "processor ms", "classes", "answers", "MB")
-Row = tuple[object, ...]
 PORTS = [(6, 80), (6, 443), (17, 53)]
 
 
@@ -58,33 +56,39 @@ class Asker:
                                where=lambda origin: ("", 0))
 
 
-def whole(endpoints: int, policies: int, hosts: int) -> list[Row]:
+def whole(endpoints: int, policies: int, hosts: int) -> list[Figure]:
     graph = grown(endpoints, policies, hosts)
-    rows: list[Row] = []
+    rows: list[Figure] = []
     found: list[cluster.Matrix] = []
     spent = timed(lambda: found.append(cluster.matrix(graph, PORTS)))
-    rows.append((f"matrix of {endpoints}, {len(PORTS)} ports", spent, len(found[0].classes),
-                 sum(len(one.ports) * len(one.destinations) for one in found[0].reaches), resident()))
+    answers = sum(len(one.ports) * len(one.destinations) for one in found[0].reaches)
+    rows.append(_figure(f"matrix of {endpoints}, {len(PORTS)} ports", (spent,), len(found[0].classes), answers))
     known = cluster.census(graph)
     who: list[cluster.WhoCan] = []
     spent = timed(lambda: who.append(cluster.who_can(known, [next(iter(known.residents))], 6, 8080)))
-    rows.append((f"who-can in {endpoints}", spent, len(who[0].classes), len(who[0].reaches), resident()))
+    rows.append(_figure(f"who-can in {endpoints}", (spent,), len(who[0].classes), len(who[0].reaches)))
     asker = Asker(graph)
     asker.why("pod1", "ns2/pod102")
-    times = sorted(timed(lambda number=number: asker.why(f"pod{number}", f"pod{number * 7}"))  # type: ignore[misc]
-                   for number in range(1, 51))
-    rows.append((f"why in {endpoints}, median of 50", times[25], "", "", resident()))
+    times = [timed(lambda number=number: asker.why(f"pod{number}", f"pod{number * 7}"))  # type: ignore[misc]
+             for number in range(1, 51)]
+    rows.append(Figure(name=f"why in {endpoints}, median of 50", values=blocks(times), unit="ms",
+                       note=f"{resident():.0f} MB resident"))
     return rows
 
 
-def compared(endpoints: int, policies: int, hosts: int) -> list[Row]:
+def _figure(what: str, times: tuple[float, ...], classes: int, answers: int) -> Figure:
+    return Figure(name=what, values=times, unit="ms",
+                  note=f"{classes} classes, {answers} answers, {resident():.0f} MB resident")
+
+
+def compared(endpoints: int, policies: int, hosts: int) -> list[Figure]:
     changes: dict[str, Callable[[], Batch]] = {
         "one rule of a policy": lambda: policy(101, port=99),
         "a policy gone": lambda: dict.fromkeys(policy(101)),
         "one label": lambda: workload(5, hosts, app="app7"),
         "a deny for everybody's UDP": lambda: {key: _first(value) for key, value in everywhere(1).items()},
     }
-    rows: list[Row] = []
+    rows: list[Figure] = []
     for what, change in changes.items():
         graph = grown(endpoints, policies, hosts)
         before = cluster.census(graph)
@@ -92,7 +96,7 @@ def compared(endpoints: int, policies: int, hosts: int) -> list[Row]:
         found: list[cluster.Diff] = []
         spent = timed(lambda: found.append(cluster.diff(before, graph)))  # noqa: B023 (called at once)
         pairs = sum(map(found[0].size, found[0].groups))
-        rows.append((f"diff of {endpoints}: {what}", spent, len(found[0].classes), pairs, resident()))
+        rows.append(_figure(f"diff of {endpoints}: {what}", (spent,), len(found[0].classes), pairs))
     return rows
 
 
@@ -103,11 +107,13 @@ def _first(value: object) -> GlobalNetworkPolicy:
         order=-1.0, types=("Ingress",), ingress=(rule, Rule(action="Pass"))))
 
 
-def main(endpoints: int = 100_000, few: int = 10_000, policies: int = 500, hosts: int = 1000) -> list[Row]:
-    rows = [*compared(few, policies, hosts // 10), *whole(endpoints, policies, hosts)]
-    table.show(f"Questions: {policies} policies, each with a port of its own", COLUMNS, rows)
-    return rows
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+def measure(plan: Plan) -> list[Section]:
+    endpoints, few = plan.times(1000, 100_000, 100_000), plan.times(500, 10_000, 10_000)
+    policies, hosts = plan.times(120, 500, 500), plan.times(20, 1000, 1000)
+    plan.progress.begin("explain", 2)
+    plan.progress.step("differences")
+    rows = compared(few, policies, hosts // 10)
+    plan.progress.step("the whole cluster")
+    rows += whole(endpoints, policies, hosts)
+    title = f"Questions about the cluster: {policies} policies, each with a port of its own"
+    return [Section(key="explain", title=title, measure="processor time", figures=tuple(rows))]

@@ -13,7 +13,9 @@ import struct
 import time
 from collections.abc import Callable
 
-from bench import rig, table
+from bench import rig
+from bench.figures import Figure, Section
+from bench.plan import Plan
 from muslin.agent.flows import CUT_FOR, Look, ends_of, look_at
 from muslin.drivers import conntrack
 from muslin.drivers.netlink import CREATE, EXCLUSIVE, NESTED, Netlink, attribute
@@ -41,20 +43,21 @@ from muslin.intent import (
 from muslin.net import Cidr
 from muslin.render.nft import NftState
 
-COLUMNS = ("what", "flows", "processor ms", "wall ms")
 FLOWS, ENDPOINTS, POLICIES = 100_000, 1000, 20
 _NEW = 1 << 8
 
 
-def main() -> list[tuple[object, ...]]:
+def measure(plan: Plan) -> list[Section]:
+    plan.progress.begin("flows", 1)
+    plan.progress.step()
     with rig.rig("flows") as made, opened(made.host) as descriptor, inside(descriptor):
         _insert()
         rows = _measure()
-    table.show(f"{FLOWS} flows of {ENDPOINTS} workloads", COLUMNS, rows)
-    return rows
+    return [Section(key="flows", title=f"Flows that follow policy: {FLOWS} flows of {ENDPOINTS} workloads",
+                    measure="processor time of this process, once", figures=tuple(rows))]
 
 
-def _measure() -> list[tuple[object, ...]]:
+def _measure() -> list[Figure]:
     lengths: Lengths = {}
     told = _intent()
     everything, one, shut = Look(told, None, ()), Look(told, {_remote(5)}, ()), Look(_intent(shut=2), None, ())
@@ -73,10 +76,10 @@ def _measure() -> list[tuple[object, ...]]:
     return rows
 
 
-def _row(what: str, number: int, do: Callable[[], object]) -> tuple[object, ...]:
-    wall, processor = time.perf_counter(), time.process_time()
+def _row(what: str, number: int, do: Callable[[], object]) -> Figure:
+    processor = time.process_time()
     do()
-    return what, number, (time.process_time() - processor) * 1e3, (time.perf_counter() - wall) * 1e3
+    return Figure(name=f"{what} ({number})", values=((time.process_time() - processor) * 1e3,), unit="ms")
 
 
 def _remote(number: int) -> bytes:

@@ -72,6 +72,10 @@ def load_program(frame: bytes) -> int:
     return _bpf(_BPF_PROG_LOAD, attributes.ljust(128, b"\0"))
 
 
+def unload(program: int) -> None:
+    os.close(program)
+
+
 def inject(program: int, frame: bytes, interface_index: int, count: int) -> float:
     """Receives `frame` `count` times on the interface; nanoseconds of this thread's CPU per packet."""
     data = ctypes.create_string_buffer(frame, len(frame))

@@ -1,109 +1,120 @@
-"""What a change costs until it is in the kernel, by each backend: program runs and all, p50 of several.
+"""What a change costs until it is in the kernel: ours beside the programs that others call, in one run.
 
-A host with 1000 endpoints behind one policy list, policies of five rules, and a set of 100,000 addresses.
+Two hosts. One has 1,000 endpoints with twenty rules of their own each (20,000 rules), all about one set of 100,000
+addresses. The other has 1,000 endpoints that all carry the same 100 policies. The changes are made turn and turn about,
+each by everybody, and are real ones: no two are alike.
 """
 
 from __future__ import annotations
 
 import asyncio
-import statistics
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 
-import msgspec
+from bench import programmers, rig, routes, world
+from bench.cost import Cost
+from bench.figures import Figure, Section, Side
+from bench.plan import Plan
+from bench.programmers import NftText, Ours, Programmer, Restore
+from muslin.drivers.iptables import Flavour
+from muslin.intent import HostIntent
 
-from bench import rig, table
-from bench.dataplane import intent
-from muslin.drivers.iptables import Flavour, Iptables
-from muslin.drivers.nft import Nft
-from muslin.intent import AddressSet, Delta, Endpoint, EndpointKey, HostIntent, MemberChange, PolicyId, SetId
-from muslin.net import Cidr
-from muslin.render import iptables, nft
-
-ENDPOINTS, POLICIES, MEMBERS, TIMES = 1000, 100, 100_000, 9
-COLUMNS = ("backend", "all ms", "endpoint ms", "policy ms", "member ms", "read back ms")
-SET, POLICY = SetId("set0"), PolicyId("GlobalNetworkPolicy/p0")
-
-Apply = Callable[[Delta, HostIntent], Awaitable[None]]
+OWN_RULES = 20
+Taken = dict[tuple[str, Side], list[Cost]]
 
 
-def _whole() -> HostIntent:
-    made = intent(ENDPOINTS, POLICIES)
-    addresses = (f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}/32" for n in range(MEMBERS))
-    made.sets[SET] = AddressSet(id=SET, members=frozenset(Cidr(address) for address in addresses))
-    return made
+def measure(plan: Plan) -> list[Section]:
+    endpoints, policies = plan.times(20, 1000, 1000), plan.times(5, 100, 100)
+    members = plan.times(200, 100_000, 100_000)
+    count = plan.times(500, 100_000, 100_000)
+    own = partial(world.of_their_own, endpoints, OWN_RULES, members)
+    shared = partial(world.intent, endpoints, policies)
+    rounds, changes = plan.times(1, 3, 7), plan.times(2, 9, 31)
+    plan.progress.begin("programming", 2 * rounds * 6 + 2 * changes)
+    with asyncio.Runner() as runner:
+        desk = _Desk(plan, runner)
+        full, writing = desk.full(own, rounds)
+        with ExitStack() as stack:
+            there = desk.standing(stack, own, interval=True)
+            member = desk.turns(there, "member", changes)
+            alone = desk.turns([one for one in there if "interval" not in one.name], "own", changes)
+        with ExitStack() as stack:
+            there = desk.standing(stack, shared, interval=False)
+            sharing, policy = desk.turns(there, "sharing", changes), desk.turns(there, "policy", changes)
+    road: Taken = {}
+    for number in range(rounds):
+        plan.progress.step(f"{count} routes")
+        for name, taken in routes.measure(count, f"r{number}").items():
+            road.setdefault(name, []).append(taken)
+    alike = f"{endpoints} endpoints with {policies} policies in common"
+    return [
+        _section("full", f"All of a host: {endpoints} endpoints, {endpoints * OWN_RULES} rules, a set of {members}",
+                 full | {("muslin, writing alone", Side.OURS): writing}, {"muslin, writing alone": 300}),
+        _section("member", f"One member more in a set of {members}", member, {"muslin": 0.1}),
+        _section("sharing", f"One endpoint more: {alike}", sharing, {"muslin": 0.3}),
+        _section("own", f"One endpoint more with {OWN_RULES} rules of its own, to {endpoints} such", alone, {}),
+        _section("policy", f"A policy changes: {alike}", policy, {"muslin": 1.0}),
+        _section("routes", f"{count} routes", road, {"muslin": 250}),
+    ]
 
 
-def _nftables(space: str) -> tuple[Apply, Callable[[], Awaitable[object]]]:
-    driver, state = Nft(space), nft.NftState()
+class _Desk:
+    """Namespaces with numbers, and who works in them."""
 
-    async def apply(delta: Delta, whole: HostIntent) -> None:
-        await driver.apply(state.update(delta, whole))
+    def __init__(self, plan: Plan, runner: asyncio.Runner) -> None:
+        self._plan, self._runner, self._number = plan, runner, 0
 
-    return apply, driver.read
+    def everybody(self, *, interval: bool) -> list[Callable[[str], Programmer]]:
+        return [
+            lambda space: programmers.by_nftables(space, self._runner),
+            *(partial(programmers.by_iptables, flavour, runner=self._runner) for flavour in Flavour),
+            *(partial(NftText, interval=one) for one in ((False, True) if interval else (False,))),
+            *(partial(Restore, flavour) for flavour in Flavour),
+        ]
 
+    def full(self, make: Callable[[], HostIntent], rounds: int) -> tuple[Taken, list[Cost]]:
+        """From nothing, each time in a namespace that nobody has used."""
+        taken: Taken = {}
+        writing = []
+        for number in range(rounds):
+            for hire in self.everybody(interval=False):
+                with ExitStack() as stack:
+                    one = hire(self._space(stack))
+                    self._plan.progress.step(f"round {number + 1} of {rounds}: all of it by {one.name}")
+                    taken.setdefault((one.name, one.side), []).append(one.program(make()))
+                    if isinstance(one, Ours) and one.name == "muslin":
+                        writing.append(one.writing)
+        return taken, writing
 
-def _iptables(space: str, flavour: Flavour) -> tuple[Apply, Callable[[], Awaitable[object]]]:
-    driver, state = Iptables(flavour, space), iptables.IptablesState()
+    def standing(self, stack: ExitStack, make: Callable[[], HostIntent], *, interval: bool) -> list[Programmer]:
+        there = [hire(self._space(stack)) for hire in self.everybody(interval=interval)]
+        for one in there:
+            self._plan.progress.step(f"setting up {one.name}")
+            one.program(make())
+        return there
 
-    async def apply(delta: Delta, whole: HostIntent) -> None:
-        await driver.apply(state.update(delta, whole))
+    def turns(self, there: list[Programmer], what: str, changes: int) -> Taken:
+        taken: Taken = {(one.name, one.side): [] for one in there}
+        for number in range(1, changes + 1):
+            self._plan.progress.step(f"{what}, {number} of {changes}")
+            for one in there:
+                taken[one.name, one.side].append(getattr(one, what)(number))
+        return taken
 
-    return apply, driver.read
-
-
-def _changes(made: HostIntent) -> dict[str, Callable[[int], Delta]]:
-    """Each makes the change of that number, in the intent as well."""
-    pattern = made.endpoints[EndpointKey("WorkloadEndpoint/default/w5")]
-
-    def endpoint(number: int) -> Delta:
-        key = EndpointKey(f"WorkloadEndpoint/default/new{number}")
-        new: Endpoint = msgspec.structs.replace(
-            pattern, key=key, interface=f"musnew{number}", addresses=(Cidr(f"10.99.0.{number}/32"),))
-        made.endpoints[key] = new
-        return Delta(endpoints={key: new})
-
-    def policy(number: int) -> Delta:
-        old = made.policies[POLICY]
-        rules = (msgspec.structs.replace(old.ingress[0], protocol=6 if number % 2 else 17), *old.ingress[1:])
-        made.policies[POLICY] = msgspec.structs.replace(old, ingress=rules)
-        return Delta(policies={POLICY: made.policies[POLICY]})
-
-    def member(number: int) -> Delta:
-        new = frozenset({Cidr(f"192.0.2.{number}/32")})
-        there = made.sets[SET]
-        assert isinstance(there, AddressSet)
-        made.sets[SET] = AddressSet(id=SET, members=there.members | new)
-        return Delta(sets={SET: MemberChange(added=new)})
-
-    return {"endpoint": endpoint, "policy": policy, "member": member}
-
-
-async def _milliseconds(work: Awaitable[object]) -> float:
-    before = time.perf_counter()
-    await work
-    return (time.perf_counter() - before) * 1000
+    def _space(self, stack: ExitStack) -> str:
+        self._number += 1
+        return stack.enter_context(rig.rig(f"p{self._number}")).host
 
 
-async def _measured(apply: Apply, read: Callable[[], Awaitable[object]]) -> tuple[float, ...]:
-    made = _whole()
-    figures = [await _milliseconds(apply(Delta(snapshot=True), made))]
-    for change in _changes(made).values():
-        taken = []
-        for number in range(TIMES):
-            delta = change(number + 1)
-            taken.append(await _milliseconds(apply(delta, made)))
-        figures.append(statistics.median(taken))
-    return (*figures, await _milliseconds(read()))
+def _section(key: str, title: str, taken: Taken, aims: dict[str, float]) -> Section:
+    return Section(
+        key=f"programming.{key}", title=title,
+        measure="processor time of agent and programs, kernel included; median",
+        figures=tuple(Figure(name=name, side=side, unit="ms", aim=aims.get(name),
+                             values=tuple(cost.processor for cost in costs),
+                             note=f"{_middle(costs):.3g} ms on the clock") for (name, side), costs in taken.items()))
 
 
-def main() -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
-    with rig.rig() as spaces:
-        rows.append(("nftables", *asyncio.run(_measured(*_nftables(spaces.host)))))
-    for flavour in Flavour:
-        with rig.rig() as spaces:
-            rows.append((f"iptables-{flavour}", *asyncio.run(_measured(*_iptables(spaces.host, flavour)))))
-    title = f"A change until it is in the kernel: {ENDPOINTS} endpoints, {POLICIES * 5} rules, a set of {MEMBERS}"
-    table.show(title, COLUMNS, rows)
-    return rows
+def _middle(costs: list[Cost]) -> float:
+    return sorted(cost.clock for cost in costs)[len(costs) // 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -142,6 +143,7 @@ def compared(report: Report, given: Path | None) -> list[str]:
 
 def main() -> None:
     given = options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that everything made is removed
     sheet = Sheet(shutil.get_terminal_size((120, 24)).columns, colour=sys.stdout.isatty())
     report = read(given.show) if given.show else run(given.names or MEASUREMENTS, Plan(given.size, Progress()))
     print("\n".join(sheet.report(report)))

@@ -118,7 +118,7 @@ def measure(plan: Plan) -> list[Section]:
             with opened(site.namespace) as descriptor, inside(descriptor):
                 changed = _policy_changes(client, rounds)
             found.extend(_figures("endpoint add -> ready", ready, (15, 30)))
-            found.extend(_figures("endpoint add -> first packet (a ping process included)", first, (15, 30)))
+            found.extend(_figures("endpoint add -> first packet, ping included", first, (15, 30)))
             found.extend(_figures("policy change -> kernel", changed, (10, 30)))
 
         _with_namespaces(min(rounds, 50) + 1, work)

@@ -62,10 +62,11 @@ def _aims(reports: Sequence[Report]) -> Iterator[str]:
     yield "| what | is | aim | |"
     yield "|---|---|---|---|"
     for section, figure, met in sorted(found, key=lambda one: one[2]):
-        absolute, ratio = f"{short(figure.middle)} {figure.unit}", section.ratio(figure)
-        value, aim = absolute, f"{figure.aim:g} {figure.unit}"
+        ratio = section.ratio(figure)
         if figure.aim is None and ratio is not None:
             value, aim = f"x {short(ratio)}", f"x {figure.aim_ratio:g}"
+        else:
+            value, aim = f"{short(figure.middle)} {figure.unit}", f"{figure.aim:g} {figure.unit}"
         yield f"| {section.title}: {_named(figure)} | {value} | {aim} | {'met' if met else '**missed**'} |"
     yield ""
 

@@ -7,6 +7,7 @@ so that nothing has to be read off an axis. Nothing is drawn that is not in the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 from xml.sax.saxutils import escape
 
 from bench.figures import Figure, Report, Section, Side
@@ -19,7 +20,9 @@ _AIM = "#b2182b"
 _WIDTH, _GAP, _ROW, _MARGIN = 640, 36, 15, 24
 _NAMES, _FIGURES = 250, 78
 """Room left of the bars, and right of them."""
-_HEAD, _FOOT, _TOP = 40, 26, 84
+_HEAD, _FOOT, _TOP = 52, 26, 84
+_LETTERS = 100
+"""In a line across a panel."""
 _BARS = _WIDTH - _NAMES - _FIGURES
 
 
@@ -78,7 +81,8 @@ def _panel(section: Section) -> Iterator[str]:
     values = {figure.key: section.ratio(figure) or figure.middle for figure in section.figures}
     scale = scale_of(values.values())
     yield _text(0, 12, section.title, 'font-size="13" font-weight="bold"')
-    yield _text(0, 28, _kind(section, scale), 'font-size="10" fill="#777"')
+    for number, line in enumerate(wrap(_kind(section, scale), _LETTERS)[:2]):
+        yield _text(0, 27 + 13 * number, line, 'font-size="10" fill="#777"')
     bottom = _height(section) - _FOOT
     for tick in scale.ticks():
         x = _NAMES + scale.part(tick) * _BARS
@@ -95,22 +99,25 @@ def _panel(section: Section) -> Iterator[str]:
 
 def _kind(section: Section, scale: Scale) -> str:
     what = f"times {section.base}" if section.base else section.figures[0].unit
-    return f"{what}; {section.measure}{'; each line is ten times the one before' if scale.by_tens else ''}"
+    return f"{what}; {section.measure}{'; bars by factors of ten' if scale.by_tens else ''}"
 
 
 def _bar(section: Section, figure: Figure, shown: tuple[Scale, float], y: int) -> Iterator[str]:
     scale, value = shown
     length = max(1.5, scale.part(value) * _BARS)
-    yield _text(_NAMES - 8, y + 11, figure.name, 'text-anchor="end"')
+    weight = ' font-weight="bold"' if figure.side is Side.OURS else ""
+    yield _text(_NAMES - 8, y + 11, figure.name, f'text-anchor="end"{weight}')
     yield (f'<rect x="{_NAMES}" y="{y + 2}" width="{length:.1f}" height="{_ROW - 4}" '
            f'fill="{COLOURS[figure.side]}"/>')
     number = f"{short(value)}" if section.base else f"{short(value)} {figure.unit}"
     colour = _AIM if section.met(figure) is False else "#222"
-    yield _text(_NAMES + length + 5, y + 11, number, f'font-size="10" fill="{colour}"')
-    aim = figure.aim if figure.aim is not None else figure.aim_ratio
+    aim, behind = figure.aim if figure.aim is not None else figure.aim_ratio, length
     if aim is not None and scale.part(aim) < 1:
-        x = _NAMES + scale.part(aim) * _BARS
-        yield f'<path d="M{x:.1f} {y}v{_ROW}" stroke="{_AIM}" stroke-width="1.5" stroke-dasharray="3 2"/>'
+        at = scale.part(aim) * _BARS
+        behind = max(length, at) if at < length + 7 * len(number) else length
+        yield f'<path d="M{_NAMES + at:.1f} {y}v{_ROW}" stroke="#fff" stroke-width="4"/>'
+        yield f'<path d="M{_NAMES + at:.1f} {y}v{_ROW}" stroke="{_AIM}" stroke-width="1.5" stroke-dasharray="3 2"/>'
+    yield _text(_NAMES + behind + 5, y + 11, number, f'font-size="10" fill="{colour}"')
 
 
 def _text(x: float, y: float, text: str, style: str = "") -> str:

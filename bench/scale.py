@@ -1,5 +1,5 @@
 """How long a bar is. Linear from zero while the figures lie within a factor of 30; beyond that the small ones would
-be invisible, and the scale is by factors of ten, from the power of ten below the least. Terminal and picture agree."""
+be invisible, and the scale is by factors of ten, from somewhat below the least. Terminal and picture agree."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Scale:
 
     def ticks(self) -> list[float]:
         if self.by_tens:
-            first, last = round(math.log10(self.low)), math.floor(math.log10(self.high) + 1e-9)
+            first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             return [10.0**power for power in range(first, last + 1)]
         step = _round_step(self.high / 4)
         return [step * number for number in range(int(self.high / step + 1e-9) + 1)]
@@ -40,7 +40,12 @@ def scale_of(values: Iterable[float]) -> Scale:
     low, high = min(some), max(some)
     if high / low <= WIDEST:
         return Scale(0.0, high, by_tens=False)
-    return Scale(10.0 ** math.floor(math.log10(low) - 0.05), high, by_tens=True)
+    return Scale(_round_below(low * 0.7), high, by_tens=True)
+
+
+def _round_below(value: float) -> float:
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(power * step for step in (5, 2, 1) if power * step <= value)
 
 
 def _round_step(about: float) -> float:

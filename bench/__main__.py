@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from bench import (
+    asked,
     calc,
     cni,
     cold,
@@ -44,6 +45,7 @@ MEASUREMENTS: dict[str, tuple[Callable[[Plan], list[Section]], str]] = {
     "command": (command.measure, "whole commands, as a person waits for them"),
     "calc": (calc.measure, "what the server and the agent reckon, without any kernel"),
     "explain": (explain.measure, "matrix, diff, who-can and why"),
+    "asked": (asked.measure, "the same questions over HTTP, of a server with 100,000 endpoints"),
     "flows": (flows.measure, "judging and ending 100,000 flows"),
 }
 _HELP = f"""

@@ -62,7 +62,7 @@ def _namespace(number: int) -> tuple[str, bytes]:
     return layout.path(ResourceKey("Namespace", "", f"ns{number}")), json.dumps(body).encode()
 
 
-async def _fill(file: Path, count: int) -> None:
+async def fill(file: Path, count: int) -> None:
     store = SqliteStore(file, synchronous="OFF")
     entries = [*map(_namespace, range(20)), *map(_policy, range(POLICIES)), *map(_endpoint, range(count))]
     for first in range(0, len(entries), 2000):
@@ -73,7 +73,7 @@ async def _fill(file: Path, count: int) -> None:
 def start(count: int) -> tuple[float, float, float, float]:
     """Seconds until the server answers and the agent is in sync; megabytes of each."""
     with daemons.site() as site:
-        asyncio.run(_fill(site.store, count))
+        asyncio.run(fill(site.store, count))
         begun = time.monotonic()
         server = site.serve()
         served = time.monotonic() - begun

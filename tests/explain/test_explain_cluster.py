@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from calcwords import OPEN, Things, allow, deny, gnp, gone, netset, np, profile, thing, tier, wl
 from calcworlds import HOSTS, WORLDS, together
 from muslin.calc.cluster import Graph
-from muslin.explain import Packet, journey
+from muslin.calc.identity import resource_key
+from muslin.explain import Packet, ends, journey
 from muslin.explain.cluster import Diff, Matrix, diff, matrix, staged_effect, who_can
-from muslin.explain.course import standpoint
+from muslin.explain.course import course, standpoint
 from muslin.explain.traffic import Sample, asked, sample, sorts
 from muslin.explain.whois import node_addresses
 from muslin.intent import Action, EndpointKey, Match, Origin, Rule
@@ -47,6 +48,7 @@ class Hosts:
 
     def __init__(self, graph: Graph) -> None:
         self.at = {}
+        self.graph = graph
         for host in HOSTS:
             own = node_addresses(graph.nodes[host]) if host in graph.nodes else ()
             self.at[host] = standpoint(graph, host, own, graph.local_keys(host))
@@ -66,6 +68,13 @@ class Hosts:
             journey(here.intent, sent, arrives_by=arrives, leaves_by=here.uplink),
             journey(there.intent, sent, arrives_by=there.uplink, leaves_by=leaves)]
         return all(way.verdict is Action.ALLOW for way in ways)
+
+    def why(self, sent: Packet, *keys: EndpointKey) -> bool:
+        """As `why` says it, which looks only at what sets say of this packet's addresses."""
+        own = {host: node_addresses(node) for host, node in self.graph.nodes.items()}
+        known = (self.graph.endpoint(resource_key(key)) for key in keys)
+        by, to = (ends.workload(one) for one in known if one is not None)
+        return course(self.graph, own, by, to, sent).verdict is Action.ALLOW
 
     def rules(self) -> list[Rule]:
         found = [rule for one in self.at.values() for policy in one.intent.policies.values()
@@ -116,8 +125,10 @@ def check_matrix(hosts: Hosts, ports: list[tuple[int, int]], texts: tuple[str, .
             for (protocol, port), text in zip(ports, texts, strict=True):
                 ask = asked(protocol, port, family)
                 if ask is not None:
-                    passes = hosts.passes(packet(by, to, protocol, port, icmp=ask.icmp), source, destination)
+                    sent = packet(by, to, protocol, port, icmp=ask.icmp)
+                    passes = hosts.passes(sent, source, destination)
                     assert says(mine[0], other[0], text) is passes, (by, to, text)
+                    assert hosts.why(sent, source, destination) is passes, (by, to, text)
 
 
 @pytest.mark.slow

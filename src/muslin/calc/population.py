@@ -98,12 +98,11 @@ class Population:
         """Those whose key has one text in it, or another at its end, in key order. All keys are one text, in which the
         interpreter finds a word as fast as it can read; a walk over 100,000 keys takes 20 times as long."""
         if self._keys is None:
-            self._keys = "\n".join(["", *sorted(self._members), ""])
+            self._keys = "\n".join(["", *self._members, ""])
         starts = {self._keys.rfind("\n", 0, place) for place in (
             *_places(self._keys, part), *_places(self._keys, f"{end}\n"))}
-        for start in sorted(starts):
-            key = EndpointKey(self._keys[start + 1:self._keys.index("\n", start + 1)])
-            yield self._members[key]
+        found = [EndpointKey(self._keys[start + 1:self._keys.index("\n", start + 1)]) for start in starts]
+        yield from map(self._members.__getitem__, sorted(found))
 
     def classes(self) -> Iterator[LabelClass]:
         return iter(self._classes)

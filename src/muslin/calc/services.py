@@ -14,7 +14,7 @@ counts: a rule that denies its service must go on denying.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -81,6 +81,13 @@ class ServiceSet:
             self._value = (PortSet(id=name, members=_ports(self._held)) if self.definition.with_ports
                            else AddressSet(id=name, members=_addresses(self._held)))
         return self._value
+
+
+    def among(self, addresses: Collection[Cidr]) -> AnySet:
+        """What of its value has one of these addresses."""
+        found = frozenset(item for item in self._held if (item if isinstance(item, str) else item[0]) in addresses)
+        return (PortSet(id=self.definition.id, members=_ports(found)) if self.definition.with_ports
+                else AddressSet(id=self.definition.id, members=_addresses(found)))
 
 
 class Services:

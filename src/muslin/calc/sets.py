@@ -13,7 +13,7 @@ An item that left and came back in between was never away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from muslin.calc.definitions import AnySet, SetDefinition
@@ -74,6 +74,15 @@ class ActiveSet:
         if self._value is None:
             self._value = value(self.definition, self.entry.classes)
         return self._value
+
+    def among(self, addresses: Collection[Cidr], places: Places) -> AnySet:
+        """What of its value is one of these addresses or prefixes, without looking at all the rest."""
+        if not self.definition.port:
+            return AddressSet(id=self.definition.id, members=frozenset(
+                address for address in addresses if self._has_address(address, places)))
+        return PortSet(id=self.definition.id, members=frozenset(
+            (address, self.definition.protocol, number) for address in addresses for holder in places.holders(address)
+            if holder.label_class in self.entry.classes for number in _numbers(self.definition, holder.ports)))
 
     def _has_address(self, address: Cidr, places: Places) -> bool:
         return any(holder.label_class in self.entry.classes for holder in places.holders(address))

@@ -34,6 +34,7 @@ from muslin.intent import (
     SetId,
     Settings,
 )
+from muslin.net import Cidr
 
 
 class Source(Protocol):
@@ -49,6 +50,8 @@ class Source(Protocol):
 
     def active_set(self, set_id: SetId) -> ActiveSet | ServiceSet: ...
 
+    def set_among(self, set_id: SetId, addresses: AbstractSet[Cidr]) -> AnySet: ...
+
     def close_set(self, set_id: SetId, user: View) -> None: ...
 
     def settings(self, host: str) -> Settings: ...
@@ -57,8 +60,10 @@ class Source(Protocol):
 
 
 class View:
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, about: AbstractSet[Cidr] | None = None) -> None:
+        """`about`: of the sets only what lies among these addresses and prefixes, for whoever asks about them alone."""
         self.host = host
+        self._about = about
         self.dirty: set[EndpointKey] = set()
         self._endpoints: dict[EndpointKey, tuple[Endpoint | HostInterface, tuple[GroupId, ...]]] = {}
         """With the groups that were counted for it."""
@@ -81,7 +86,7 @@ class View:
         delta.snapshot = True
         if delta.bgp is UNSET:
             delta.bgp = None
-        for set_id in delta.sets:
+        for set_id in delta.sets if self._about is None else ():
             active = source.active_set(set_id)
             if active.touched:
                 self._given_early[set_id] = active.value()
@@ -169,7 +174,8 @@ class View:
     def _flush_sets(self, source: Source, delta: Delta, members: Mapping[SetId, MemberChange]) -> None:
         appeared, vanished = self._set_tally.settle()
         for set_id in sorted(appeared):
-            delta.sets[set_id] = source.open_set(self._definitions.pop(set_id), self).value()
+            opened = source.open_set(self._definitions.pop(set_id), self)
+            delta.sets[set_id] = opened.value() if self._about is None else source.set_among(set_id, self._about)
         for set_id in sorted(members.keys() | self._given_early.keys()):
             if set_id in self._set_tally and set_id not in delta.sets:
                 early = self._given_early.get(set_id)

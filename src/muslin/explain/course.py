@@ -12,6 +12,7 @@ names. `*` covers it in any case, unless another does.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import msgspec
@@ -23,9 +24,9 @@ from muslin.explain import ends
 from muslin.explain.decision import Decision, Gate, Journey, Passage, Path
 from muslin.explain.ends import End, Hosts
 from muslin.explain.journey import LOOPBACK, journey
-from muslin.explain.packet import Packet
+from muslin.explain.packet import Packet, all_covering
 from muslin.intent import ALL_INTERFACES, Action, Direction, Endpoint, EndpointKey, HostIntent, HostInterface
-from muslin.net import version_of
+from muslin.net import Cidr, version_of
 
 UPLINK = "uplink"
 """What the way to the fabric is called where nobody has named it."""
@@ -39,9 +40,13 @@ class Standpoint:
     uplink: str
 
 
-def standpoint(graph: Graph, host: str, addresses: Collection[str], only: Collection[EndpointKey]) -> Standpoint:
-    """`addresses`: the host's own. `only`: the workloads that are asked about."""
-    delta = graph.snapshot(host, only)
+def standpoint(
+    graph: Graph, host: str, addresses: Collection[str], only: Collection[EndpointKey],
+    *, about: AbstractSet[Cidr] | None = None,
+) -> Standpoint:
+    """`addresses`: the host's own. `only`: the workloads that are asked about. `about`: what the sets are asked about,
+    where that is known."""
+    delta = graph.snapshot(host, only, about=about)
     uplink = _uplink(delta.host_interfaces.values(), addresses)
     view = one_host.Graph()
     view.update_interfaces({uplink: frozenset(addresses)})
@@ -97,7 +102,8 @@ def _first(graph: Graph, hosts: Hosts, source: End, destination: End, packet: Pa
     if not source.host:
         return None
     keys = [end.key for end in (source, destination) if end.key is not None and end.host == source.host]
-    here = standpoint(graph, source.host, hosts.get(source.host, ()), keys)
+    here = standpoint(graph, source.host, hosts.get(source.host, ()), keys,
+                      about=_about(graph, hosts, (source, destination), packet))
     local = destination.host == source.host
     if source.sort == ends.HOST:
         out = (destination.interface or LOOPBACK) if local else here.uplink
@@ -108,9 +114,21 @@ def _first(graph: Graph, hosts: Hosts, source: End, destination: End, packet: Pa
                    leaves_by=destination.interface if local else here.uplink)
 
 
+def _about(graph: Graph, hosts: Hosts, on_the_way: Iterable[End], packet: Packet) -> frozenset[Cidr]:
+    """Every address that the packet has or could be given on its way, and the prefixes that hold it."""
+    found = {packet.source, packet.destination}
+    for end in on_the_way:
+        found.update(end.addresses, hosts.get(end.host, ()))
+        known = graph.local_endpoint(end.host, end.key) if end.key is not None else None
+        if known is not None and isinstance(known[0], Endpoint):
+            found.update(address for pair in known[0].nat for address in pair)
+    return frozenset(net for one in found if version_of(one) == packet.version for net in all_covering(one))
+
+
 def _there(graph: Graph, hosts: Hosts, destination: End, packet: Packet) -> Journey:
     keys = [destination.key] if destination.key is not None else []
-    there = standpoint(graph, destination.host, hosts.get(destination.host, ()), keys)
+    there = standpoint(graph, destination.host, hosts.get(destination.host, ()), keys,
+                       about=_about(graph, hosts, (destination,), packet))
     return journey(there.intent, packet, arrives_by=there.uplink, leaves_by=destination.interface or None)
 
 

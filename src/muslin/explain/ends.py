@@ -14,6 +14,7 @@ endpoints, or, by whoever has many questions, in a `Directory`.
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ from muslin.net import Cidr, contains, host_cidr, parse_address, parse_cidr, ver
 WORKLOAD, HOST, OUTSIDE = "workload", "host", "outside"
 _FAR_AWAY = {4: ("203.0.113.1", "198.51.100.1", "192.0.2.1", "8.8.8.8"), 6: ("2001:db8::1", "2001:db8:ffff::1")}
 """Addresses that stand for the outside: the documentation's, unless somebody here uses them."""
+MANY = 1000
+"""Endpoints whose names are all looked at for one that looks like another."""
 
 
 class Unknown(Invalid):
@@ -177,8 +180,7 @@ def _by_address(address: str, graph: Graph, hosts: Hosts) -> End:
 
 
 def _unknown(text: str, graph: Graph, hosts: Hosts) -> Unknown:
-    names = list(dict.fromkeys(_all_names(graph, hosts)))
-    near = difflib.get_close_matches(text, names, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(text, list(dict.fromkeys(_names_like(text, graph, hosts))), n=3, cutoff=0.6)
     if text.replace(".", "").isdigit() or (":" in text and "/" not in text):
         hint = "an address is written as 10.65.0.7 or fd65::7"
     else:
@@ -186,7 +188,13 @@ def _unknown(text: str, graph: Graph, hosts: Hosts) -> Unknown:
     return Unknown(f"there is no workload, host or address {text!r}: {hint}")
 
 
-def _all_names(graph: Graph, hosts: Hosts) -> Iterator[str]:
-    for one in graph.endpoints():
-        yield from _names(one)[:2]
+def _names_like(text: str, graph: Graph, hosts: Hosts) -> Iterator[str]:
+    """All names; where there are very many, those that begin or end as the text does, for a slip of a finger is at one
+    place only. Comparing with each of 100,000 takes a second."""
     yield from hosts
+    bare = text.rpartition("/")[2].replace("-", "--")
+    part = max(1, (len(bare) + 1) // 3)
+    known = graph.endpoints() if graph.statistics()["members"] <= MANY else itertools.chain(*(
+        graph.search(piece, piece, MANY) for piece in (f"-{bare[:part]}", f"{bare[-part:]}-")))
+    for one in known:
+        yield _names(one)["/" in text]

@@ -57,7 +57,7 @@ def gates(graph: Graph) -> tuple[dict[str, Gates], dict[GroupId, Group]]:
     for host in sorted(set(_asking(graph))):
         node = graph.nodes.get(host)
         own = [address.partition("/")[0] for address in addresses_of(node)] if node is not None else []
-        here = standpoint(graph, host, own, ())
+        here = standpoint(graph, host, own, (), about=frozenset())  # its lists alone are of interest
         found[host] = asked = _of(host, here)
         groups.update((name, here.intent.groups[name]) for name in _lists(asked))
     if len(found) > MOST_HOSTS:

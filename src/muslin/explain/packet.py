@@ -99,11 +99,12 @@ def facts_of(packet: Packet) -> Facts:
 
 
 def _end(address: str, port: int | None) -> End:
-    return End(address, Cidr(f"{address}/{32 if version_of(address) == 4 else 128}"), _all_covering(address), port)
+    return End(address, Cidr(f"{address}/{32 if version_of(address) == 4 else 128}"), all_covering(address), port)
 
 
 @lru_cache(maxsize=512)  # an IPv6 address costs 0.9 ms and 20 kB; a conversation is two of them
-def _all_covering(address: str) -> frozenset[Cidr]:
+def all_covering(address: str) -> frozenset[Cidr]:
+    """The prefixes of every length that hold the address."""
     return covering(address)
 
 

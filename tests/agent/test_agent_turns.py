@@ -48,6 +48,9 @@ class Patient:
     async def scan_all(self, now: float) -> tuple[str, ...]:
         return ()
 
+    def concerns(self, noticed: Noticed) -> bool:
+        return bool(noticed)
+
     def next_due(self, now: float) -> float | None:
         return None
 

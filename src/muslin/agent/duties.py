@@ -69,6 +69,10 @@ class Duties:
         """Of all endpoints."""
         return self._users.keys()
 
+    def endpoints_at(self, interface: str) -> Set[EndpointKey]:
+        """Those that claim it."""
+        return self._limits.get(interface, {}).keys()
+
     def is_here(self, address: str) -> bool:
         """Is there to be a way to it, to a workload of this host?"""
         route = self._routes.get(host_cidr(address))

@@ -46,8 +46,8 @@ class Enforcer(Protocol):
     def problems(self) -> tuple[Problem, ...]:
         """What cannot be said in it, and is denied instead."""
 
-    def why_shut(self, endpoint: EndpointKey) -> str:
-        """Why the endpoint has no policy in the kernel, "" if it has."""
+    def shut(self) -> dict[EndpointKey, str]:
+        """Endpoints that have no policy in the kernel, and why."""
 
     async def take(self, delta: Delta, intent: HostIntent) -> None:
         """Bring the kernel to `intent`. The first is a whole. A failure is kept in `fault`."""
@@ -108,9 +108,9 @@ class Enforcement:
         """Is there something to `mend`?"""
         return bool(self._coming or self._untidy or (self._active and self._active.is_unfinished))
 
-    def why_shut(self, endpoint: EndpointKey) -> str:
-        """Why the endpoint has no policy in the kernel though others have, "" if it has."""
-        return self._active.why_shut(endpoint) if self._active else ""
+    def shut(self) -> dict[EndpointKey, str]:
+        """Endpoints that have no policy in the kernel though others have, and why."""
+        return self._active.shut() if self._active else {}
 
     @property
     def problems(self) -> tuple[Problem, ...]:

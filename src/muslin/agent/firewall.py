@@ -76,11 +76,10 @@ class Firewall:
         """Is there something to `mend`?"""
         return bool(self.fault or self._refused)
 
-    def why_shut(self, endpoint: EndpointKey) -> str:
-        """Why the endpoint has no policy in the kernel, "" if it has."""
-        found = next((self._refused[field, endpoint] for field in ("endpoints", "host_interfaces")
-                      if (field, endpoint) in self._refused), None)
-        return f"nftables refuses it: {found.why}" if found else ""
+    def shut(self) -> dict[EndpointKey, str]:
+        """Endpoints that have no policy in the kernel, and why."""
+        return {EndpointKey(key): f"nftables refuses it: {retry.why}" for (kind, key), retry in self._refused.items()
+                if kind in ("endpoints", "host_interfaces")}
 
     @property
     def in_force(self) -> bool:

@@ -40,10 +40,6 @@ class Interfaces:
         """By index."""
         return {link.index: name for name, link in self._there.items()}
 
-    @property
-    def indexes(self) -> dict[str, int]:
-        return {name: link.index for name, link in self._there.items()}
-
     def is_open(self, link: Link) -> bool:
         """This very link, not one of the same name that was there before it."""
         return self._opened.get(link.name) == link.index
@@ -106,14 +102,17 @@ class Interfaces:
             if name in self._there and self._there[name].index == index and self._there[name].up
         }
 
-    def read_again(self, name: str) -> bool:
-        """Is it still there, up, and the one that was opened?"""
-        link = links.read_link(self._netlink, name)
+    def told(self, name: str, link: Link | None) -> bool:
+        """The kernel said so of it. Is it, as far as that goes, up and the one that was opened?"""
         if link is None:
             self._there.pop(name, None)
             return False
         self._there[name] = link
-        return link.up and self._opened.get(name) == link.index
+        return link.up and self.is_open(link)
+
+    def read_again(self, name: str) -> bool:
+        """Is it still there, up, and the one that was opened?"""
+        return self.told(name, links.read_link(self._netlink, name))
 
     def recheck(self) -> tuple[str, ...]:
         """The switches of the links that were not looked at for longest. Returns what had been changed."""

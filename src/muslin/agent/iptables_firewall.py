@@ -72,10 +72,10 @@ class IptablesFirewall:
         """Is there something to `mend`?"""
         return bool(self.fault or self._refused)
 
-    def why_shut(self, endpoint: EndpointKey) -> str:
-        """Why the endpoint has no policy in the kernel, "" if it has."""
-        found = self._refused.get(("endpoints", endpoint)) or self._refused.get(("host_interfaces", endpoint))
-        return f"iptables refuses it: {found.why}" if found else ""
+    def shut(self) -> dict[EndpointKey, str]:
+        """Endpoints that have no policy in the kernel, and why."""
+        return {EndpointKey(key): f"iptables refuses it: {retry.why}" for (kind, key), retry in self._refused.items()
+                if kind in ("endpoints", "host_interfaces")}
 
     @property
     def in_force(self) -> bool:

@@ -28,9 +28,9 @@ from muslin.drivers.links import Link
 from muslin.drivers.monitor import Noticed
 from muslin.drivers.netlink import Netlink
 from muslin.intent import Backend, Delta, EndpointKey, EndpointState, HostIntent, Problem, Settings
-from muslin.intent.endpoint import Endpoint
-from muslin.reconcile import Unsettled
 from muslin.render.nft import Flow
+
+_UP = EndpointState(state="up")
 
 
 class Kernel:
@@ -128,6 +128,10 @@ class Kernel:
             return now + 1.0
         return self._wiring.next_due(now)
 
+    def concerns(self, noticed: Noticed) -> bool:
+        """Is there anything in it that `scan` should see at once?"""
+        return self._wiring.concerns(noticed)
+
     async def scan(self, noticed: Noticed, now: float) -> tuple[str, ...]:
         """Read again what may have changed, mend what did. Returns what was mended."""
         if not self._begun:
@@ -189,27 +193,24 @@ class Kernel:
         return self._wiring.interfaces.read_with_addresses()
 
     def states(self, intent: HostIntent) -> dict[EndpointKey, EndpointState]:
-        """Of every endpoint: up, or pending and why."""
-        troubles = self._wiring.troubles()
-        states = {key: self._state(endpoint, troubles) for key, endpoint in intent.endpoints.items()}
-        return states | {key: self._policy_state(key) for key in intent.host_interfaces}
+        """Of every endpoint: up, or pending and why. Asked for in every turn, so that only those are looked at whose
+        state is not everybody's."""
+        keys = (*intent.endpoints, *intent.host_interfaces)
+        if not self._firewall.in_force:
+            fault = self._firewall.fault or "policy is not in the kernel yet"
+            return dict.fromkeys(keys, EndpointState(state="error", message=fault))
+        states = dict.fromkeys(keys, _UP)
+        for key, why in self._firewall.shut().items():
+            if key in states:
+                states[key] = EndpointState(state="error", message=why)
+        for interface, trouble in self._wiring.troubles().items():
+            state = EndpointState(state="error" if trouble.refused else "pending", message=trouble.why)
+            states.update(dict.fromkeys(self._wiring.duties.endpoints_at(interface), state))
+        return states
 
     def is_open(self, link: Link) -> bool:
         """This very link, not one of the same name that was there before it."""
         return self._wiring.interfaces.is_open(link)
-
-    def _policy_state(self, key: EndpointKey) -> EndpointState:
-        if not self._firewall.in_force:
-            return EndpointState(state="error", message=self._firewall.fault or "policy is not in the kernel yet")
-        if why := self._firewall.why_shut(key):
-            return EndpointState(state="error", message=why)
-        return EndpointState(state="up")
-
-    def _state(self, endpoint: Endpoint, troubles: dict[str, Unsettled]) -> EndpointState:
-        trouble = troubles.get(endpoint.interface)
-        if trouble is None or not self._firewall.in_force:
-            return self._policy_state(endpoint.key)
-        return EndpointState(state="error" if trouble.refused else "pending", message=trouble.why)
 
     def problems(self) -> tuple[Problem, ...]:
         """What was tried and does not work, apart from endpoints whose interface is not there yet."""

@@ -8,12 +8,13 @@ Steps of links and bandwidth are done one by one; those of rtnetlink that follow
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 
 from muslin.agent.duties import ADDRESS, KINDS, LINK, NEIGHBOUR, ROUTE, SHAPE, Duties, Open
 from muslin.agent.interfaces import Interfaces
 from muslin.drivers import rtnetlink, shaping, sysctl
-from muslin.drivers.monitor import Noticed
+from muslin.drivers.links import Link
+from muslin.drivers.monitor import Noticed, Went
 from muslin.drivers.netlink import Netlink
 from muslin.drivers.rtnetlink import Address, Change, Item
 from muslin.errors import Broken, Transient
@@ -87,11 +88,9 @@ class Wiring:
         if not steps:
             return
         changes = [Change(_item(step.new), _item(step.old)) for step in steps]
-        for change in changes:
-            item = change.new or change.old
-            if item is not None and item.interface:
-                self.interfaces.find(item.interface)
-        applied = rtnetlink.apply(self._netlink, changes, self.interfaces.indexes)
+        names = {item.interface for change in changes if (item := change.new or change.old)}
+        indexes = {link.name: link.index for link in self.interfaces.found({*names, "lo"} - {""})}
+        applied = rtnetlink.apply(self._netlink, changes, indexes)
         failures = {failure.index: failure.error for failure in applied}
         for number, step in enumerate(steps):
             self._reconciler.record(step, _outcome(failures.get(number)), now)
@@ -103,20 +102,48 @@ class Wiring:
 
     # ---- reading
 
+    def concerns(self, noticed: Noticed) -> bool:
+        """Is there anything in it that cannot wait for the next turn? Our own veths come and go with workloads: what
+        is told of those that are no endpoint's, or are as they should be, is only kept."""
+        if noticed.lost or noticed.strangers or noticed.neighbours or noticed.routes:
+            return True
+        return self._miss_any(noticed.went) or any(
+            self._is_amiss(name, link) for name, link in noticed.links.items()
+        )
+
+    def _is_amiss(self, name: str, link: Link | None) -> bool:
+        if name in self.duties.interfaces:
+            return link is None or not link.up or not self.interfaces.is_open(link)
+        known = link or self.interfaces.there.get(name)
+        return known is None or not known.is_ours
+
+    def _miss_any(self, went: Collection[Went]) -> bool:
+        """What went with its interface does not count: that is told, too."""
+        names, wanted = self.interfaces.names if went else {}, self._reconciler.wanted
+        for number, address in went:
+            name = names.get(number, "")
+            gateway, neighbour = Address(interface=name, address=address), f"{address}%{name}"
+            if wanted(ADDRESS, gateway) is not None or wanted(NEIGHBOUR, neighbour) is not None:
+                return True
+        return False
+
     def look_again(self, noticed: Noticed, now: float) -> None:
         """Read again what may have changed; what did not stay as it was is drift."""
+        missed = self._miss_any(noticed.went)
         if noticed.lost or self._have_changed(noticed.links):
             self.read_all()
             self.hurry(now)
         else:
-            self._read(addresses=noticed.addresses, neighbours=noticed.neighbours, routes=noticed.routes)
+            self._read(addresses=missed, neighbours=missed or noticed.neighbours, routes=noticed.routes)
 
-    def _have_changed(self, names: Iterable[str]) -> bool:
-        """Did an interface of an endpoint come, go, go down or become another? All that stood on it may be gone."""
+    def _have_changed(self, told: Mapping[str, Link | None]) -> bool:
+        """Did an interface of an endpoint come, go, go down or become another? All that stood on it may be gone. What
+        is told may be older than what we did."""
         changed = False
-        for name in names:
-            stays = self.interfaces.read_again(name)
-            changed |= not stays and name in self.duties.interfaces
+        for name, link in told.items():
+            stays = self.interfaces.told(name, link)
+            if not stays and name in self.duties.interfaces:
+                changed |= not self.interfaces.read_again(name)
         return changed
 
     def read_all(self) -> None:

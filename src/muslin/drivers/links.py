@@ -64,6 +64,11 @@ class Link:
         ours = self.kind == "veth" and self.group == OWN_GROUP and self.alias.startswith(_ALIAS)
         return self.alias.removeprefix(_ALIAS) if ours else ""
 
+    @property
+    def is_ours(self) -> bool:
+        """A veth that we made, also before it bears its owner's name and while it is being removed."""
+        return self.kind == "veth" and self.group in (OWN_GROUP, _DOOMED_GROUP)
+
 
 class AlreadyThere(Invalid):
     """An interface of that name is there already."""
@@ -113,7 +118,7 @@ def pack_mac(text: str) -> bytes:
 def read_links(netlink: Netlink) -> dict[str, Link]:
     """Every interface of the namespace, by name."""
     body = _INFO.pack(0, 0, 0, 0, 0) + attribute(_EXT_MASK, _SKIP_STATISTICS)
-    listed = (_decode(body) for kind, body in netlink.dump(_GET, body) if kind == _NEW)
+    listed = (decode(body) for kind, body in netlink.dump(_GET, body) if kind == _NEW)
     return {link.name: link for link in listed}
 
 
@@ -122,13 +127,14 @@ def read_link(netlink: Netlink, name: str) -> Link | None:
     body = _INFO.pack(0, 0, 0, 0, 0) + attribute(_EXT_MASK, _SKIP_STATISTICS) + attribute(_NAME, name.encode() + b"\0")
     answer = netlink.get(_GET, body)
     if isinstance(answer, bytes):
-        return _decode(answer)
+        return decode(answer)
     if answer.errno == errno.ENODEV:
         return None
     raise Transient(f"interface {name}: cannot be read: {answer}")
 
 
-def _decode(body: bytes) -> Link:
+def decode(body: bytes) -> Link:
+    """From the kernel's answer, or from what it tells unasked."""
     _family, _type, index, flags, _change = _INFO.unpack_from(body)
     found = attributes(body, _INFO.size)
     info = attributes(found.get(_LINKINFO, b""))

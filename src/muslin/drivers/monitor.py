@@ -2,16 +2,23 @@
 
 The socket hears every change of links, addresses, neighbours and routes, also the hundred thousand routes that BIRD
 brings. What we did ourselves carries our own socket's port and is left out; of the rest only that which bears our
-protocol number, or any link, matters. The answer says only WHAT to look at again (of links, which): the reader then
-reads the kernel's present state, so events may be lost (ENOBUFS), doubled or out of order without harm.
+protocol number, or any link, matters. What is told of routes, and of what came, says only that it must be looked at
+again: the reader then reads the kernel's present state, so events may be lost (ENOBUFS), doubled or out of order
+without harm. A link's event brings the link as it was then: one that is as it should be need not be read again, for a
+later change brings a later event. And the kernel tells of addresses and neighbours that we removed as if nobody had:
+so it is said which went, and the reader knows whether it misses them.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
+import sys
 from dataclasses import dataclass, field
+from socket import AF_BRIDGE, AF_INET, AF_INET6, inet_ntop
+from typing import NamedTuple
 
+from muslin.drivers.links import Link, decode
 from muslin.drivers.netlink import REPLACE, Netlink, attributes, split
 from muslin.drivers.rtnetlink import PROTOCOL
 
@@ -20,13 +27,20 @@ _BUFFER = 8 << 20
 _BIRD = 12
 
 
+class Went(NamedTuple):
+    """An address of ours, or a neighbour (without length), is no longer on the interface of that number."""
+
+    interface: int
+    address: str
+
+
 @dataclass(slots=True)
 class Noticed:
-    """What must be read again. `addresses`: ours. `strangers`: the host's own addresses. `lost`: events were lost, so
-    everything."""
+    """What must be read again. `links`: as they were told last, None: gone. `strangers`: the host's own addresses.
+    `lost`: events were lost, so everything."""
 
-    links: set[str] = field(default_factory=set)
-    addresses: bool = False
+    links: dict[str, Link | None] = field(default_factory=dict)
+    went: set[Went] = field(default_factory=set)
     strangers: bool = False
     neighbours: bool = False
     routes: bool = False
@@ -34,14 +48,14 @@ class Noticed:
 
     def add(self, more: Noticed) -> None:
         self.links |= more.links
-        self.addresses |= more.addresses
+        self.went |= more.went
         self.strangers |= more.strangers
         self.neighbours |= more.neighbours
         self.routes |= more.routes
         self.lost |= more.lost
 
     def __bool__(self) -> bool:
-        return bool(self.links) or any((self.addresses, self.strangers, self.neighbours, self.routes, self.lost))
+        return bool(self.links or self.went) or any((self.strangers, self.neighbours, self.routes, self.lost))
 
 
 class Monitor:
@@ -81,11 +95,25 @@ def _note(noticed: Noticed, kind: int, flags: int, body: bytes) -> None:
     match kind:
         case 24 | 25:  # RTM_NEWROUTE, RTM_DELROUTE: protocol is byte 5; a stranger's replacement may have taken ours
             noticed.routes |= body[5] == PROTOCOL or (bool(flags & REPLACE) and body[5] != _BIRD)
-        case 28 | 29:  # RTM_NEWNEIGH, RTM_DELNEIGH: NDA_PROTOCOL
-            noticed.neighbours |= attributes(body, 12).get(12, b"\0")[0] == PROTOCOL
-        case 16 | 17:  # RTM_NEWLINK, RTM_DELLINK: IFLA_IFNAME
-            noticed.links.add(attributes(body, 16).get(3, b"").rstrip(b"\0").decode("utf-8", "replace"))
+        case 28 | 29:  # RTM_NEWNEIGH, RTM_DELNEIGH: NDA_DST, NDA_PROTOCOL
+            found = attributes(body, 12)
+            if found.get(12, b"\0")[0] == PROTOCOL and kind == 29:
+                noticed.went.add(Went(int.from_bytes(body[4:8], sys.byteorder), inet_ntop(_family(body), found[1])))
+            else:
+                noticed.neighbours |= found.get(12, b"\0")[0] == PROTOCOL
+        case 16 | 17:  # RTM_NEWLINK, RTM_DELLINK; a bridge tells of its ports by the same words
+            link = decode(body)
+            if link.name and body[0] != AF_BRIDGE:
+                noticed.links[link.name] = link if kind == 16 else None
         case 20 | 21:  # RTM_NEWADDR, RTM_DELADDR: IFA_PROTO. New ones of ours are told late, after they were made
-            ours = attributes(body, 8).get(11, b"\0")[0] == PROTOCOL
-            noticed.addresses |= ours and kind == 21
+            found = attributes(body, 8)
+            ours = found.get(11, b"\0")[0] == PROTOCOL
+            if ours and kind == 21:
+                packed = found.get(2) or found[1]
+                address = f"{inet_ntop(_family(body), packed)}/{body[1]}"
+                noticed.went.add(Went(int.from_bytes(body[4:8], sys.byteorder), address))
             noticed.strangers |= not ours
+
+
+def _family(body: bytes) -> int:
+    return AF_INET6 if body[0] == AF_INET6 else AF_INET

@@ -52,8 +52,8 @@ NO_SUCH_TYPE = rule(ALLOW, ICMP, icmp=(300, None))
 class CountedNft(Nft):
     """A real one, which counts how often it was asked to write."""
 
-    def __init__(self, netns: str) -> None:
-        super().__init__(netns)
+    def __init__(self, netns: str, *, program: bool | None = None) -> None:
+        super().__init__(netns, program=program)
         self.written = 0
 
     async def apply(self, changes: Changes, cut: Mapping[Flow, int] | None = None) -> None:
@@ -64,10 +64,10 @@ class CountedNft(Nft):
 class Rig:
     """Workload 1 asks 2 and 3."""
 
-    def __init__(self, host: Host, *stations: Station) -> None:
+    def __init__(self, host: Host, *stations: Station, program: bool | None = None) -> None:
         self.host = host
         self.one, self.two, self.three = stations
-        self.nft = CountedNft(host.space)
+        self.nft = CountedNft(host.space, program=program)
         self.firewall = Firewall(self.nft)
         self.now = HostIntent()
 
@@ -100,12 +100,13 @@ def network() -> Iterator[tuple[Host, list[Station]]]:
 
 
 @pytest.fixture
-def rig(network: tuple[Host, list[Station]]) -> Rig:
+def rig(network: tuple[Host, list[Station]], request: pytest.FixtureRequest) -> Rig:
+    """Indirectly parametrized with True: the program `nft` writes."""
     host, stations = network
     asyncio.run(host.nft.remove())
     for station in stations:
         station.drain()
-    return Rig(host, *stations)
+    return Rig(host, *stations, program=getattr(request, "param", None))
 
 
 def _bad(name: str = "bad") -> Policy:
@@ -124,6 +125,7 @@ def _with_bad(bad: Policy) -> HostIntent:
     return _many(bad, behind, endpoint(3, behind, OPEN_OUT))
 
 
+@pytest.mark.parametrize("rig", [False, True], indirect=True, ids=["wire", "program"])
 def test_one_policy_that_is_refused_denies_and_all_the_others_hold(rig: Rig) -> None:
     """On the first day, when everything is new at once. Few tries, each of them as a whole."""
     written = rig.takes(_with_bad(_bad()))
@@ -234,6 +236,7 @@ def test_a_policy_list_a_set_and_an_endpoint_may_be_refused_too(rig: Rig) -> Non
     assert rig.asks(rig.three, 80)
 
 
+@pytest.mark.parametrize("rig", [True], indirect=True, ids=["program"])
 def test_a_set_that_is_too_large_for_the_host_denies_alone(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,7 @@ _ERROR, _DONE, _OVERRUN = 2, 3, 4
 _ACK_HAS_ATTRIBUTES = 0x200
 _SOL_NETLINK = 270
 _CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK = 10, 11, 12
-_SO_RCVBUFFORCE = 33
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _BATCH = 128
 _DUMP_ATTEMPTS = 8
 
@@ -45,11 +45,13 @@ Message = tuple[int, int, bytes]
 
 
 class Refusal(NamedTuple):
-    """The message at `position` was refused. `errno` is positive, `words` is the kernel's explanation."""
+    """The message at `position` was refused. `errno` is positive, `words` is the kernel's explanation, `offset` the
+    byte of the message that it does not take, 0 when it does not say."""
 
     position: int
     errno: int
     words: str
+    offset: int = 0
 
     def __str__(self) -> str:
         name = errno_names.errorcode.get(self.errno, str(self.errno))
@@ -98,6 +100,13 @@ class Netlink:
         except PermissionError:  # in a user namespace; the ordinary limit applies
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
+    def enlarge_sending(self, size: int) -> None:
+        """So that one `transact` may be that long."""
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size)
+        except PermissionError:  # likewise
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
     def close(self) -> None:
         self._socket.close()
 
@@ -137,6 +146,26 @@ class Netlink:
                 (code,) = struct.unpack_from("=i", answer)
                 if code:
                     refused.append(Refusal(start + sequence - first, -code, _words(flags, answer)))
+
+    def transact(self, data: bytes, barrier: int, question: Message) -> list[Refusal]:
+        """Has the kernel do one transaction: messages that are whole and numbered, below `barrier`. It answers only
+        those that it refuses, so the question of that number follows, and its answer is the last. Positions are the
+        messages' numbers. Raises Transient when it cannot be sent."""
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            why = errno_names.errorcode.get(error.errno or 0, "")
+            raise Transient(f"netlink: {len(data)} bytes cannot be sent at once: {error.strerror} ({why})") from None
+        kind, flags, body = question
+        self._socket.send(HEADER.pack(16 + len(body), kind, flags | REQUEST, barrier, 0) + body)
+        refused: list[Refusal] = []
+        while True:
+            for answer_kind, answer_flags, sequence, answer in self._receive():
+                if sequence == barrier:
+                    return refused
+                if answer_kind == _ERROR and (code := struct.unpack_from("=i", answer)[0]):
+                    offset = _offset(answer_flags, answer)
+                    refused.append(Refusal(sequence, -code, _words(answer_flags, answer), offset))
 
     def dump(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
         """Everything the kernel lists: (type, body) each. Starts again when the list changed while it was read."""
@@ -218,6 +247,12 @@ def _raise_dump_failure(kind: int, answer: bytes) -> None:
     code = struct.unpack_from("=i", answer)[0] if len(answer) >= 4 else 0
     if code:
         raise Transient(f"netlink dump {kind}: {os.strerror(-code)}")
+
+
+def _offset(flags: int, answer: bytes) -> int:
+    """The byte of the message that the kernel points at, 0 when it points at none."""
+    told = attributes(answer, 20).get(2) if flags & _ACK_HAS_ATTRIBUTES else None
+    return int(struct.unpack("=I", told)[0]) if told else 0
 
 
 def _words(flags: int, answer: bytes) -> str:

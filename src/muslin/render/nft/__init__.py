@@ -5,9 +5,10 @@ Never here: running nft, reading the kernel.
 """
 
 from muslin.render.nft.cutting import Flow
+from muslin.render.nft.cutting import commands as cut
 from muslin.render.nft.state import NftState, render
 from muslin.render.nft.table import FAMILY, TABLE, Changes, ElementChange, Table, commands, whole
-from muslin.render.nft.text import cut_text, table_text, text, uncut_text
+from muslin.render.nft.text import script, table_text, text
 
 __all__ = [
     "FAMILY",
@@ -18,10 +19,10 @@ __all__ = [
     "NftState",
     "Table",
     "commands",
-    "cut_text",
+    "cut",
     "render",
+    "script",
     "table_text",
     "text",
-    "uncut_text",
     "whole",
 ]

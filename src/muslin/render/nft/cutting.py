@@ -13,11 +13,12 @@ rendered from the intent. Flows of protocols without ports cannot be named here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, version_of
 from muslin.render.matching import WORDS
+from muslin.render.nft.table import AddElements, Command, RemoveElements
 from muslin.render.nft.words import (
     DROP,
     RETURN,
@@ -80,6 +81,19 @@ def elements(flows: Iterable[Flow]) -> Mapping[NamedSet, tuple[Element, ...]]:
             family = version_of(flow.source)
             found[family] += [_element(flow), _element(flow.reverse)]
     return {declared: tuple(found[family]) for family, declared in zip(found, sets(), strict=True) if found[family]}
+
+
+def commands(flows: Iterable[Flow], seconds: int = 0) -> Iterator[Command]:
+    """These flows are not picked up again for so long, counted from now also where they were cut before; 0: they may go
+    on, also those that were never cut. There is no "replace" and no "delete if there": what is added first can be
+    deleted in any case."""
+    for declared, found in elements(flows).items():
+        keys = tuple(dict.fromkeys(found))
+        pairs = tuple((key, None) for key in keys)
+        yield AddElements(declared, pairs)
+        yield RemoveElements(declared, keys)
+        if seconds:
+            yield AddElements(declared, pairs, seconds)
 
 
 def _element(flow: Flow) -> Element:

@@ -89,8 +89,11 @@ class RemoveElements(msgspec.Struct, frozen=True):
 
 
 class AddElements(msgspec.Struct, frozen=True):
+    """Those that are there already stay as they are. `seconds`: how long they live, 0 as long as the set."""
+
     set: NamedSet
     elements: tuple[tuple[Element, Mapped], ...]
+    seconds: int = 0
 
 
 class FlushChain(msgspec.Struct, frozen=True):

@@ -6,12 +6,12 @@ comments and log prefixes were made printable. What still would not fit in quote
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
 
 from muslin.errors import Broken
 from muslin.net import Cidr, is_host
-from muslin.render.nft import cutting
-from muslin.render.nft.cutting import Flow
 from muslin.render.nft.table import (
     FAMILY,
     TABLE,
@@ -33,6 +33,8 @@ from muslin.render.nft.table import (
     whole,
 )
 from muslin.render.nft.words import (
+    DYNAMIC_SIZE,
+    IDLE,
     Atom,
     ByMap,
     Choose,
@@ -73,36 +75,14 @@ BATCH = 1000
 """Elements on a line: an error then points at something that a person can still read."""
 
 
-DYNAMIC_SIZE = 65535
-"""Elements that the kernel may put into a set while it counts."""
-IDLE = 60
-"""Seconds after which the measure of a link that carries nothing is forgotten."""
-
-
 def text(changes: Changes) -> str:
     """The transaction, ready for `nft -f -`."""
-    return "".join(f"{line}\n" for command in commands(changes) for line in _lines(command))
+    return script(commands(changes))
 
 
-def cut_text(flows: Iterable[Flow], seconds: int) -> str:
-    """These flows are not picked up again for so long, counted from now also where they were cut before."""
-    lifetime = f" timeout {seconds}s"
-    return _cut_lines(flows, ("add", ""), ("delete", ""), ("add", lifetime))
-
-
-def uncut_text(flows: Iterable[Flow]) -> str:
-    """They may go on; also those that were never cut."""
-    return _cut_lines(flows, ("add", ""), ("delete", ""))
-
-
-def _cut_lines(flows: Iterable[Flow], *steps: tuple[str, str]) -> str:
-    """nft has no "replace" and no "delete if there": what is added first can be deleted in any case."""
-    lines: list[str] = []
-    for declared, elements in cutting.elements(flows).items():
-        keys = [_element(element, declared.key) for element in dict.fromkeys(elements)]
-        for verb, lifetime in steps:
-            lines += _element_lines(verb, declared.name, [key + lifetime for key in keys])
-    return "".join(f"{line}\n" for line in lines)
+def script(said: Iterable[Command]) -> str:
+    """One transaction of these commands."""
+    return "".join(f"{line}\n" for command in said for line in lines(command))
 
 
 def table_text(table: Table) -> str:
@@ -110,7 +90,37 @@ def table_text(table: Table) -> str:
     return text(whole(table))
 
 
-def _lines(command: Command) -> Iterator[str]:
+def number_of_lines(command: Command, elements: int | None = None) -> int:
+    """How many lines a command takes, or as many as are full before its element of that number."""
+    match command:
+        case ReplaceTable():
+            return 3
+        case AddElements() | RemoveElements():
+            return -(-len(command.elements) // BATCH) if elements is None else elements // BATCH
+        case _:
+            return 1
+
+
+def place(said: Sequence[Command], index: int, element: int = 0) -> str:
+    """`line 4: add rule ...`: the command of that index, of which this element, and where it is in the text."""
+    command = said[index]
+    line = 1 + sum(number_of_lines(each) for each in said[:index])
+    match command:
+        case AddElements(elements=new):
+            line += number_of_lines(command, element)
+            command = msgspec.structs.replace(command, elements=new[element : element + 1])
+        case RemoveElements(elements=gone):
+            line += number_of_lines(command, element)
+            command = msgspec.structs.replace(command, elements=gone[element : element + 1])
+    try:
+        shown = next(lines(command), "")
+    except Broken:  # it cannot be said in nft's words either
+        shown = repr(command)
+    return f"line {line}: {shown[:300]}"
+
+
+def lines(command: Command) -> Iterator[str]:
+    """What `number_of_lines` counts."""
     match command:
         case ReplaceTable():
             yield f"add table {FAMILY} {TABLE}"
@@ -130,8 +140,9 @@ def _lines(command: Command) -> Iterator[str]:
         case RemoveElements(set=declared, elements=gone):
             keys = [_element(element, declared.key) for element in gone]
             yield from _element_lines("delete", declared.name, keys)
-        case AddElements(set=declared, elements=new):
-            pairs = [_element(element, declared.key) + _mapped(value) for element, value in new]
+        case AddElements(set=declared, elements=new, seconds=seconds):
+            lifetime = f" timeout {seconds}s" if seconds else ""
+            pairs = [_element(element, declared.key) + lifetime + _mapped(value) for element, value in new]
             yield from _element_lines("add", declared.name, pairs)
         case FlushChain(chain=name):
             yield f"flush chain {FAMILY} {TABLE} {name}"

@@ -22,6 +22,8 @@ from muslin.render.fields import Atom, CtState, Element, Equal, Field, InSet, Ma
 __all__ = [
     "ACCEPT",
     "DROP",
+    "DYNAMIC_SIZE",
+    "IDLE",
     "RETURN",
     "Atom",
     "ByMap",
@@ -64,6 +66,11 @@ __all__ = [
     "jump",
 ]
 """What both backends look at in a packet lies in `render.fields`; here it is spoken with the rest of nftables."""
+
+DYNAMIC_SIZE = 65535
+"""Elements that the kernel may put into a set while it counts."""
+IDLE = 60
+"""Seconds after which the measure of a link that carries nothing is forgotten."""
 
 
 class Ruling(StrEnum):

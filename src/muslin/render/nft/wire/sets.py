@@ -1,0 +1,200 @@
+"""Sets and what is in them, in the kernel's layout.
+
+    hash          a key
+    intervals     one field: the first value, and behind the last one an end; none behind the highest value there is
+                  several fields: first and last value of each, in one element
+    map           a key, and a verdict, an address, or an address and a port
+
+`nft` keeps in a set what it needs to print it again: the order of bytes, whether the key has parts. Ours say the same,
+so that `nft list` shows them as it shows its own, and `nft` takes them for the same sets.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from muslin.errors import Broken
+from muslin.render.nft.wire.attributes import LARGEST, attribute, head_of, long, name, nest, number, spans
+from muslin.render.nft.wire.expressions import data, verdict_data
+from muslin.render.nft.wire.values import interface, is_wide, key, key_ends, packed, packed4, padded, value, width
+from muslin.render.nft.words import DYNAMIC_SIZE, Element, Mapped, NamedSet, Type, Verdict
+
+ANONYMOUS, CONSTANT, INTERVAL, MAP, TIMEOUT, DYNAMIC, CONCATENATED = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20, 0x80
+_KEY, _DATA, _FLAGS, _TIMEOUT, _KEY_END = 1, 2, 3, 4, 10
+"""Attributes of an element."""
+_ITEM = 1
+_END_OF_INTERVAL = number(_FLAGS, 1)
+_VERDICT = 0xFFFFFF00
+_VERDICT_LENGTH = 16
+
+_NUMBERS = {
+    Type.ADDRESS4: 7, Type.ADDRESS6: 8, Type.INTERFACE: 41, Type.INTERFACE_INDEX: 20, Type.FAMILY: 2, Type.PROTOCOL: 12,
+    Type.PORT: 13, Type.ICMP_TYPE: 14, Type.ICMP_CODE: 32, Type.ICMP6_TYPE: 29, Type.ICMP6_CODE: 33, Type.CT_STATE: 26,
+    Type.ADDRESS_TYPE: 38,
+}
+"""nft's own, six bits each in a concatenation. To the kernel they mean nothing."""
+_OF_THE_MACHINE = frozenset({Type.INTERFACE, Type.INTERFACE_INDEX, Type.CT_STATE, Type.ADDRESS_TYPE})
+_MIXED, _MACHINE, _BIG = 0, 1, 2
+_CONCATENATION = b"\0\4" + (13).to_bytes(4, sys.byteorder) + b"\1\0"
+_ROOM = LARGEST - 4 - 1024
+
+
+def number_of(types: Sequence[Type]) -> int:
+    found = 0
+    for type_ in types:
+        found = found << 6 | _NUMBERS[type_]
+    return found
+
+
+def declaration(declared: NamedSet) -> bytes:
+    """A named set, without its name."""
+    flags = (INTERVAL * declared.interval | TIMEOUT * declared.timeout | DYNAMIC * declared.dynamic
+             | CONCATENATED * _is_concatenated(declared))
+    size = DYNAMIC_SIZE if declared.dynamic else 0
+    return _declared(declared, flags, size)
+
+
+def anonymous(declared: NamedSet, size: int) -> bytes:
+    """A set that a rule brings along."""
+    flags = ANONYMOUS | CONSTANT | INTERVAL * declared.interval | CONCATENATED * _is_concatenated(declared)
+    return _declared(declared, flags, size)
+
+
+def _declared(declared: NamedSet, flags: int, size: int) -> bytes:
+    body, key_types = b"", declared.key
+    if declared.verdicts:
+        flags |= MAP
+        body = number(6, _VERDICT) + number(7, _VERDICT_LENGTH)
+    elif declared.data:
+        flags |= MAP
+        body = number(6, number_of(declared.data)) + number(7, width(declared.data))
+    described = number(1, size) if size else b""
+    if flags & CONCATENATED:
+        described += nest(2, b"".join(nest(_ITEM, number(1, type_.length)) for type_ in key_types))
+    body += nest(9, described) if described else b""
+    head = number(3, flags) + number(4, number_of(key_types)) + number(5, width(key_types))
+    return head + body + attribute(13, _for_nft(declared))
+
+
+def _is_concatenated(declared: NamedSet) -> bool:
+    return declared.interval and len(declared.key) > 1
+
+
+def _for_nft(declared: NamedSet) -> bytes:
+    is_map = declared.verdicts or bool(declared.data)
+    found = _note(0, _order(declared.key))
+    if is_map:
+        found += _note(1, _order(declared.data))
+    found += b"\3\x08" + _CONCATENATION if len(declared.key) > 1 else b""
+    found += b"\4\x08" + _CONCATENATION if len(declared.data) > 1 else b""
+    return found + (_note(6, 0) if is_map else b"")
+
+
+def _note(kind: int, number: int) -> bytes:
+    return bytes((kind, 4)) + number.to_bytes(4, sys.byteorder)
+
+
+def _order(types: Sequence[Type]) -> int:
+    if len(types) != 1:
+        return _MIXED
+    return _MACHINE if types[0] in _OF_THE_MACHINE else _BIG
+
+
+def added(declared: NamedSet, pairs: Sequence[tuple[Element, Mapped]], seconds: int = 0) -> Iterator[bytes]:
+    """Bodies of lists of elements, each as long as an attribute can be."""
+    if not seconds and not (declared.interval or declared.verdicts or declared.data):
+        yield from removed(declared, [element for element, _ in pairs])
+        return
+    lifetime = long(_TIMEOUT, seconds * 1000) if seconds else b""
+    yield from _chunks(_listed(declared, element, _mapped(declared, mapped) + lifetime) for element, mapped in pairs)
+
+
+def removed(declared: NamedSet, elements: Sequence[Element]) -> Iterator[bytes]:
+    """An element goes by its key alone."""
+    if declared.interval:
+        yield from _chunks(_listed(declared, element, b"") for element in elements)
+        return
+    length = width(declared.key)
+    template = _template(length)
+    many = _ROOM // (len(template) + length + 3 & ~3)
+    tail = bytes(-length & 3)
+    for start in range(0, len(elements), many):
+        keys = _keys(declared, elements[start : start + many])
+        yield b"".join([template + each + tail for each in keys])
+
+
+def _template(length: int) -> bytes:
+    """What stands before a bare key of that length: list item, key, value."""
+    up = length + 3 & ~3
+    return head_of(_ITEM | 0x8000, up + 8) + head_of(_KEY | 0x8000, up + 4) + head_of(1, length)
+
+
+def _keys(declared: NamedSet, elements: Sequence[Element]) -> Iterable[bytes]:
+    match declared.key:
+        case (Type.ADDRESS4,):
+            hosts = [element for element in elements if isinstance(element, str) and element.endswith("/32")]
+            if len(hosts) == len(elements):
+                packed_hosts = packed4(hosts)
+                return [packed_hosts[place : place + 4] for place in range(0, len(packed_hosts), 4)]
+        case (Type.INTERFACE,):
+            return [interface(str(element)) for element in elements]
+    return [key(element, declared.key) for element in elements]
+
+
+def _listed(declared: NamedSet, element: Element, more: bytes) -> bytes:
+    if not declared.interval:
+        return nest(_ITEM, nest(_KEY, data(key(element, declared.key))) + more)
+    first, last = key_ends(element, declared.key)
+    if first > last:
+        raise Broken(f"set {declared.name}: {element} ends before it begins")
+    if len(declared.key) > 1:
+        return nest(_ITEM, nest(_KEY, data(first)) + nest(_KEY_END, data(last)) + more)
+    item = nest(_ITEM, nest(_KEY, data(first)) + more)
+    behind = int.from_bytes(last, "big") + 1
+    if behind >> 8 * len(last):
+        return item
+    end = nest(_KEY, data(behind.to_bytes(len(last), "big")))
+    return item + nest(_ITEM, end + _END_OF_INTERVAL)
+
+
+def _mapped(declared: NamedSet, mapped: Mapped) -> bytes:
+    match mapped:
+        case None:
+            return b""
+        case Verdict():
+            return nest(_DATA, verdict_data(mapped))
+        case (address, port):
+            first, second = declared.data
+            parts = padded(packed(address.partition("/")[0], first)) + padded(value(port, second))
+            return nest(_DATA, data(parts))
+        case str():
+            return nest(_DATA, data(packed(mapped.partition("/")[0], declared.data[0])))
+
+
+def _chunks(items: Iterable[bytes]) -> Iterator[bytes]:
+    held: list[bytes] = []
+    size = 0
+    for item in items:
+        if size + len(item) > _ROOM:
+            yield b"".join(held)
+            held, size = [], 0
+        held.append(item)
+        size += len(item)
+    if held:
+        yield b"".join(held)
+
+
+def is_end(data: bytes, start: int, end: int) -> bool:
+    """Is this element, whose attributes lie there, no more than the end of an interval?"""
+    return any(kind == _FLAGS for kind, _, _ in spans(data, start, end))
+
+
+def named(set_name: str) -> bytes:
+    return name(2, set_name)
+
+
+def of_elements(types: Sequence[Type], elements: Sequence[Element], *, verdicts: bool = False) -> NamedSet:
+    """The set that a rule brings along for these elements."""
+    wide = any(is_wide(element, types) for element in elements)
+    return NamedSet("", tuple(types), interval=wide, verdicts=verdicts)

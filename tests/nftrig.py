@@ -269,3 +269,13 @@ def probe(source: str, destination: str, address: str, port: int) -> Iterator[Pr
             made.stop.set()
             thread.join()
         made.count()
+
+
+def rounds(least: int, probes: tuple[Probe, Probe]) -> Iterator[int]:
+    """Of a change and its opposite: so many, and on until more than two hundred packets have met them. A change may
+    take less time than passes between two packets."""
+    deadline = time.monotonic() + 60
+    for number in itertools.count():
+        if number >= least and (min(probe.sent for probe in probes) > 220 or time.monotonic() > deadline):
+            return
+        yield number

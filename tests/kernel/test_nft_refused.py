@@ -148,6 +148,7 @@ def test_a_change_that_is_refused_touches_nobody_else(rig: Rig) -> None:
         nftrig.probe(rig.one.space, two.space, two.v4, 81) as denied,
     ):
         written = rig.takes(_with_bad(_bad()))
+        netrig.wait_for("packets", lambda: min(allowed.sent, denied.sent) > 20)
     assert allowed.heard == allowed.sent > 20
     assert denied.heard == 0
     assert rig.refused == ["GlobalNetworkPolicy/bad"]

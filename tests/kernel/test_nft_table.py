@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -206,21 +204,12 @@ def _probed(host: Host) -> Iterator[tuple[Probe, Probe]]:
         yield allowed, stack.enter_context(nftrig.probe(one.space, two.space, two.v4, 81))
 
 
-def _until_tried(probes: tuple[Probe, Probe]) -> Iterator[int]:
-    """A dozen rounds, and on until enough packets have met them: a change takes less time than passes between two."""
-    deadline = time.monotonic() + 60
-    for number in itertools.count():
-        yield number
-        if number >= 11 and (min(probe.sent for probe in probes) > 220 or time.monotonic() > deadline):
-            return
-
-
 @pytest.mark.slow
 def test_a_table_is_changed_under_traffic_without_a_loss_or_a_leak(host: Host) -> None:
     """Whatever changes, step by step: what it does not concern goes on."""
     larger = _crowded()
     with _probed(host) as probes:
-        for _ in _until_tried(probes):
+        for _ in nftrig.rounds(12, probes):
             host.apply(larger)
             host.apply(SMALL)
     allowed, denied = probes
@@ -290,7 +279,7 @@ def test_a_table_is_made_anew_under_traffic_without_a_leak(host: Host) -> None:
     turns finds the old table's elements no longer valid, and is dropped: at most one each time, never let through."""
     larger, replaced = _crowded(), 0
     with _probed(host) as probes:
-        for _ in _until_tried(probes):
+        for _ in nftrig.rounds(12, probes):
             host.apply(larger)
             asyncio.run(host.nft.apply(whole(host.state.table)))
             host.apply(SMALL)

@@ -113,12 +113,13 @@ def packed4(hosts: Sequence[str]) -> bytes:
 
 
 def _packed6(address: str) -> bytes:
-    if "." in address:
-        return ipaddress.IPv6Address(address).packed
+    """Not sixteen bytes when it is none."""
     head, gap, tail = address.partition("::")
     before, after = head.split(":") if head else [], tail.split(":") if tail else []
     zeros = ["0"] * (8 - len(before) - len(after)) if gap else []
     try:
+        if "." in address or "" in before or "" in after:
+            return ipaddress.IPv6Address(address).packed
         return bytes.fromhex("".join([part.zfill(4) for part in (*before, *zeros, *after)]))
     except ValueError:
         return b""

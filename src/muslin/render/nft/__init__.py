@@ -1,6 +1,7 @@
 """One nftables table, `inet muslin`, as data: a whole from an intent, or kept in step with it change by change.
 
-In: `intent`. Out: `Table` and `Changes` made of typed words, in a safe order; `text` prints them for `nft -f -`.
+In: `intent`. Out: `Table` and `Changes` made of typed words, in a safe order; `wire` makes one
+netlink batch of them, `text` prints them for `nft -f -`.
 Never here: running nft, reading the kernel.
 """
 

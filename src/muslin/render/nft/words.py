@@ -2,7 +2,8 @@
 
 A rule that exists only as text can be printed, and nothing else: it cannot be compared with what the kernel holds,
 sent over netlink, counted or explained. So rules are built from the few words below. Each says its types precisely
-(which field, how many bytes it fills), so that a printer and a netlink encoder need no knowledge beyond them.
+(which field, how many bytes it fills), so that the printer (`text`) and the netlink encoder (`wire`) need no knowledge
+beyond them.
 
     Rule = matches (all must hold), then Counter / Log, then at most one verdict, and a comment
     Chain = ordered rules; with a Hook it is a base chain     NamedSet = a declared set or verdict map

@@ -362,6 +362,7 @@ def test_while_policy_cannot_be_written_nothing_is_opened(
 ) -> None:
     (tmp_path / "nft").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "nft").chmod(0o755)
+    monkeypatch.setenv("MUSLIN_NFT", "program")
     one = rig.guest(1)
     intent = intent_of(one)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from intents import (
     ALLOW,
+    DENY,
     EGRESS,
     INGRESS,
     LOG,
@@ -61,11 +62,12 @@ def test_a_policy_can_be_found_by_its_name_and_a_rule_by_its_number() -> None:
 
 
 def test_nothing_is_written_behind_what_ends_every_packet() -> None:
-    """A tier that denies by default is the end, and the profiles behind it are never asked."""
-    web = policy("web")
-    into = group(INGRESS, tier(web), tier(web, name="next"), profiles=("Profile/x",))
+    """A tier that denies by default is the end, and the profiles behind it are never asked. Nor is a policy that says
+    nothing."""
+    web, silent = policy("web", rule(DENY, TCP)), policy("silent")
+    into = group(INGRESS, tier(web, silent), tier(web, name="next"), profiles=("Profile/x",))
 
-    made = table_text(render(intent(web, into)))
+    made = table_text(render(intent(web, silent, into)))
 
     assert _rules(made, f"ingress4/group/{into.id}") == [
         "jump ingress4/GlobalNetworkPolicy/web",

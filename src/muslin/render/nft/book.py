@@ -42,6 +42,7 @@ class Book:
         self._last: Notes = ({}, {}, {})
         self._owned: dict[str, frozenset[str]] = {}
         self._held: dict[str, Mapping[Place, Mapped]] = {}
+        self._maps: dict[str, frozenset[str]] = {}
 
     def put_chain(self, name: str, chain: Chain | None) -> None:
         self._chains.setdefault(name, self.table.chains.get(name))
@@ -114,6 +115,19 @@ class Book:
                 self.add(place, verdict)
         if wanted:
             self._held[owner] = wanted
+
+    def put_maps(self, owner: str, maps: Mapping[NamedSet, Mapping[Element, Mapped]]) -> None:
+        """The owner's maps are now these, with these elements, and no others."""
+        for declared in maps:
+            self.put_set(declared)
+        self.put_elements(owner, {
+            (declared.name, element): value for declared, content in maps.items() for element, value in content.items()
+        })
+        named = frozenset(declared.name for declared in maps)
+        for name in self._maps.pop(owner, frozenset()) - named:
+            self.drop_set(name)
+        if named:
+            self._maps[owner] = named
 
     def changes(self) -> Changes:
         """What the turn came to; the next turn begins."""

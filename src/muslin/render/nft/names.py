@@ -15,6 +15,7 @@ from muslin.intent import GroupId, Origin, PolicyId, SetId, Settings
 
 COMMENT_LIMIT = 127
 LOG_PREFIX_LIMIT = 127
+PIECE_LIMIT = 24
 NAME_LIMIT = 200
 """The kernel takes 255 bytes; room is left for what is put before and after."""
 
@@ -27,6 +28,28 @@ _INTERFACE = re.compile(r"[!#%-)+-\[\]-~]{1,15}")
 
 def policy_chain(policy: PolicyId, gate: str, family: int) -> str:
     return f"{gate}{family}/{_plain(policy)}"
+
+
+def piece_chain(policy_chain: str, lines: tuple[int, ...]) -> str:
+    """Some lines of a policy: `.../web/0.2-5`."""
+    spans: list[list[int]] = []
+    for number in lines:
+        if spans and spans[-1][-1] + 1 == number:
+            spans[-1] = [spans[-1][0], number]
+        else:
+            spans.append([number])
+    text = ".".join("-".join(str(end) for end in span) for span in spans)
+    return f"{policy_chain}/{text if len(text) <= PIECE_LIMIT else _digest(text)}"
+
+
+def ports_map(chain: str, block: int) -> str:
+    """The map of a chain's block of rules, by protocol and port."""
+    return f"{chain}/ports{block}"
+
+
+def ports_chain(chain: str, block: int, protocol: int, port: int) -> str:
+    """What all those ports meet of which this is the first."""
+    return f"{ports_map(chain, block)}/{protocol}-{port}"
 
 
 def group_chain(group: GroupId, gate: str, family: int) -> str:

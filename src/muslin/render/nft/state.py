@@ -5,8 +5,8 @@ endpoint its elements, the settings the base chains. A change of one key rewrite
 others only where they were written with knowledge of it:
 
     a set's shape (is it there, does it hold prefixes)  ->  the policies that name it
-    a policy that is there or not, staged, or written
-    into its groups (see chains)                        ->  the groups that hold it
+    a policy that is there or not, staged, or speaks
+    of other ports, or in another order (see lists)     ->  the groups that hold it
     a group that is there or not                        ->  the endpoints in it
     a group that a host interface asks at another gate  ->  the group and its policies
 
@@ -27,7 +27,6 @@ from muslin.intent import (
     Group,
     GroupId,
     HostIntent,
-    Policy,
     PolicyId,
     SetId,
     Settings,
@@ -36,11 +35,12 @@ from muslin.net import Cidr
 from muslin.render.matching import named_sets
 from muslin.render.nft import hooks, qos, translation
 from muslin.render.nft.book import Book
-from muslin.render.nft.chains import group_chains, has_own_chain, policy_chains, rules_of
 from muslin.render.nft.contents import Contents
 from muslin.render.nft.extent import OTHERS, Extent
 from muslin.render.nft.hosts import Covering, covering
+from muslin.render.nft.lists import Lists
 from muslin.render.nft.members import endpoint_elements
+from muslin.render.nft.pieces import rules_of
 from muslin.render.nft.places import WORKLOAD_GATES, Gate, Manner, Place, manner_of, places
 from muslin.render.nft.qos import Limits, limits_of
 from muslin.render.nft.table import Changes, Table
@@ -59,7 +59,9 @@ class NftState:
     def __init__(self) -> None:
         self._book = Book(hooks.optional_sets())
         self._contents = Contents(self._book)
-        self._policies: dict[PolicyId, Policy] = {}
+        self._lists = Lists(self._book, self._contents.shapes)
+        self._policies: dict[PolicyId, bool] = {}
+        """Is it staged?"""
         self._groups: set[GroupId] = set()
         self._set_users: Users[SetId, PolicyId] = Users()
         self._policy_users: Users[PolicyId, GroupId] = Users()
@@ -96,6 +98,7 @@ class NftState:
         policies |= self._policies.keys() | intent.policies.keys() if everything else delta.policies.keys()
         groups |= self._update_policies(policies, intent)
         endpoints = self._update_groups(groups, intent)
+        self._lists.settle()
         if everything or intent.settings != self._settings:
             endpoints |= self._interfaces.endpoints | intent.endpoints.keys()
         endpoints |= delta.endpoints.keys()
@@ -151,17 +154,17 @@ class NftState:
         """The groups that must be written anew for it."""
         touched: set[GroupId] = set()
         for key in sorted(keys):
-            before, after = self._policies.get(key), intent.policies.get(key)
+            after = intent.policies.get(key)
             rules = (rule for direction in Direction for rule in rules_of(after, direction)) if after else ()
             self._set_users.put(key, {name for rule in rules for name in named_sets(rule)})
             where = places_of(self._policy_users.of(key), self._gates, self._manner)
-            self._book.put_chains(key, policy_chains(after, where, self._contents.shapes) if after else ())
-            if _calling(before) != _calling(after) or _is_inlined(after):
+            staged = None if after is None else after.staged
+            if self._lists.put_policy(key, after, where) or self._policies.get(key) != staged:
                 touched |= self._policy_users.of(key)
-            if after is None:
+            if staged is None:
                 self._policies.pop(key, None)
             else:
-                self._policies[key] = after
+                self._policies[key] = staged
         return touched
 
     def _update_groups(self, keys: Iterable[GroupId], intent: HostIntent) -> set[EndpointKey]:
@@ -169,13 +172,10 @@ class NftState:
         touched: set[EndpointKey] = set()
         for key in sorted(keys):
             group = intent.groups.get(key)
+            self._lists.put_group(key, group, places_of((key,), self._gates, self._manner), intent.policies)
             if group is None:
-                self._book.put_chains(f"group/{key}", ())
                 self._groups.discard(key)
             else:
-                where = places_of((key,), self._gates, self._manner)
-                chains = group_chains(group, where, intent.policies, self._contents.shapes)
-                self._book.put_chains(f"group/{key}", chains)
                 self._groups.add(key)
             touched |= self._group_users.of(key)
         return touched
@@ -214,12 +214,14 @@ def render(intent: HostIntent) -> Table:
         contents.update(set_id, members)
     covered = covering(intent.host_interfaces, intent.groups, intent.settings)
     gates, manner = gates_of(covered), manner_of(intent.settings)
-    for policy in intent.policies.values():
-        holders = (key for key, group in intent.groups.items() if policy.id in policies_of(group))
-        book.put_chains(policy.id, policy_chains(policy, places_of(holders, gates, manner), contents.shapes))
+    lists, holders = Lists(book, contents.shapes), Users[PolicyId, GroupId]()
     for key, group in intent.groups.items():
-        where = places_of((key,), gates, manner)
-        book.put_chains(f"group/{key}", group_chains(group, where, intent.policies, contents.shapes))
+        holders.put(key, policies_of(group))
+    for policy in intent.policies.values():
+        lists.put_policy(policy.id, policy, places_of(holders.of(policy.id), gates, manner))
+    for key, group in intent.groups.items():
+        lists.put_group(key, group, places_of((key,), gates, manner), intent.policies)
+    lists.settle()
     interfaces, floating = Interfaces(), Claims[Cidr, EndpointKey]()
     interfaces.update(intent.endpoints)
     floating.update({key: translation.addresses_of(endpoint) for key, endpoint in intent.endpoints.items()})
@@ -271,12 +273,3 @@ def policies_of(group: Group | None) -> frozenset[PolicyId]:
     if group is None:
         return frozenset()
     return frozenset((*group.profiles, *(policy for stage in group.stages for policy in stage.policies)))
-
-
-def _calling(policy: Policy | None) -> tuple[bool, ...] | None:
-    """What a group must know of a policy to call it."""
-    return None if policy is None else (policy.staged, *(has_own_chain(policy, d) for d in Direction))
-
-
-def _is_inlined(policy: Policy | None) -> bool:
-    return policy is not None and not all(has_own_chain(policy, direction) for direction in Direction)

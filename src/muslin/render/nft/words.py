@@ -110,7 +110,8 @@ class ByMap(msgspec.Struct, frozen=True, gc=False):
 
 
 class Choose(msgspec.Struct, frozen=True, gc=False):
-    """The verdict that the rule itself lists for the field (an anonymous map); when it lists none, the next rule."""
+    """The verdict that the rule itself lists for the field (an anonymous map); when it lists none, the next rule.
+    Values may be ranges of numbers (`Span`); they are disjoint."""
 
     field: Field
     choices: tuple[tuple[Atom, Verdict], ...]

@@ -1,0 +1,85 @@
+"""Policies and groups in the book, kept in step with each other.
+
+A policy is written in pieces, and only those are there that a group calls. So the book of policies waits until all
+groups of a turn are written: what they call has then changed as well.
+
+    a policy changes what it says       its pieces are written anew
+    ... and what it speaks of: its      the groups that hold it are written anew: elements, and chains where policies
+    ports, or the order of its rules    meet at a port
+    a group calls other pieces          the policies write these, and no longer those that nobody calls
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from muslin.intent import Group, GroupId, Policy, PolicyId, SetId
+from muslin.render.matching import SetShape
+from muslin.render.nft.book import Book
+from muslin.render.nft.chains import group_chains
+from muslin.render.nft.pieces import Outline, Piece, Written, written
+from muslin.render.nft.places import Place
+from muslin.render.nft.words import Chain
+from muslin.render.relations import Users
+
+
+class Lists:
+    def __init__(self, book: Book, shapes: Mapping[SetId, SetShape]) -> None:
+        self._book = book
+        self._shapes = shapes
+        self._written: dict[PolicyId, dict[Place, Written]] = {}
+        self._outlines: dict[tuple[PolicyId, Place], Outline] = {}
+        self._callers: Users[Piece, GroupId] = Users()
+        self._pieces: dict[PolicyId, set[Piece]] = {}
+        """Those that somebody calls."""
+        self._waiting: set[PolicyId] = set()
+
+    def put_policy(self, key: PolicyId, policy: Policy | None, places: Iterable[Place]) -> bool:
+        """The policy says this now. Must its groups be written anew? A staged policy has nothing here."""
+        before = {place: made.outline for place, made in self._written.pop(key, {}).items()}
+        for place in before:
+            del self._outlines[key, place]
+        if policy is not None and not policy.staged:
+            made = {place: written(policy, place, self._shapes) for place in places}
+            self._written[key] = made
+            self._outlines |= {(key, place): one.outline for place, one in made.items()}
+        self._waiting.add(key)
+        return before != {place: made.outline for place, made in self._written.get(key, {}).items()}
+
+    def put_group(
+        self, key: GroupId, group: Group | None, places: Iterable[Place], policies: Mapping[PolicyId, Policy]
+    ) -> None:
+        made = [
+            each for place in places if group is not None and place.direction is group.direction
+            for each in group_chains(group, place, policies, self._outlines)
+        ]
+        owner = f"group/{key}"
+        self._book.put_chains(owner, [chain for each in made for chain in each.chains])
+        self._book.put_maps(owner, {declared: content for each in made for declared, content in each.maps.items()})
+        self._call(key, frozenset(piece for each in made for piece in each.pieces))
+
+    def settle(self) -> None:
+        """All policies and groups have been put: write the pieces."""
+        for key in sorted(self._waiting):
+            called = self._pieces.get(key, ())
+            chains: list[Chain] = []
+            for place, made in self._written.get(key, {}).items():
+                here = [piece for piece in called if (piece.gate, piece.family) == (place.gate, place.family)]
+                if rest := made.rest(key, place, here):
+                    here.append(rest)
+                chains += [made.chain(piece) for piece in sorted(here, key=lambda piece: piece.chain)]
+            self._book.put_chains(key, chains)
+        self._waiting.clear()
+
+    def _call(self, key: GroupId, pieces: frozenset[Piece]) -> None:
+        before = self._callers.by(key)
+        self._callers.put(key, pieces)
+        for piece in before ^ pieces:
+            called = self._pieces.setdefault(piece.policy, set())
+            if self._callers.of(piece):
+                called.add(piece)
+            else:
+                called.discard(piece)
+            if not called:
+                del self._pieces[piece.policy]
+            self._waiting.add(piece.policy)

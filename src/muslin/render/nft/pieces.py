@@ -1,0 +1,172 @@
+"""A policy, cut into the pieces that a group calls.
+
+A packet should not walk past rules of other ports. So a policy is not one chain but several, each with those of its
+rules, in order, that some packets must walk; a group picks by the packet's protocol and port (see merging):
+
+    rule 0  tcp 80   from a                    web/0      what port 80 meets
+    rule 1  tcp 80-81 from b                   web/0-1    (rules in a piece keep all their tests)
+    rule 2  from c                             web/1      what port 81 meets
+    rule 3  udp 53                             web/2      what everybody meets
+                                               web/3      what port 53 meets
+
+A stretch is a run of rules whose reach is known, or of rules whose reach is not: order matters only where two rules can
+meet one packet, so that within a stretch of the first sort each port has its own rules, and nothing else of the policy.
+Two sorts of rules are never part of a stretch of known reach: Log, since a packet may be looked up twice and would be
+told of twice, and Pass, which is written into the group (see chains). In a profile Pass is `return` from the profile's
+chain, so that a profile with one stays one piece.
+
+Pieces are named by the numbers of their lines, which say nothing of ports: a port that changes moves elements of maps
+and no chain. All groups share the pieces; only those are written that some group calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from itertools import groupby
+
+import msgspec
+
+from muslin.intent import Action, Direction, Policy, PolicyId, Rule, SetId
+from muslin.render.matching import Scope, SetShape, missing_sets, rows
+from muslin.render.nft import names
+from muslin.render.nft.places import Gate, Place
+from muslin.render.nft.reach import Reach, cut, reach
+from muslin.render.nft.words import DROP, RETURN, Chain, Counter, Log, Statement
+from muslin.render.nft.words import Rule as Line
+
+LOG_PREFIX = "calico-packet"
+ROOM = 4
+"""So many times its lines may a stretch, or a block (see merging), fill: beyond that it is cut in two."""
+FREE = 64
+"""What is not counted of that: small ones are never cut."""
+
+Numbers = tuple[int, ...]
+
+
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """Some of a policy's lines, as a chain of a place."""
+
+    policy: PolicyId
+    gate: Gate
+    family: int
+    lines: Numbers
+    whole: bool = False
+
+    @property
+    def chain(self) -> str:
+        name = names.policy_chain(self.policy, self.gate, self.family)
+        return name if self.whole else names.piece_chain(name, self.lines)
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Lines of a policy that follow one another. `reached`: disjoint, what meets which of them; None: all meets all."""
+
+    lines: Numbers
+    reached: tuple[tuple[Reach, Numbers], ...] | None = None
+
+
+class Inline(msgspec.Struct, frozen=True):
+    """A line that only makes sense in the group's own chain: Pass."""
+
+    line: Line
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """All that a group must know of a policy at one place."""
+
+    steps: tuple[Stretch | Inline, ...] = ()
+    count: int = 0
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A policy at one place."""
+
+    lines: tuple[Line, ...]
+    outline: Outline
+
+    def chain(self, piece: Piece) -> Chain:
+        return Chain(piece.chain, tuple(self.lines[number] for number in piece.lines))
+
+    def rest(self, policy: PolicyId, place: Place, called: Iterable[Piece]) -> Piece | None:
+        """What is left of the policy beside these, apart from what groups write themselves."""
+        gone = {number for piece in called for number in piece.lines}
+        own = tuple(number for step in self.outline.steps if isinstance(step, Stretch) for number in step.lines)
+        left = tuple(number for number in own if number not in gone)
+        whole = len(left) == len(self.lines)
+        return Piece(policy, place.gate, place.family, left, whole) if left else None
+
+
+def rules_of(policy: Policy, direction: Direction) -> tuple[Rule, ...]:
+    return policy.ingress if direction is Direction.INGRESS else policy.egress
+
+
+def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape]) -> Written:
+    found = [entry for rule in rules_of(policy, place.direction) for entry in _entries(rule, place, shapes)]
+    lines = tuple(entry.line for entry in found)
+    if policy.id.startswith("Profile/") and any(entry.passes for entry in found):
+        return Written(lines, Outline((Stretch(tuple(range(len(lines)))),), len(lines)))
+    steps: list[Stretch | Inline] = []
+    for sort, run in groupby(enumerate(found), key=lambda each: each[1].sort):
+        entries = list(run)
+        if sort is _Sort.PASS:
+            steps += [Inline(entry.line) for _, entry in entries]
+        elif sort is _Sort.UNKNOWN:
+            steps.append(Stretch(tuple(number for number, _ in entries)))
+        else:
+            steps += _stretches([(number, entry.reached or ()) for number, entry in entries])
+    return Written(lines, Outline(tuple(steps), len(lines)))
+
+
+def room(lines: int) -> int:
+    return ROOM * lines + FREE
+
+
+class _Sort(Enum):
+    PASS, UNKNOWN, KNOWN = range(3)
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    line: Line
+    reached: tuple[Reach, ...] | None = None
+    passes: bool = False
+
+    @property
+    def sort(self) -> _Sort:
+        return _Sort.PASS if self.passes else _Sort.UNKNOWN if self.reached is None else _Sort.KNOWN
+
+
+def _stretches(numbered: list[tuple[int, tuple[Reach, ...]]]) -> list[Stretch]:
+    reached = tuple(cut((each, number) for number, reaches in numbered for each in reaches))
+    if sum(len(numbers) for numbers in {numbers for _, numbers in reached}) <= room(len(numbered)):
+        return [Stretch(tuple(number for number, _ in numbered), reached)]
+    half = len(numbered) // 2
+    return _stretches(numbered[:half]) + _stretches(numbered[half:])
+
+
+def missing(what: str) -> Line:
+    return Line((Counter(), DROP), names.printable(f"missing: {what}", names.COMMENT_LIMIT))
+
+
+def _entries(rule: Rule, place: Place, shapes: Mapping[SetId, SetShape]) -> Iterator[_Entry]:
+    if absent := missing_sets(rule, shapes):
+        yield _Entry(missing(f"set {absent[0]}, {names.comment(rule.origin)}"))
+        return
+    ending, comment = _ending(rule, place), names.comment(rule.origin)
+    decides = rule.action in (Action.ALLOW, Action.DENY)
+    for row in rows(rule, Scope(place.family, shapes, names)):
+        yield _Entry(Line((*row, *ending), comment), reach(row) if decides else None, rule.action is Action.PASS)
+
+
+def _ending(rule: Rule, place: Place) -> tuple[Statement, ...]:
+    match rule.action:
+        case Action.ALLOW:
+            return (Counter(), *place.allow)
+        case Action.DENY:
+            return place.deny
+        case Action.PASS:
+            return (Counter(), RETURN)
+        case Action.LOG:
+            prefix = f"{rule.log_prefix or LOG_PREFIX}: "
+            limit = (place.manner.log_limit,) if place.manner.log_limit else ()
+            return (Counter(), *limit, Log(names.printable(prefix, names.LOG_PREFIX_LIMIT)))

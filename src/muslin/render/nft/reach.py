@@ -1,0 +1,143 @@
+"""Which packets a row speaks of, by protocol and destination port, as far as the row itself says it.
+
+    a row of TCP or its like with ports       those ports, in each of its protocols
+    a row of protocols that have no ports     those protocols (an ICMP type is left to the row)
+    every other row                           unknown: any protocol, any port, a named port
+
+A row with a known reach can be left out for every packet that lies elsewhere, without looking at it. TCP without a port
+counts as unknown: it also speaks of packets whose port cannot be read, which a lookup by port never finds.
+
+`cut` lays many such reaches over each other: disjoint spans, each with all that reaches it, in the order given.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from muslin.errors import Broken
+from muslin.net import PROTOCOLS_WITH_PORTS
+from muslin.render.fields import Atom, Element, Equal, Field, OneOf, Span
+from muslin.render.matching import Row
+from muslin.render.prefixes import joined
+
+LAST_PORT = 65535
+ANY_PORT = ((0, LAST_PORT),)
+
+Ranges = tuple[tuple[int, int], ...]
+Item = TypeVar("Item")
+
+
+class Reach(NamedTuple):
+    """Ports `first` to `last` of a protocol; all of them where it has no ports."""
+
+    protocol: int
+    first: int = 0
+    last: int = LAST_PORT
+
+    @property
+    def width(self) -> int:
+        return self.last - self.first + 1
+
+
+def reach(row: Row) -> tuple[Reach, ...] | None:
+    """Disjoint; None: unknown. Empty: the row matches nothing."""
+    protocols, ports = _protocols(row), _ports(row)
+    if protocols is None:
+        return None
+    if PROTOCOLS_WITH_PORTS.isdisjoint(protocols):
+        return tuple(Reach(protocol) for protocol in protocols)
+    if ports is None or not PROTOCOLS_WITH_PORTS.issuperset(protocols):
+        return None
+    return tuple(Reach(protocol, *ends) for protocol in protocols for ends in ports)
+
+
+def cut(given: Iterable[tuple[Reach, Item]]) -> list[tuple[Reach, tuple[Item, ...]]]:
+    """In order of protocols and ports. Neighbours that the same items reach are one."""
+    items: list[Item] = []
+    by_protocol: dict[int, list[tuple[int, int, int]]] = {}
+    for number, ((protocol, first, last), item) in enumerate(given):
+        items.append(item)
+        by_protocol.setdefault(protocol, []).append((first, last, number))
+    found: list[tuple[Reach, tuple[Item, ...]]] = []
+    for protocol in sorted(by_protocol):
+        for reached, numbers in _swept(protocol, by_protocol[protocol]):
+            who = tuple(dict.fromkeys(items[number] for number in numbers))
+            if found and found[-1][0].protocol == protocol and found[-1] == (_until(found[-1][0], reached), who):
+                found[-1] = (found[-1][0]._replace(last=reached.last), who)
+            else:
+                found.append((reached, who))
+    return found
+
+
+def _until(before: Reach, then: Reach) -> Reach | None:
+    """`before`, if `then` begins where it ends."""
+    return before if before.last + 1 == then.first else None
+
+
+def _swept(protocol: int, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[Reach, tuple[int, ...]]]:
+    begins: dict[int, list[int]] = {}
+    ends: dict[int, list[int]] = {}
+    for first, last, number in spans:
+        begins.setdefault(first, []).append(number)
+        ends.setdefault(last + 1, []).append(number)
+    active: list[int] = []
+    borders = sorted(begins.keys() | ends.keys())
+    for place, border in enumerate(borders):
+        for number in ends.get(border, ()):
+            active.remove(number)
+        for number in begins.get(border, ()):
+            insort(active, number)
+        if active:
+            yield Reach(protocol, border, borders[place + 1] - 1), tuple(active)
+
+
+def _protocols(row: Row) -> tuple[int, ...] | None:
+    """A row has one test of the protocol at most, in front (see matching)."""
+    match row[0] if row else None:
+        case Equal(field=Field.PROTOCOL, value=int() as number, negated=False):
+            return (number,)
+        case OneOf(fields=(Field.PROTOCOL,), elements=numbers, negated=False):
+            return tuple(number for number in numbers if isinstance(number, int))
+    return None
+
+
+def _ports(row: Row) -> Ranges | None:
+    """What all tests of the destination's port leave; None when there is no such test."""
+    found: Ranges | None = None
+    for test in row:
+        match test:
+            case Equal(field=Field.DESTINATION_PORT, value=value, negated=negated):
+                found = _narrowed(found, (value,), negated=negated)
+            case OneOf(fields=(Field.DESTINATION_PORT,), elements=values, negated=negated):
+                found = _narrowed(found, values, negated=negated)
+    return found
+
+
+def _narrowed(before: Ranges | None, values: Iterable[Atom | Element], *, negated: bool) -> Ranges:
+    ranges = joined(_ends(value) for value in values)
+    return _common(ANY_PORT if before is None else before, _others(ranges) if negated else ranges)
+
+
+def _ends(value: Atom | Element) -> tuple[int, int]:
+    match value:
+        case Span(first=first, last=last):
+            return first, last
+        case int():
+            return value, value
+    raise Broken(f"{value!r} is no port")
+
+
+def _others(ranges: Ranges) -> Ranges:
+    found, start = [], 0
+    for first, last in ranges:
+        if first > start:
+            found.append((start, first - 1))
+        start = last + 1
+    return (*found, (start, LAST_PORT)) if start <= LAST_PORT else tuple(found)
+
+
+def _common(one: Ranges, other: Ranges) -> Ranges:
+    both = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
+    return tuple((first, last) for first, last in both if first <= last)

@@ -88,7 +88,18 @@ def _rule(dice: Random) -> Rule:
 
 
 def _rules(dice: Random) -> tuple[Rule, ...]:
+    if dice.random() < 0.4:
+        return tuple(_of_ports(dice) for _ in range(dice.randint(2, 6)))
     return tuple(_rule(dice) for _ in range(dice.randint(0, 3)))
+
+
+def _of_ports(dice: Random) -> Rule:
+    """One that says little but its ports, so that it is looked up by them."""
+    return Rule(
+        action=dice.choice((Action.ALLOW, Action.DENY)), origin=Origin(kind="NetworkPolicy", name="a", rule=0),
+        protocol=dice.choice((6, 6, 17)), source=Match(sets=_few(dice, SETS[:2], 0.4)),
+        destination=Match(ports=_few(dice, RANGES, 1.0)),
+    )
 
 
 def _policy(dice: Random, identity: PolicyId) -> Policy:

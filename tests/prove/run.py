@@ -21,6 +21,7 @@ from prove.shrink import reduced
 
 Object = dict[str, Any]
 DRIFT_EVERY = 20
+CROWDED_EVERY = 3
 SHRINK_SECONDS = 90.0
 
 
@@ -60,25 +61,32 @@ def proof(
     site: Site, seed: int, flights: int, goes_on: Callable[[Progress], bool], *,
     without: tuple[str, ...] = (), drift_every: int = DRIFT_EVERY,
 ) -> Iterator[Difference]:
-    """Differences as they are found: at most one of each world. `goes_on` is asked before every world."""
+    """Differences as they are found: at most one of each world. `goes_on` is asked before every world. Some worlds are
+    looked at again with crowded ports, with dice of their own, and are not counted twice."""
     random = Random(seed)
     progress = Progress(seed)
     before: list[Object] = []
     while goes_on(progress):
+        number = progress.worlds
         objects = worlds.world(random, without=without)
-        made = aim.apart(aim.flights(random, objects, flights), partial(floating, objects))
-        site.becomes(objects)
-        opinions = site.opinions(objects, made)
-        if progress.worlds % drift_every == 0 and (found := site.drift()):
-            raise Drift(f"seed {seed}, world {progress.worlds}: {found}")
-        for flight, said in zip(made, opinions, strict=True):
-            if len(set(said.values())) > 1:
-                progress.disagreements += 1
-                yield Difference(progress.worlds, before, objects, flight, said)
-                break
+        variants = [(objects, random)]
+        if number % CROWDED_EVERY == 1:
+            dice = Random(f"{seed} {number}")
+            variants.append((worlds.crowded(dice, objects), dice))
+        for objects, dice in variants:
+            made = aim.apart(aim.flights(dice, objects, flights), partial(floating, objects))
+            site.becomes(objects)
+            opinions = site.opinions(objects, made)
+            if number % drift_every == 0 and (found := site.drift()):
+                raise Drift(f"seed {seed}, world {number}: {found}")
+            for flight, said in zip(made, opinions, strict=True):
+                if len(set(said.values())) > 1:
+                    progress.disagreements += 1
+                    yield Difference(number, before, objects, flight, said)
+                    break
+            progress.packets += len(made)
+            before = objects
         progress.worlds += 1
-        progress.packets += len(made)
-        before = objects
 
 
 def shrunk(site: Site, found: Difference, seed: int) -> Scenario:

@@ -21,6 +21,7 @@ LISTED = (*PROFILES, "open", "open", "open", "kns.red", "kns.blue")
 SERVICES = ("front", "back")
 TIERS = ("first", "second", "default", "undeclared")
 PORTS = (53, 79, 80, 81, 443, 8079, 8080, 8090, 8091, 65535)
+CROWD = (1, 52, 53, 54, 79, 80, 81, 82, 113, 114, 443, 8079, 8080, 65534, 65535)
 NAMED = (("http", "TCP", 80), ("http", "TCP", 8080), ("dns", "UDP", 53), ("alt", "TCP", 8090), ("sctp", "SCTP", 80))
 NETS4 = ("10.65.0.0/30", "10.65.0.2/31", "10.65.0.3/32", "10.65.0.0/16", "192.0.2.0/24", "192.0.2.128/25",
          "198.51.100.7/32", "0.0.0.0/0", "10.0.0.0/8")
@@ -320,6 +321,17 @@ def _staged(random: Random, policies: list[Object]) -> Iterator[Object]:
         yield other | {"kind": f"Staged{other['kind']}", "spec": other["spec"] | {"stagedAction": action}}
 
 
+def crowded(random: Random, objects: list[Object]) -> list[Object]:
+    """The same world, with many rules about a few ports: ranges that overlap, touch and hold each other, allowed here
+    and denied there, in one policy and across several. A renderer that sorts rules by port makes its mistakes here."""
+    return [
+        each | {"spec": each["spec"] | {
+            way: _crowd(random) for way in ("ingress", "egress") if way in each["spec"] and random.random() < 0.8}}
+        if each["kind"] in ("NetworkPolicy", "GlobalNetworkPolicy") and each["apiVersion"] == "projectcalico.org/v3"
+        else each for each in objects
+    ]
+
+
 # --- rules ----------------------------------------------------------------------------------------------------------
 
 
@@ -348,6 +360,36 @@ def _rule(random: Random, namespace: str, direction: str, *, few: bool = False) 
         elif words := _side(random, rule.get("protocol"), namespace, 0.4 if few else 1.0):
             rule[side] = words
     return rule
+
+
+def _crowd(random: Random) -> list[Object]:
+    """Mostly of one protocol, so that they meet; now and then one that stands between because it speaks of any port."""
+    protocol = random.choice(("TCP", "TCP", "UDP", "SCTP"))
+    return [_crowding(random, protocol) for _ in range(random.randint(3, 9))]
+
+
+def _crowding(random: Random, protocol: str) -> Object:
+    rule: Object = {"action": random.choices(("Allow", "Deny", "Pass", "Log"), (10, 7, 2, 1))[0]}
+    if random.random() < 0.9:
+        rule["protocol"] = random.choices((protocol, "TCP", "UDP", "ICMP", "ICMPv6"), (8, 2, 2, 1, 1))[0]
+    if random.random() < 0.35:
+        rule["source"] = {"nets": random.sample(NETS4 + NETS6, 3)}
+    elif random.random() < 0.2:
+        rule["source"] = {"selector": _selector(random)}
+    if rule.get("protocol", "ICMP").startswith("ICMP"):
+        return rule
+    wanted = random.random()
+    if wanted < 0.9:
+        rule["destination"] = {"ports": [_crowded_port(random) for _ in range(random.choice((1, 1, 2, 3)))]}
+    if wanted > 0.8:
+        rule.setdefault("destination", {})["notPorts"] = [_crowded_port(random)]
+    return rule
+
+
+def _crowded_port(random: Random) -> int | str:
+    first = random.choice(CROWD)
+    last = random.choice([port for port in CROWD if port >= first])
+    return random.choice((first, first, f"{first}:{last}", f"{first}:{min(first + 1, 65535)}"))
 
 
 def _side(random: Random, protocol: str | int | None, namespace: str, often: float) -> Object:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intents as words
-from intents import ALLOW, INGRESS, PASS, addresses, endpoint, group, intent, policy, rule, side, tier
+from intents import ALLOW, DENY, INGRESS, PASS, addresses, endpoint, group, intent, policy, rule, side, tier
 from muslin.intent import Delta, EndpointKey, HostIntent, MemberChange
 from muslin.net import Cidr
 from muslin.render.nft import Changes, NftState, render, whole
@@ -151,6 +151,33 @@ def test_a_policy_change_rewrites_its_own_chains_only() -> None:
     names = [chain.name for chain in changes.changed_chains]
     assert names == ["ingress4/GlobalNetworkPolicy/web", "ingress6/GlobalNetworkPolicy/web"]
     assert _kinds(changes) == {"changed_chains"}
+
+
+def test_a_port_that_changes_is_two_elements() -> None:
+    """Where rules are looked up by port, no chain changes: chains bear the numbers of rules."""
+    def made(port: str) -> HostIntent:
+        many = policy("many", *(rule(ALLOW, TCP, side(ports=f"{n}"), side(sets="s")) for n in range(1, 9)))
+        web = policy("web", rule(ALLOW, TCP, side(ports=port), side(sets="s")))
+        into = group(INGRESS, tier(many, web))
+        return _small(many, web, into, endpoint(2, into, words.OPEN_OUT))
+
+    changes = Walker(made("80")).go(made("8080"))
+
+    assert [(len(c.gone), len(c.new)) for c in changes.elements] == [(1, 1), (1, 1)]
+    names = [chain.name for chain in changes.changed_chains]
+    assert names == ["ingress4/GlobalNetworkPolicy/web", "ingress6/GlobalNetworkPolicy/web"]
+
+
+def test_a_policy_that_grows_makes_a_lookup_of_its_neighbours_rules_too() -> None:
+    """They say what they said, but are called in pieces from then on; and back."""
+    pair = policy("pair", rule(ALLOW, TCP, side(ports="80")), rule(DENY, TCP, side(ports="81")))
+    into = group(INGRESS, tier("GlobalNetworkPolicy/grows", pair))
+    walker = Walker(_small(pair, into, policy("grows", rule(ALLOW, TCP, side(ports="1")))))
+
+    for count in (5, 1, 7, 0):
+        rules = (rule(ALLOW, TCP, side(ports=f"{n}")) for n in range(1, 1 + count))
+        walker.go(_small(pair, into, policy("grows", *rules)))
+        assert walker.kernel.table == walker.state.table == render(walker.now)
 
 
 def test_a_policy_that_passes_is_written_into_its_groups_and_follows_its_sets() -> None:

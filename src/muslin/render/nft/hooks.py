@@ -35,7 +35,7 @@ from muslin.net import Cidr
 from muslin.render.matching import WORDS
 from muslin.render.nft import cutting, hosts, qos, translation
 from muslin.render.nft.chains import INVALID_FROM_WORKLOAD, of_a_flow
-from muslin.render.nft.extent import ADDRESS, OTHERS, UDP, Extent, Ours, of_family, udp
+from muslin.render.nft.extent import ADDRESS, OTHERS, UDP, Extent, of_family, udp
 from muslin.render.nft.places import DENIED, EGRESS_ALLOWED, FAMILIES, manner_of
 from muslin.render.nft.words import (
     ACCEPT,
@@ -109,9 +109,9 @@ def chains(extent: Extent) -> tuple[Chain, ...]:
 
 
 def _undeclared(extent: Extent) -> tuple[Rule, ...]:
-    """Behind the lookups in `to`: whoever is there has no endpoint."""
+    """Behind the lookups in `to`: whoever is there has no endpoint, or its policy list is only just being made."""
     says = "to an interface that no endpoint declares"
-    return Ours(extent.ours.prefixes, False).rules(Field.OUT_INTERFACE, *_DROP, comment=says)
+    return extent.ours.rules(Field.OUT_INTERFACE, *_DROP, comment=says)
 
 
 def _forward(extent: Extent) -> Chain:

@@ -21,7 +21,7 @@ that nobody brings it along, and at the last: nobody else sees it set behind us.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -148,11 +148,13 @@ def _verdict(slot: Slot, interface: HostInterface, family: int, groups: Mapping[
     return to_group(group, slot.gate, family, groups) if group else slot.passing(family)
 
 
-def to_group(group: GroupId, gate: Gate, family: int, groups: Mapping[GroupId, Group]) -> Verdict:
+def to_group(
+    group: GroupId, gate: Gate, family: int, groups: Mapping[GroupId, Group], lead: Callable[[str], Verdict] = goto
+) -> Verdict:
     """A group that is not there, or is of the other direction, denies."""
     if group not in groups or groups[group].direction is not gate.direction:
         return DROP
-    return goto(names.group_chain(group, gate, family))
+    return lead(names.group_chain(group, gate, family))
 
 
 def _failsafes(settings: Settings) -> dict[tuple[str, Element], Mapped]:

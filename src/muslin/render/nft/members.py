@@ -3,6 +3,10 @@
 An address set becomes a hash for single addresses in each family, always there, and, only while it holds prefixes of
 a family, an interval set beside it (hash: one lookup at any size, one element a change; intervals are slow to change).
 An endpoint is nothing but elements: its interface, its addresses with it, and the groups they lead to.
+
+They lead there by jump, though a group always decides and nobody comes back: elements of a map change for every packet
+at once, and the rules of a chain for those that begin after. So to a packet which is under way while a chain is made,
+that chain is empty, it comes back from there, and the rules behind the map drop it; after a goto it would be accepted.
 """
 
 from __future__ import annotations
@@ -98,8 +102,8 @@ def endpoint_elements(
     for limits in limits_of(endpoint):
         found[limits.end, name] = jump(limits.name)
     for family in FAMILIES:
-        leave = to_group(endpoint.egress, Gate.EGRESS, family, groups)
-        found[TO[family], name] = to_group(endpoint.ingress, Gate.INGRESS, family, groups)
+        leave = to_group(endpoint.egress, Gate.EGRESS, family, groups, jump)
+        found[TO[family], name] = to_group(endpoint.ingress, Gate.INGRESS, family, groups, jump)
         own = [address for address in (*endpoint.addresses, *endpoint.spoofable) if version_of(address) == family]
         for address in own:
             if is_host(address):

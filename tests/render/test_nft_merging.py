@@ -1,0 +1,229 @@
+"""Rules sorted by port decide as rules in order do: for every packet the same rule, whatever the policies say."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intents import ALLOW, DENY, INGRESS, PASS, addresses, group, intent, policy, rule, side, tier
+from muslin.intent import HostIntent, Policy, Rule
+from muslin.net import PROTOCOLS_WITH_PORTS
+from muslin.render.fields import Equal, Field, InSet, OneOf, Span
+from muslin.render.nft import render
+from muslin.render.nft.merging import SMALL
+from muslin.render.nft.reach import Reach, cut
+from muslin.render.nft.table import Table
+from muslin.render.nft.words import ByMap, Choose, Ruling, Statement, Verdict
+
+TCP, UDP, ICMP, GRE = 6, 17, 1, 47
+PORTS = (0, 1, 79, 80, 81, 82, 110, 111, 112, 113, 114, 443, 8079, 8080, 65534, 65535)
+SETS = ("s", "t")
+"""Sources are known by the sets that they are in."""
+
+Packet = tuple[int, int, frozenset[str]]
+"""Protocol, destination port, and the sets that hold its source."""
+
+
+class Kernel:
+    """What a packet meets in the chains of one group, by what nftables does with these words."""
+
+    def __init__(self, table: Table, packet: Packet) -> None:
+        self._table = table
+        self._fields = {Field.PROTOCOL: packet[0]}
+        if packet[0] in PROTOCOLS_WITH_PORTS:
+            self._fields[Field.DESTINATION_PORT] = packet[1]
+        self._sets = {f"set-{name}-4" for name in packet[2]}
+        self.steps = 0
+
+    def fate(self, chain: str) -> tuple[str, str] | None:
+        """(verdict, comment of the rule that spoke it); None when the packet comes back."""
+        for line in self._table.chains[chain].rules:
+            self.steps += 1
+            said = self._said(line.statements)
+            if said is None:
+                continue
+            if said.ruling is Ruling.RETURN:
+                return None
+            if said.ruling is Ruling.JUMP:
+                if found := self.fate(said.chain):
+                    return found
+                continue
+            return str(said.ruling), line.comment
+        return None
+
+    def _said(self, statements: tuple[Statement, ...]) -> Verdict | None:
+        """None: the next rule."""
+        for statement in statements:
+            match statement:
+                case Verdict():
+                    return statement
+                case ByMap(fields=fields, map=name):
+                    key = tuple(self._fields.get(field) for field in fields)
+                    found = self._table.elements[name].get(key)  # type: ignore[arg-type]
+                    return found if isinstance(found, Verdict) else None
+                case Choose(field=field, choices=choices):
+                    return next((to for value, to in choices if self._is(field, value)), None)
+                case Equal(field=field, value=value, negated=negated):
+                    if field not in self._fields or self._is(field, value) is negated:
+                        return None
+                case OneOf(fields=(field,), elements=values, negated=negated):
+                    if field not in self._fields or any(self._is(field, value) for value in values) is negated:
+                        return None
+                case InSet(set=name, negated=negated):
+                    if (name in self._sets) is negated:
+                        return None
+        return None
+
+    def _is(self, field: Field, value: object) -> bool:
+        mine = self._fields.get(field)
+        if isinstance(value, Span):
+            return mine is not None and value.first <= mine <= value.last
+        return mine == value
+
+
+def _law(made: HostIntent, packet: Packet) -> tuple[str, str]:
+    """The law of a group, read off intent/policy.py, for the few words that rules have here."""
+    (one,) = made.groups.values()
+    for stage in one.stages:
+        rules = (each for name in stage.policies for each in made.policies[name].ingress)
+        said = next((each for each in rules if _meets(each, packet)), None)
+        if said is None and stage.default_action is not PASS:
+            return "drop", f"Tier/{stage.tier} ingress"
+        if said is not None and said.action is not PASS:
+            return {ALLOW: "accept", DENY: "drop"}[said.action], f"GlobalNetworkPolicy/p ingress {said.origin.rule}"
+    return "drop", "no profile allows: ingress"
+
+
+def _meets(one: Rule, packet: Packet) -> bool:
+    protocol, port, sets = packet
+    to, by = one.destination, one.source
+    ported = protocol in PROTOCOLS_WITH_PORTS
+    return (
+        one.protocol in (None, protocol)
+        and (not to.ports or (ported and any(first <= port <= last for first, last in to.ports)))
+        and not (ported and any(first <= port <= last for first, last in to.not_ports))
+        and all(name in sets for name in by.sets) and not any(name in sets for name in by.not_sets)
+    )
+
+
+def _rule(dice: Random, index: int) -> Rule:
+    def some_ports() -> str:
+        first = dice.choice(PORTS)
+        last = dice.choice([first, first, min(first + 1, 65535), *(port for port in PORTS if port >= first)])
+        return f"{first}-{last}"
+
+    protocol = dice.choice((TCP, TCP, TCP, UDP, ICMP, GRE, None))
+    to = {}
+    if protocol not in (ICMP, GRE) and dice.random() < 0.9:
+        to["ports"] = " ".join(some_ports() for _ in range(dice.randint(1, 3)))
+    if protocol not in (ICMP, GRE) and dice.random() < 0.15:
+        to["not_ports"] = some_ports()
+    by = {dice.choice(("sets", "not_sets")): dice.choice(SETS)} if dice.random() < 0.5 else {}
+    action = dice.choices((ALLOW, DENY, PASS), (6, 5, 1))[0]
+    return rule(action, protocol, side(**to), side(**by), index=index)
+
+
+def world(seed: int) -> HostIntent:
+    """A group of one to three tiers with one to four policies each."""
+    dice, index = Random(seed), iter(range(10**6))
+    policies: list[Policy] = []
+    stages = []
+    for number in range(dice.randint(1, 3)):
+        mine = [policy(f"p{number}{place}", *(_rule(dice, next(index)) for _ in range(dice.randint(0, 9))))
+                for place in range(dice.randint(1, 4))]
+        policies += mine
+        stages.append(tier(*mine, name=f"t{number}", default=dice.choice((DENY, PASS))))
+    return intent(*policies, *(addresses(name) for name in SETS), group(INGRESS, *stages))
+
+
+def _packets() -> list[Packet]:
+    sources = [frozenset[str](), *(frozenset({name}) for name in SETS), frozenset(SETS)]
+    ported = [(protocol, port) for protocol in (TCP, UDP, 132) for port in PORTS]
+    return [(*ends, source) for ends in (*ported, (ICMP, 0), (GRE, 0)) for source in sources]
+
+
+@given(st.integers(0, 10**9))
+def test_sorted_by_port_every_packet_meets_the_rule_that_it_meets_in_order(seed: int) -> None:
+    made = world(seed)
+    table = render(made)
+    (one,) = made.groups
+
+    for packet in _packets():
+        assert Kernel(table, packet).fate(f"ingress4/group/{one}") == _law(made, packet), (seed, packet)
+
+
+def _of_one_port_each(count: int, *more: Rule) -> HostIntent:
+    policies = [policy(f"p{n}", *(rule(ALLOW, TCP, side(ports=f"{1000 + 10 * n + k}"), index=10 * n + k)
+                                  for k in range(5)), *more) for n in range(count)]
+    return intent(*policies, group(INGRESS, tier(*policies)))
+
+
+def _steps(made: HostIntent, *ports: int) -> list[int]:
+    (one,) = made.groups
+    table, found = render(made), []
+    for port in ports:
+        kernel = Kernel(table, (TCP, port, frozenset()))
+        kernel.fate(f"ingress4/group/{one}")
+        found.append(kernel.steps)
+    return found
+
+
+def test_a_packet_walks_as_far_behind_a_thousand_rules_as_behind_twenty() -> None:
+    few, many = _of_one_port_each(4), _of_one_port_each(200)
+    ports = (1000, 1034, 1039, 5, 65535)
+
+    assert _steps(many, *ports) == _steps(few, *ports)
+    assert max(_steps(many, 2994, *ports)) <= 3
+
+
+def test_ranges_cost_as_little() -> None:
+    """Each overlaps its neighbours, and they are too wide to be listed."""
+    def made(count: int) -> HostIntent:
+        policies = [policy(f"p{n}", rule(DENY, TCP, side(ports=f"{200 * n}-{200 * n + 300}"), side(sets="s"), index=n))
+                    for n in range(count)]
+        return intent(*policies, addresses("s"), group(INGRESS, tier(*policies)))
+
+    assert _steps(made(300), 2250) == _steps(made(30), 2250) == [6]
+
+
+def test_few_rules_are_no_lookup() -> None:
+    """A host with little policy reads as it was written."""
+    made = intent(few := policy("few", *(rule(ALLOW, TCP, side(ports=f"{n}")) for n in range(1, SMALL))),
+                  group(INGRESS, tier(few)))
+
+    assert not any(declared.verdicts for name, declared in render(made).sets.items() if "/ports" in name)
+
+
+def test_ranges_that_all_lie_over_each_other_do_not_fill_the_kernel() -> None:
+    """The worst that anybody can write: every pair of rules meets somewhere."""
+    nested = [policy(f"p{n}", rule(ALLOW, TCP, side(ports=f"{100 * n + 1}-{65535 - 100 * n}"), side(sets="s"), index=n))
+              for n in range(200)]
+    made = intent(*nested, addresses("s"), group(INGRESS, tier(*nested)))
+
+    table = render(made)
+
+    lines = sum(len(chain.rules) for name, chain in table.chains.items() if name.startswith("ingress4/"))
+    assert lines < 200 * 8
+    (one,) = made.groups
+    for port in (0, 1, 100, 101, 30000, 65434, 65435, 65535):
+        for packet in ((TCP, port, frozenset[str]()), (TCP, port, frozenset({"s"}))):
+            assert Kernel(table, packet).fate(f"ingress4/group/{one}") == _law(made, packet)
+
+
+_reaches = st.lists(st.tuples(st.sampled_from((TCP, UDP)), st.integers(0, 12), st.integers(0, 12)).map(
+    lambda drawn: Reach(drawn[0], min(drawn[1:]), max(drawn[1:]))), max_size=8)
+
+
+@given(_reaches)
+def test_cut_spans_are_apart_and_each_knows_who_reaches_it(reaches: list[Reach]) -> None:
+    found = cut((each, number) for number, each in enumerate(reaches))
+
+    def holds(each: Reach, protocol: int, port: int) -> bool:
+        return each.protocol == protocol and each.first <= port <= each.last
+
+    for protocol in (TCP, UDP):
+        for port in range(14):
+            expected = tuple(number for number, each in enumerate(reaches) if holds(each, protocol, port))
+            assert [who for each, who in found if holds(each, protocol, port)] == ([expected] if expected else [])

@@ -165,14 +165,14 @@ def install(place: Site, host: str, verb: str, *options: str) -> str:
 
 
 def _shut_door(place: Site, host: str) -> None:
-    """It outlives its agent, which a failed test may have left dead."""
-    pid = place.run / "agents" / f"{host}.docker.pid"
+    """It and the resolver outlive their agent, which a failed test may have left dead."""
+    pids = [place.run / "agents" / f"{host}.{what}.pid" for what in ("docker", "docker-names")]
     try:
         place.agent(host).put("/v1/docker", {"enabled": False})
     except Unreachable:
-        if pid.exists():
+        for pid in filter(Path.exists, pids):
             os.kill(int(pid.read_text()), signal.SIGTERM)
-    wait_for("the end of the door", lambda: not pid.exists())
+    wait_for("the end of the door", lambda: not any(map(Path.exists, pids)))
 
 
 def _leave_nothing(made: Docker, directory: Path) -> None:

@@ -35,6 +35,11 @@ def docker_socket(node: str) -> Path:
     return run_dir() / "agents" / f"{node}.docker"
 
 
+def docker_names_socket(node: str) -> Path:
+    """Where the resolver of containers' names is told them."""
+    return run_dir() / "agents" / f"{node}.docker-names"
+
+
 def server_address() -> str:
     """How clients find the server: $MUSLIN_SERVER, or the unix socket. `unix:PATH`, `http://H:P` or `https://H:P`."""
     return os.environ.get("MUSLIN_SERVER", f"unix:{server_socket()}")

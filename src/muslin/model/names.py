@@ -22,6 +22,9 @@ INTERFACE_PREFIX = "mus"
 _SEGMENT_NAMES = ("node", "orchestrator", "workload", "endpoint")
 # From left to right: a doubled dash is a literal one, a dash alone ends the segment.
 _TOKEN = re.compile(r"--|-|[^-]+")
+NAMES_OF, NAMES_IN = "muslin.dev/names", "muslin.dev/names-in"
+"""Annotations of a WorkloadEndpoint: what its workload is called by others, with blanks between; and in which realm,
+such as a Docker network. By the first name the owner of an address is told."""
 
 
 def workload_endpoint_name(node: str, orchestrator: str, workload: str, endpoint: str) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import structlog
 
@@ -75,6 +76,16 @@ class Subscriber:
         return lines
 
 
+class Listener(Protocol):
+    """Who else wants to know every object: `begin`, `learn` page by page, `loaded`; then `learn` at each change."""
+
+    def begin(self) -> None: ...
+
+    def learn(self, batch: Mapping[ResourceKey, Value]) -> None: ...
+
+    def loaded(self) -> None: ...
+
+
 class Hub:
     """Owns the graph: nobody else changes it. `graph` may be asked at any time between two awaits."""
 
@@ -85,6 +96,7 @@ class Hub:
         self.told: dict[str, int] = {}
         """Host -> revision of the last line that was made for it."""
         self.counts: Counter[str] = Counter()
+        self.listeners: list[Listener] = []
         self._store = store
         self._metrics = metrics
         self._ready = asyncio.Event()
@@ -167,6 +179,8 @@ class Hub:
         graph, counts = Graph(), Counter[str]()
         revision: int | None = None
         after, more = "", True
+        for listener in self.listeners:
+            listener.begin()
         with in_bulk():
             while more:
                 page = await self._store.list("/", revision=revision, limit=PAGE, after=after)
@@ -174,6 +188,8 @@ class Hub:
                 keyed = [(layout.parse(entry.key), entry.value) for entry in page.entries]
                 batch = {key: decoded(key, value) for key, value in keyed if key is not None}
                 graph.update(batch)
+                for listener in self.listeners:
+                    listener.learn(batch)
                 counts.update(key.kind for key in batch)
                 after = page.entries[-1].key if page.entries else after
             faults = graph.flush().faults
@@ -183,6 +199,8 @@ class Hub:
         self._mailbox.clear()
         for host, subscribers in self._subscribers.items():
             self._send(host, subscribers, graph.subscribe(host), Frames())
+        for listener in self.listeners:
+            listener.loaded()
         self._moved_on()
         self._ready.set()
         log.info("loaded", revision=revision, objects=sum(counts.values()), faults=len(self.faults))
@@ -211,6 +229,8 @@ class Hub:
 
     def _flush(self, batch: dict[ResourceKey, Value], revision: int) -> None:
         self.graph.update(batch)
+        for listener in self.listeners:
+            listener.learn(batch)
         delta = self.graph.flush()
         self.revision = revision
         for key, fault in delta.faults.items():

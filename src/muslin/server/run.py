@@ -26,6 +26,7 @@ from muslin.server.listeners import Listener, Tls, insecure, listen, secure
 from muslin.server.lockout import Guard
 from muslin.server.matrix import Matrix
 from muslin.server.metrics import Metrics
+from muslin.server.names import Names
 from muslin.server.objects import Objects
 from muslin.server.resources import Resources
 from muslin.server.shell import shell
@@ -73,8 +74,10 @@ async def _serve(store: Store, options: ServerOptions, listeners: Sequence[Liste
     gc.set_threshold(20_000, 20, 50)  # the many small dicts of a list are no garbage; look less often
     stopping, metrics = Stopping(), Metrics()
     hub = Hub(store, metrics)
+    names = Names(hub, stopping)
     auto = AutoHostEndpoints(Objects(store))
     app = application(store, hub, metrics, stopping, auto)
+    app.router.add_routes(names.routes())
     silent = logging.getLogger("muslin.server.http")  # the shell logs what is our fault; what is not HTTP is nobody's
     silent.setLevel(logging.CRITICAL)
     runner = web.AppRunner(app, access_log=None, logger=silent, shutdown_timeout=2, max_line_size=LINE,
@@ -95,6 +98,7 @@ async def _serve(store: Store, options: ServerOptions, listeners: Sequence[Liste
     finally:
         stopping.stop()
         hub.wake_all()
+        names.wake_all()
         await runner.cleanup()
         for listener in bound:
             if listener.path:

@@ -16,10 +16,12 @@ GATEWAYS = tuple(f"169.254.1.{number}" for number in range(1, 255))
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """`net`: its name, the same on every host, "" until it is known. `subnets`: as dockerd gave them, both families."""
+    """`net`: its name, the same on every host, "" until it is known; `name`: what this host's dockerd calls it.
+    `subnets`: as dockerd gave them, both families."""
 
     id: str
     net: str = ""
+    name: str = ""
     policy: str = ""
     internal: bool = False
     mtu: int = 0
@@ -37,7 +39,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Made by CreateEndpoint, used by Join. `labels`: from driver options."""
+    """Made by CreateEndpoint, used by Join. `labels`: from driver options. `sandbox`: where its container's namespace
+    will be, "" before Join and after Leave. `names`: what others find it by; `named`: aliases are among them."""
 
     id: str
     network: str
@@ -46,6 +49,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     published: tuple[Publication, ...] = ()
     labels: dict[str, str] = {}
     container: str = ""
+    container_id: str = ""
+    sandbox: str = ""
+    names: tuple[str, ...] = ()
+    named: bool = False
 
 
 class Pages(msgspec.Struct):

@@ -42,6 +42,11 @@ class Daemon:
         found = await self._get("/containers/json", all="1", filters=filters)
         return found[0] if isinstance(found, list) and found else None
 
+    async def whole_container(self, container: str) -> Object | None:
+        """With its aliases. Not within a driver's call: dockerd answers only when that is over."""
+        found = await self._get(f"/containers/{container}/json")
+        return found if isinstance(found, dict) else None
+
     async def _get(self, path: str, **query: str) -> Any:
         socket = parse(self.address).path
         try:

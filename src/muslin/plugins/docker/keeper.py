@@ -1,4 +1,4 @@
-"""Keeps the door open: started with the agent, it outlives it, as BIRD does."""
+"""Keeps processes beside the agent alive: started with it, they outlive it, as BIRD does."""
 
 from __future__ import annotations
 
@@ -6,29 +6,35 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-_OPEN_WITHIN = 5.0
+_OPEN_WITHIN = 10.0
 _DOOR = Path(__file__).with_name("door.py")
 """Started as a file of its own: with the rest of muslin it would need three times the memory."""
+_PACKAGES = Path(__file__).parents[3]
+_RESOLVE = ("import sys; sys.path.insert(0, sys.argv[1])\n"
+            "from muslin.plugins.docker.resolver import main; main(*sys.argv[2:])")
+"""What it needs of muslin needs nothing but the standard library."""
 
 
 class Keeper:
-    """`listen`: the socket that dockerd knows; `agent`: the agent's own."""
+    """One process, that listens at `listen` and writes its pid beside it. `mark` is in its command line."""
 
-    def __init__(self, listen: Path, agent: Path) -> None:
+    def __init__(self, listen: Path, command: Sequence[str], mark: str) -> None:
         self.listen = listen
-        self._agent = agent
+        self._command = command
+        self._mark = mark
         self._pid = listen.with_name(f"{listen.name}.pid")
         self._turn = asyncio.Lock()
 
     async def open(self) -> None:
-        """The door is there. Raises TimeoutError."""
+        """It is there. Raises TimeoutError."""
         async with self._turn:
             if await self._answers():
                 return
             await asyncio.create_subprocess_exec(
-                sys.executable, "-IS", str(_DOOR), str(self.listen), str(self._agent), str(self._pid),
+                *self._command, str(self._pid),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL, start_new_session=True, cwd="/",
             )
@@ -45,13 +51,22 @@ class Keeper:
         return True
 
     def close(self) -> None:
-        """The door goes; dockerd does not find us any more."""
         try:
             pid = int(self._pid.read_text())
         except (FileNotFoundError, ValueError):
             return
-        if str(_DOOR).encode() in _command(pid):
+        if self._mark.encode() in _command(pid):
             os.kill(pid, signal.SIGTERM)
+
+
+def door(listen: Path, agent: Path) -> Keeper:
+    """`listen`: the socket that dockerd knows; `agent`: the agent's own. Closed, dockerd does not find us any more."""
+    return Keeper(listen, (sys.executable, "-IS", str(_DOOR), str(listen), str(agent)), str(_DOOR))
+
+
+def resolver(listen: Path) -> Keeper:
+    """`listen`: where the agent tells it what there is."""
+    return Keeper(listen, (sys.executable, "-IS", "-c", _RESOLVE, str(_PACKAGES), str(listen)), _RESOLVE)
 
 
 def _command(pid: int) -> bytes:

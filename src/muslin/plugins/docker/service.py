@@ -22,13 +22,14 @@ from aiohttp import web
 from muslin.client.refusal import ApiError
 from muslin.errors import MuslinError
 from muslin.net import Cidr, host_cidr, version_of
-from muslin.plugins.docker import words
-from muslin.plugins.docker.addresses import AGAIN, CALICO, CALL, GATEWAY_V6, Addresses, Api
+from muslin.plugins.docker import naming, words
+from muslin.plugins.docker.addresses import AGAIN, CALICO, CALL, GATEWAY_V6, Addresses
 from muslin.plugins.docker.book import Book, Endpoint, Network
 from muslin.plugins.docker.daemon import Daemon
 from muslin.plugins.docker.faults import Refused
 from muslin.plugins.docker.keeper import Keeper
 from muslin.plugins.docker.leftovers import Door, Leftovers, identity
+from muslin.plugins.docker.naming import Api, Naming
 
 Object = dict[str, Any]
 _MERGE = "application/merge-patch+json"
@@ -38,13 +39,15 @@ log = structlog.get_logger()
 
 
 class Service:
-    def __init__(self, door: Door, api: Api, book: Book, keeper: Keeper, node: str) -> None:
+    def __init__(self, door: Door, api: Api, book: Book, keepers: tuple[Keeper, Keeper], node: str) -> None:
+        """`keepers`: of the door, of the resolver."""
         self._door = door
         self._api = api
         self._book = book
-        self._keeper = keeper
+        self._keeper, self._resolver = keepers
         self._node = node
         self._addresses = Addresses(api, book, node)
+        self._naming = Naming(api, book, self._resolver, node)
         self._leftovers = Leftovers(door, self._addresses, book, node)
         self._turn = asyncio.Lock()
         """dockerd asks for one thing at a time mostly; what it asks at once must not race for gateways and ports."""
@@ -73,7 +76,12 @@ class Service:
                 web.get("/v1/docker", self._configured)]
 
     async def run(self) -> None:
-        """The door stays open while it should be, and what a broken call left is found."""
+        """The door stays open while it should be, names are told, and what a broken call left is found."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._naming.run())
+            tasks.create_task(self._keep())
+
+    async def _keep(self) -> None:
         while True:
             if self._book.pages.enabled:
                 try:
@@ -95,6 +103,8 @@ class Service:
             await self._keeper.open()
         else:
             self._keeper.close()
+            self._resolver.close()
+        self._naming.changed()
         return await self._configured(request)
 
     async def _configured(self, _: web.Request) -> web.Response:
@@ -209,8 +219,11 @@ class Service:
         network = await self._network(endpoint.network)
         found = await self._daemon.network(network.id) or {}
         network = await self._named(network, found)
-        name, labels = await self._container(endpoint, found)
-        self._book.put(msgspec.structs.replace(endpoint, container=name))
+        container = await self._container(endpoint, found)
+        name, labels = container["Names"][0].lstrip("/"), dict(container.get("Labels") or {})
+        names = words.first_names(name, container["Id"], labels)
+        self._book.put(msgspec.structs.replace(endpoint, container=name, container_id=container["Id"], names=names,
+                                               sandbox=str(call.get("SandboxKey") or "")))
         loose = f"dtmp{endpoint.id[:10]}"
         await self._door.add(msgspec.structs.replace(
             identity(endpoint.id),
@@ -219,37 +232,44 @@ class Service:
             labels={**words.labels(labels), **endpoint.labels, words.NETWORK_LABEL: network.net,
                     **words.labels({words.NAME_LABEL: name})},
             annotations={"muslin.dev/docker-network": str(found.get("Name") or network.net),
-                         "muslin.dev/container-name": name},
+                         "muslin.dev/container-name": name, **naming.about(network.net, names)},
         ))
+        self._naming.changed()
         return _joined(network, endpoint, loose)
 
     async def _named(self, network: Network, found: Object) -> Network:
         """With its name, and with a Profile for it. dockerd does not say the name when it makes the network."""
-        net = network.net or words.net_name(str(found.get("Name") or ""))
+        name = str(found.get("Name") or "")
+        net = network.net or words.net_name(name)
         if not net:
             raise Refused(f"dockerd does not tell the name of network {network.id}: create it with -o net=NAME")
-        network = msgspec.structs.replace(network, net=net)
+        network = msgspec.structs.replace(network, net=net, name=name)
         self._book.put(network)
         await self._ensure_profile(net, network, found.get("Labels") or {})
         return network
 
-    async def _container(self, endpoint: Endpoint, found: Object) -> tuple[str, dict[str, str]]:
-        """(name, labels) of the container that the endpoint is for. Raises Refused where it asks for the impossible."""
+    async def _container(self, endpoint: Endpoint, found: Object) -> Object:
+        """The container that the endpoint is for. Raises Refused: its labels are not known."""
         name = str(((found.get("Containers") or {}).get(f"ep-{endpoint.id}") or {}).get("Name") or "")
         container = await self._daemon.container(name) if name else None
         if container is None:
             raise Refused("dockerd does not tell which container this is, so its labels are not known and policy "
                           "cannot be right: try again")
-        return name, dict(container.get("Labels") or {})
+        return {**container, "Names": [name]}
 
     async def _leave(self, call: Object) -> Object:
         await self._door.detach(identity(call["EndpointID"]))
+        endpoint = self._book.pages.endpoints.get(call["EndpointID"])
+        if endpoint is not None:
+            self._book.put(msgspec.structs.replace(endpoint, sandbox="", named=False))
+        self._naming.changed()
         return {}
 
     async def _delete_endpoint(self, call: Object) -> Object:
         """Without a Leave before it, when dockerd was killed."""
         await self._door.detach(identity(call["EndpointID"]))
         self._book.forget(call["EndpointID"])
+        self._naming.changed()
         return {}
 
     async def _oper_info(self, call: Object) -> Object:

@@ -158,6 +158,29 @@ def _short(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
 
 
+_NAME = re.compile(r"[A-Za-z0-9_]([-A-Za-z0-9_.]*[A-Za-z0-9_])?")
+_SHORT_ID, _LONGEST_NAME = 12, 63
+
+
+def first_names(container: str, identity: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+    """What a container is called before dockerd tells its aliases: its name, compose's service, the short id."""
+    return _names(container, labels.get("com.docker.compose.service", ""), identity[:_SHORT_ID])
+
+
+def names(found: Object, endpoint: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """With the aliases of `docker inspect`, for one endpoint."""
+    networks = ((found.get("NetworkSettings") or {}).get("Networks") or {}).values()
+    of_network: Object = next((each for each in networks if each.get("EndpointID") == endpoint), {})
+    return _names(*known, *(of_network.get("Aliases") or ()), *(of_network.get("DNSNames") or ()))
+
+
+def _names(*texts: str) -> tuple[str, ...]:
+    """Those that a question can carry; blanks divide them where they are written down."""
+    fit = [text for text in texts if _NAME.fullmatch(text) and all(
+        0 < len(label) <= _LONGEST_NAME for label in text.split("."))]
+    return tuple(dict.fromkeys(fit))
+
+
 def driver_labels(options: Mapping[str, Any]) -> dict[str, str]:
     """`--network name=NET,driver-opt=color=red`."""
     return labels({key: value for key, value in options.items()

@@ -1,4 +1,7 @@
-"""Asks a name server one question and prints what it answers: python3 -IS dnsask.py SERVER NAME A|AAAA|PTR [udp|tcp [PATIENCE]]."""
+"""Asks a name server one question and prints what it answers.
+
+    python3 -IS dnsask.py SERVER NAME A|AAAA|PTR [udp|tcp [PATIENCE]]
+"""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Runtime:
         environment = {**os.environ, "CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_NETNS": netns,
                        "CNI_IFNAME": interface, "CNI_ARGS": args, "CNI_PATH": cni_path}
         process = subprocess.Popen([executable()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True, env=environment)
+                                   stderr=subprocess.PIPE, text=True, errors="surrogateescape", env=environment)
         assert process.stdin is not None
         process.stdin.write(written(self.config | config) if text is None else text)
         process.stdin.close()

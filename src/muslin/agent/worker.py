@@ -117,6 +117,12 @@ class Worker:
         async with self._turned:
             await self._turned.wait_for(condition)
 
+    async def look_again(self) -> None:
+        """Everything in the kernel is read now, and what had been changed there is mended."""
+        asked = self._scan_at = time.monotonic()
+        self._bell.set()
+        await self.wait_until(lambda: self._scan_at >= asked + SCAN_EVERY)
+
     async def wait_changed(self, since: int) -> None:
         """Until `changes` is not `since` any more."""
         async with self._turned:
@@ -266,6 +272,11 @@ class Worker:
     def mtu(self) -> int:
         """Of workloads' links."""
         return self._kernel.mtu
+
+    @property
+    def orphans(self) -> tuple[EndpointKey, ...]:
+        """For whom there are links that nobody uses any more."""
+        return tuple(EndpointKey(link.owner) for link in self._kernel.orphans())
 
     def problems(self) -> tuple[Problem, ...]:
         """Of the kernel, and of links that nobody uses any more."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from muslin.agent import resources
+from muslin.agent import remains, resources
 from muslin.agent.journal import Entry, Journal
 from muslin.agent.resources import Object
 from muslin.agent.upstream import Upstream
@@ -31,7 +31,7 @@ from muslin.drivers.links import Link, pack_mac
 from muslin.drivers.plug import Cable
 from muslin.errors import Invalid, MuslinError, Transient
 from muslin.intent import EndpointKey
-from muslin.model.names import interface_name, parse_workload_endpoint_name
+from muslin.model.names import address_handle, interface_name, parse_workload_endpoint_name
 from muslin.net import Cidr, host_cidr, version_of
 
 _READY_WITHIN = 10.0
@@ -167,7 +167,8 @@ class Workloads:
     def _cable(self, request: Request, name: str) -> Cable:
         interface = request.tap or interface_name(request.namespace, name)
         return Cable(owner=endpoint_key(request.namespace, name), interface=interface, namespace=request.netns,
-                     inner=request.loose or request.interface, mac=request.mac, mtu=request.mtu or self._worker.mtu)
+                     inner=request.loose or request.interface, mac=request.mac, mtu=request.mtu or self._worker.mtu,
+                     forwards=request.forwards)
 
     def _endpoint(self, request: Request, name: str, cable: Cable, addresses: tuple[Cidr, ...]) -> Object:
         place = {NETNS_ANNOTATION: request.netns, INTERFACE_ANNOTATION: request.interface} if request.netns else {}
@@ -237,6 +238,7 @@ class Workloads:
         key = endpoint_key(request.namespace, name)
         if existing is None:
             return (f"{key} is not there",)
+        await self._worker.look_again()
         state = self._worker.states.get(key)
         if state is None or state.state != "up":
             return (f"{key} is not up: {state.message if state else 'this host does not know it'}",)
@@ -266,6 +268,18 @@ class Workloads:
             await self._fitter.unplug(entry.interface, entry.key)
         if entry.handle:
             await resources.release(self._upstream, entry.handle)
+
+    async def clear_remains(self, orchestrators: Collection[str]) -> None:
+        """What these have on this host without an endpoint, see `remains`."""
+        await self._worker.look_again()
+        held = {*await remains.of_addresses(self._upstream), *self._worker.orphans}
+        for key in sorted(remains.made_here(held, self._node, orchestrators)):
+            _, namespace, name = key.split("/")
+            async with self._turns.setdefault(key, asyncio.Lock()):
+                if await self.read(key) is None:
+                    await self._undo_all(Entry(key=key, interface=interface_name(namespace, name),
+                                               handle=address_handle(namespace, name)))
+                    log.warning("remains_cleared", key=key)
 
     async def undo_interrupted(self) -> None:
         """Additions during which our predecessor died: whoever asked for them got no answer."""

@@ -32,8 +32,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `name`: the workload; `interface`: its side of the link. No `addresses`: one of each family that has a pool, or
     `v4` and `v6` of each family, from `pools` (names or prefixes) if given. With `foreign_addresses` they come from
     somebody else's address management, and none is assigned or released. No `profiles`: its namespace's.
-    `floating`: addresses that lead to its own of the same family. The fields that are not
-    spoken of here go into the WorkloadEndpoint as they are.
+    `floating`: addresses that lead to its own of the same family. `forwards`: its namespace is made to route between
+    its interfaces. The fields that are not spoken of here go into the WorkloadEndpoint as they are.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ports: tuple[dict[str, Any], ...] = ()
     mac: str = ""
     mtu: int = 0
+    forwards: bool = False
     orchestrator: str = ORCHESTRATOR
     endpoint: str = ENDPOINT
     container_id: str = msgspec.field(default="", name="containerID")

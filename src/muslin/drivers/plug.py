@@ -57,7 +57,10 @@ class NoWay(Invalid):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cable:
-    """One veth: who it is for, its name on the host, and where and under which name its other end lies."""
+    """One veth: who it is for, its name on the host, and where and under which name its other end lies.
+
+    `forwards`: the namespace is made to route between its interfaces; else it is left as it is.
+    """
 
     owner: EndpointKey
     interface: str
@@ -65,6 +68,7 @@ class Cable:
     inner: str = "eth0"
     mac: str = ""
     mtu: int = 1500
+    forwards: bool = False
 
     @property
     def inner_mac(self) -> str:
@@ -185,7 +189,7 @@ def _connect_inside(cable: Cable, addresses: tuple[Cidr, ...]) -> None:
         with netns.inside(namespace):
             netlink = Netlink()
             try:
-                sysctl.ensure(sysctl.inner_link(cable.inner))
+                sysctl.ensure(sysctl.inner_link(cable.inner) | (sysctl.router() if cable.forwards else {}))
             except Transient:
                 netlink.close()
                 raise

@@ -90,9 +90,13 @@ def prepare_host() -> tuple[str, ...]:
     A host that forwards stops listening to router advertisements unless accept_ra is 2: the interfaces that listen
     now, and perhaps got the host's default route so, go on listening.
     """
-    wanted = {path: value for path, value in _FORWARDING.items() if path.startswith("ipv4") or has_ipv6()}
-    changed = ensure(_keep_listening() | wanted)
+    changed = ensure(_keep_listening() | router())
     return changed + _raise_neighbour_limits()
+
+
+def router() -> dict[str, str]:
+    """What makes a namespace forward, in both families."""
+    return {path: value for path, value in _FORWARDING.items() if path.startswith("ipv4") or has_ipv6()}
 
 
 def _keep_listening() -> dict[str, str]:

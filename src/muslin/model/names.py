@@ -17,6 +17,7 @@ DEFAULT_NAMESPACE = "default"
 ORCHESTRATOR = "muslin"
 """Orchestrator of workloads that `muslin workload add` makes."""
 ENDPOINT = "eth0"
+HANDLE_PREFIX = "muslin."
 INTERFACE_PREFIX = "mus"
 
 _SEGMENT_NAMES = ("node", "orchestrator", "workload", "endpoint")
@@ -65,7 +66,7 @@ def address_handle(namespace: str, name: str) -> str:
 
     Holds the resource's name, not the workload's: two hosts may each have a workload of the same name.
     """
-    return f"muslin.{namespace}.{name}"
+    return f"{HANDLE_PREFIX}{namespace}.{name}"
 
 
 def _check_segment(name: str, segment: str) -> None:

@@ -63,6 +63,9 @@ class Ipam(msgspec.Struct, frozen=True):
     assign_ipv6: str | bool | None = None
     ipv4_pools: tuple[str, ...] = ()
     ipv6_pools: tuple[str, ...] = ()
+    subnet: str = ""
+    ranges: tuple[tuple[dict[str, Any], ...], ...] = ()
+    routes: tuple[dict[str, Any], ...] = ()
 
 
 class Kubernetes(msgspec.Struct, frozen=True):
@@ -75,6 +78,10 @@ class Kubernetes(msgspec.Struct, frozen=True):
 class FeatureControl(msgspec.Struct, frozen=True):
     ip_addrs_no_ipam: bool = False
     floating_ips: bool = False
+
+
+class ContainerSettings(msgspec.Struct, frozen=True):
+    allow_ip_forwarding: bool = False
 
 
 class Attachment(msgspec.Struct, frozen=True, rename={"container_id": "containerID", "interface": "ifname"}):
@@ -99,6 +106,8 @@ class Config(msgspec.Struct, frozen=True, rename="camel"):
     prev_result: dict[str, Any] | None = None
     kubernetes: Kubernetes | None = None
     feature_control: FeatureControl = msgspec.field(default=FeatureControl(), name="feature_control")
+    container_settings: ContainerSettings = msgspec.field(default=ContainerSettings(), name="container_settings")
+    dataplane_options: dict[str, Any] = msgspec.field(default={}, name="dataplane_options")
     valid_attachments: tuple[Attachment, ...] | None = msgspec.field(default=None, name="cni.dev/valid-attachments")
     args: dict[str, Any] = {}
 
@@ -171,7 +180,23 @@ def config_of(document: Object) -> Config:
     if not _NETWORK.fullmatch(found.name):
         raise Fault(Code.CONFIGURATION, f"name {found.name!r} is no name of a network",
                     'write "name": with letters, digits, and _ . - between them')
+    _refuse_what_is_not_here(found)
     return found
+
+
+def _refuse_what_is_not_here(config: Config) -> None:
+    """Fields of Calico's that would be betrayed if they were accepted and not followed. Raises Fault."""
+    if kind := config.dataplane_options.get("type"):
+        raise Fault(Code.UNSUPPORTED_FIELD, f"dataplane_options: the data plane {kind!r} is not here",
+                    "leave the field out: the agent's FelixConfiguration says nftables or iptables")
+    subnets = {config.ipam.subnet, *(str(one.get("subnet")) for several in config.ipam.ranges for one in several)}
+    if subnets & {"usePodCidr", "usePodCidrIPv6"}:
+        raise Fault(Code.UNSUPPORTED_FIELD, "ipam: usePodCidr asks for the Node's podCIDR, which is not read here",
+                    'write the subnet, or "ipam": {"type": "muslin"} for addresses from the IPPools')
+    narrow = [str(route.get("dst")) for route in config.ipam.routes if route.get("dst") not in ("0.0.0.0/0", "::/0")]
+    if narrow:
+        raise Fault(Code.UNSUPPORTED_FIELD, f"ipam.routes: {', '.join(narrow)}: a container's only route is the default"
+                    " one", "leave ipam.routes out; a policy with egress rules says what it may reach")
 
 
 def _with_small_letters(document: Object) -> Object:

@@ -6,10 +6,11 @@ container waits: one GET. Without a kubeconfig a pod has the labels of its netwo
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import yaml
 from muslin.plugins.cni.call import Kubernetes
 from muslin.plugins.cni.faults import Code, Fault
 
+_INHERITED = ("cni.projectcalico.org/ipv4pools", "cni.projectcalico.org/ipv6pools")
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3)
 
 
@@ -38,23 +40,34 @@ NOBODY = Pod()
 
 
 async def read(source: Kubernetes, namespace: str, name: str) -> Pod:
-    """Raises Fault: the runtime then tries again, or shows why not."""
+    """With the pools of its namespace, where it names none itself. Raises Fault: the runtime then tries again, or shows
+    why not."""
     access = _access(source)
-    url = f"{access.server}/api/v1/namespaces/{namespace}/pods/{name}"
+    path = f"/api/v1/namespaces/{namespace}"
+    async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=access.headers) as session:
+        pod, around = await asyncio.gather(_get(session, access, f"{path}/pods/{name}"), _get(session, access, path))
+    if pod is None:
+        raise Fault(Code.UNKNOWN_CONTAINER, f"pod {namespace}/{name} is not in {access.server}")
+    found, above = pod_of(pod), pod_of(around or {}).annotations
+    return replace(found, annotations={key: above[key] for key in _INHERITED if key in above} | found.annotations)
+
+
+async def _get(session: aiohttp.ClientSession, access: _Access, path: str) -> dict[str, Any] | None:
+    """None: there is none. Raises Fault."""
+    url = f"{access.server}{path}"
     try:
-        async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=access.headers) as session, \
-                session.get(url, ssl=access.tls) as answer:
+        async with session.get(url, ssl=access.tls) as answer:
             status, body = answer.status, await answer.read()
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Fault(Code.TRY_AGAIN, f"{url}: {error or type(error).__name__}",
                     "kubernetes.kubeconfig of the network configuration says whom to ask") from None
     if status == HTTPStatus.NOT_FOUND:
-        raise Fault(Code.UNKNOWN_CONTAINER, f"pod {namespace}/{name} is not in {access.server}")
+        return None
     try:
         if status == HTTPStatus.OK:
-            return pod_of(msgspec.json.decode(body, type=dict[str, Any]))
+            return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise Fault(Code.TRY_AGAIN, f"{url} answered what is no pod: {error}") from None
+        raise Fault(Code.TRY_AGAIN, f"{url} answered what is no object: {error}") from None
     raise Fault(Code.TRY_AGAIN, f"{url} answered {status}", body[:300].decode(errors="replace"))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,6 +39,8 @@ from muslin.plugins.cni.faults import Code, Fault, fault_of
 Object = dict[str, Any]
 ORCHESTRATORS = ("cni", "k8s")
 AGAIN_EVERY = 2.0
+AT_ONCE = 64
+"""More calls wait for their turn: each has 10 s for its policy to be in the kernel, and 200 may come at once."""
 KEPT = ".call"
 
 log = structlog.get_logger()
@@ -57,6 +59,8 @@ class Door(Protocol):
 
     async def check(self, request: Request) -> tuple[str, ...]: ...
 
+    async def clear_remains(self, orchestrators: Collection[str]) -> None: ...
+
     @property
     def attached(self) -> tuple[EndpointKey, ...]: ...
 
@@ -71,6 +75,7 @@ class Service:
         self._door = door
         self._socket = socket
         self._pending = pending
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._commands: dict[str, Callable[[Call, Config], Awaitable[Object | None]]] = {
             "ADD": self._add, "DEL": self._delete, "CHECK": self._check, "GC": self._collect, "STATUS": self._status,
         }
@@ -118,7 +123,8 @@ class Service:
         """Raises Fault."""
         check(call, config)
         try:
-            return await self._commands[call.command](call, config)
+            async with self._turns:
+                return await self._commands[call.command](call, config)
         except MuslinError as error:
             raise fault_of(error) from error
 
@@ -169,7 +175,8 @@ class Service:
             raise Fault(Code.DIFFERENT, "; ".join(faults))
 
     async def _collect(self, _: Call, config: Config) -> None:
-        """GC: whatever this network attached and the runtime does not list is removed."""
+        """GC: whatever this network attached and the runtime does not list is removed, and so is what is left of
+        attachments, of whatever network, that were broken off."""
         if config.valid_attachments is None:
             raise Fault(Code.CONFIGURATION, "GC without cni.dev/valid-attachments: nobody would know what to keep")
         valid = {(one.container_id, words.segment(one.interface)) for one in config.valid_attachments}
@@ -184,6 +191,7 @@ class Service:
                     faults.append(f"{key}: {error}")
         if faults:
             raise Fault(Code.TRY_AGAIN, "; ".join(faults))
+        await self._door.clear_remains(ORCHESTRATORS)
 
     async def _status(self, _: Call, __: Config) -> None:
         if why := self._door.why_not_ready:

@@ -71,8 +71,9 @@ def request(call: Call, config: Config, arguments: Mapping[str, str], pod: Pod) 
         pools=_pools(config, notes),
         mac=_mac(config, arguments, notes),
         mtu=config.mtu,
+        forwards=config.container_settings.allow_ip_forwarding,
         ports=(*pod.ports, *_published(config.runtime_config.port_mappings or ())),
-        floating=_listed(notes, f"{_CALICO}/floatingIPs") if config.feature_control.floating_ips else (),
+        floating=_feature(notes, "floatingIPs", config.feature_control.floating_ips, "floating_ips"),
         spoofable=_listed(notes, f"{_CALICO}/allowedSourcePrefixes"),
         qos_controls=_limits(config.runtime_config.bandwidth, notes),
     )
@@ -87,14 +88,18 @@ def _addresses(
         if not given:
             raise Fault(Code.CONFIGURATION, "the address plugin answered without any address")
         return _bare(given, "the address plugin's answer"), True
-    if config.feature_control.ip_addrs_no_ipam and (own := _listed(notes, f"{_CALICO}/ipAddrsNoIpam")):
+    asked = _listed(notes, f"{_CALICO}/ipAddrs")
+    if own := _feature(notes, "ipAddrsNoIpam", config.feature_control.ip_addrs_no_ipam, "ip_addrs_no_ipam"):
+        if asked:
+            raise Fault(Code.CONFIGURATION, f"annotations {_CALICO}/ipAddrs and ipAddrsNoIpam exclude each other",
+                        "keep the one that is meant")
         return _bare(own, f"annotation {_CALICO}/ipAddrsNoIpam"), True
     spoken = config.args.get("cni") if isinstance(config.args.get("cni"), dict) else {}
     places = (
         (config.runtime_config.ips or (), "runtimeConfig.ips"),
         ((spoken or {}).get("ips") or (), "args.cni.ips"),
         (tuple(filter(None, (arguments.get("IP", ""),))), "CNI_ARGS IP"),
-        (_listed(notes, f"{_CALICO}/ipAddrs"), f"annotation {_CALICO}/ipAddrs"),
+        (asked, f"annotation {_CALICO}/ipAddrs"),
     )
     return next((_bare(given, where) for given, where in places if given), ()), False
 
@@ -120,7 +125,7 @@ def _number(assign: str | bool | None, field: str) -> int | None:
 
 
 def _pools(config: Config, notes: Mapping[str, str]) -> tuple[str, ...]:
-    """The pod's annotation wins, family by family."""
+    """The pod's annotation wins, then its namespace's, family by family."""
     found: list[str] = []
     for family, configured in (("ipv4", config.ipam.ipv4_pools), ("ipv6", config.ipam.ipv6_pools)):
         found += _listed(notes, f"{_CALICO}/{family}pools") or configured
@@ -142,6 +147,15 @@ def _listed(notes: Mapping[str, str], name: str) -> tuple[str, ...]:
         return msgspec.json.decode(text, type=tuple[str, ...])
     except msgspec.DecodeError:
         raise Fault(Code.CONFIGURATION, f"annotation {name} is {text!r}", 'write a JSON list: ["10.0.0.7"]') from None
+
+
+def _feature(notes: Mapping[str, str], name: str, is_on: bool, switch: str) -> tuple[str, ...]:
+    """An annotation that the configuration must allow: it gives pods what is not from the pools. Raises Fault."""
+    found = _listed(notes, f"{_CALICO}/{name}")
+    if found and not is_on:
+        raise Fault(Code.CONFIGURATION, f"annotation {_CALICO}/{name} is not allowed here",
+                    f'"feature_control": {{"{switch}": true}} in the network configuration allows it')
+    return found
 
 
 def _published(mappings: Iterable[PortMapping]) -> Iterable[dict[str, Any]]:

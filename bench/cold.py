@@ -23,8 +23,8 @@ SIZES = (10_000, 100_000)
 LOCAL, HOSTS, APPS, POLICIES = 100, 1000, 50, 100
 
 
-def _endpoint(number: int) -> tuple[str, bytes]:
-    node = "here" if number < LOCAL else f"h{number % HOSTS}"
+def _endpoint(number: int, local: int) -> tuple[str, bytes]:
+    node = "here" if number < local else f"h{number % HOSTS}"
     name = workload_endpoint_name(node, "k8s", f"pod{number}", "eth0")
     space = f"ns{number % 20}"
     body = {
@@ -62,9 +62,11 @@ def _namespace(number: int) -> tuple[str, bytes]:
     return layout.path(ResourceKey("Namespace", "", f"ns{number}")), json.dumps(body).encode()
 
 
-async def fill(file: Path, count: int) -> None:
+async def fill(file: Path, count: int, local: int = LOCAL) -> None:
+    """A store with so many endpoints, `local` of them on the host `here`."""
     store = SqliteStore(file, synchronous="OFF")
-    entries = [*map(_namespace, range(20)), *map(_policy, range(POLICIES)), *map(_endpoint, range(count))]
+    entries = [*map(_namespace, range(20)), *map(_policy, range(POLICIES))]
+    entries += [_endpoint(number, local) for number in range(count)]
     for first in range(0, len(entries), 2000):
         await asyncio.gather(*(store.put(key, value) for key, value in entries[first : first + 2000]))
     await store.close()

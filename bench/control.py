@@ -1,31 +1,37 @@
 """How long a change takes to be true: from the API call to the kernel, and to the first packet.
 
-`policy change`: from sending the write until the host's nftables generation has moved. `endpoint add`: from asking
-the agent for a workload until it answers (address, routes and policy are in the kernel), and until a first packet of
-it has come back from another workload of the host.
+`policy change`: from sending the write until the host's nftables generation has moved; of a host with a thousand
+endpoints under that policy, too. `endpoint add`: from asking the agent for a workload until it answers (address, routes
+and policy are in the kernel), and until a first packet of it has come back from another workload of the host.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 
-from bench import daemons, rig
+from bench import cold, daemons, rig
 from bench.figures import Figure, Section, blocks, percentile
 from bench.plan import Plan
 from muslin.client import Client
 from muslin.drivers.netns import inside, opened
 from muslin.drivers.nft import Nft
 
+READY, FIRST = "endpoint add -> ready", "endpoint add -> first packet, ping included"
+POLICY = "policy change -> kernel"
+AIMS = {READY: (15, 30), FIRST: (15, 30), POLICY: (10, 30)}
+"""p50 and p99, ms."""
 GNP = "/apis/projectcalico.org/v3/globalnetworkpolicies"
 
 
-def _policy(number: int) -> dict[str, object]:
+def _policy(number: int, selector: str) -> dict[str, object]:
     return {
         "apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "bench"},
-        "spec": {"selector": "app == 'bench'", "types": ["Ingress"], "ingress": [
+        "spec": {"selector": selector, "types": ["Ingress"], "ingress": [
             {"action": "Allow", "protocol": "ICMP"},
             {"action": "Allow", "protocol": "TCP", "destination": {"ports": [1000 + number]}}]},
     }
@@ -38,17 +44,37 @@ def _moved(nft: Nft, before: int, seconds: float = 5.0) -> None:
             raise SystemExit("the kernel's table never changed")
 
 
-def _policy_changes(client: Client, rounds: int) -> list[float]:
-    client.post(GNP, _policy(0))
+Mark = Callable[[str], None]
+
+
+class Taken:
+    """Milliseconds of each change: on the clock, until what the change calls by a name, and of processor."""
+
+    def __init__(self, site: daemons.Site) -> None:
+        self._site = site
+        self.clock: dict[str, list[float]] = {}
+        self.processor: list[float] = []
+
+    def change(self, do: Callable[[Mark], None]) -> None:
+        before, begun = daemons.spent(self._site.processes), time.perf_counter()
+        do(lambda name: self.clock.setdefault(name, []).append((time.perf_counter() - begun) * 1000))
+        time.sleep(0.05)  # one change at a time, and what it leaves to be done counts as its own
+        self.processor.append(daemons.spent(self._site.processes) - before)
+
+
+def _policy_changes(site: daemons.Site, rounds: int, what: str, selector: str) -> Taken:
+    client, nft, taken = site.client(), Nft(), Taken(site)
+    client.post(GNP, _policy(0, selector))
     time.sleep(0.3)
-    nft, taken = Nft(), []
-    for number in range(1, rounds + 1):
+
+    def change(number: int, mark: Mark) -> None:
         before = nft.generation()
-        begun = time.perf_counter()
-        client.patch(f"{GNP}/bench", {"spec": _policy(number)["spec"]})
+        client.patch(f"{GNP}/bench", {"spec": _policy(number, selector)["spec"]})
         _moved(nft, before)
-        taken.append((time.perf_counter() - begun) * 1000)
-        time.sleep(0.05)  # one change at a time: this measures latency, not throughput
+        mark(what)
+
+    for number in range(1, rounds + 1):
+        taken.change(partial(change, number))
     return taken
 
 
@@ -64,22 +90,20 @@ def _pings(namespace: str, address: str) -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
-def _endpoint_adds(agent: Client, spaces: list[str]) -> tuple[list[float], list[float]]:
+def _endpoint_adds(site: daemons.Site, spaces: list[str]) -> Taken:
+    agent, taken = site.agent("here"), Taken(site)
     target = _add(agent, "target", spaces[0])
-    ready, first = [], []
-    for number, space in enumerate(spaces[1:]):
-        begun = time.perf_counter()
-        _add(agent, f"w{number}", space)
-        ready.append((time.perf_counter() - begun) * 1000)
+
+    def add(space: str, mark: Mark) -> None:
+        _add(agent, f"w-{space}", space)
+        mark(READY)
         if not _pings(space, target):
-            raise SystemExit(f"workload w{number} is ready but its first packet did not come back")
-        first.append((time.perf_counter() - begun) * 1000)
-    return ready, first
+            raise SystemExit(f"the workload in {space} is ready but its first packet did not come back")
+        mark(FIRST)
 
-
-def _figures(what: str, taken: list[float], aims: tuple[float, float]) -> list[Figure]:
-    return [Figure(name=f"{what}, p50", values=blocks(taken), unit="ms", aim=aims[0]),
-            Figure(name=f"{what}, p99", values=(percentile(0.99)(taken),), unit="ms", aim=aims[1])]
+    for space in spaces[1:]:
+        taken.change(partial(add, space))
+    return taken
 
 
 def _with_namespaces(count: int, work: Callable[[list[str]], None]) -> None:
@@ -96,15 +120,25 @@ def _with_namespaces(count: int, work: Callable[[list[str]], None]) -> None:
             rig.run("ip", "netns", "del", space)
 
 
-def measure(plan: Plan) -> list[Section]:
-    found: list[Figure] = []
-    rounds = plan.times(3, 50, 200)
-    plan.progress.begin("control", 3)
+def _changes_for_many(plan: Plan, count: int, rounds: int) -> Taken:
+    """A host with so many endpoints, all under the policy that changes."""
+    plan.progress.step(f"a host with {count} endpoints")
+    with daemons.site() as site:
+        asyncio.run(cold.fill(site.store, count, local=count))
+        site.serve()
+        site.attend("here")
+        daemons.wait_for("the agent to be in sync", lambda: site.synced("here"), seconds=120)
+        plan.progress.step(f"a policy of {count} endpoints")
+        with opened(site.namespace) as descriptor, inside(descriptor):
+            return _policy_changes(site, rounds, f"policy of {count} endpoints -> kernel", "all()")
+
+
+def _changes_for_few(plan: Plan, rounds: int) -> list[Taken]:
+    found: list[Taken] = []
     plan.progress.step("starting")
     with daemons.site() as site:
         site.serve()
-        client = site.client()
-        client.post("/apis/projectcalico.org/v3/ippools", {
+        site.client().post("/apis/projectcalico.org/v3/ippools", {
             "apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "bench"},
             "spec": {"cidr": "10.65.0.0/16"},
         })
@@ -113,14 +147,33 @@ def measure(plan: Plan) -> list[Section]:
 
         def work(spaces: list[str]) -> None:
             plan.progress.step("endpoints")
-            ready, first = _endpoint_adds(site.agent("here"), spaces)
+            found.append(_endpoint_adds(site, spaces))
             plan.progress.step("policies")
             with opened(site.namespace) as descriptor, inside(descriptor):
-                changed = _policy_changes(client, rounds)
-            found.extend(_figures("endpoint add -> ready", ready, (15, 30)))
-            found.extend(_figures("endpoint add -> first packet, ping included", first, (15, 30)))
-            found.extend(_figures("policy change -> kernel", changed, (10, 30)))
+                found.append(_policy_changes(site, rounds, POLICY, "app == 'bench'"))
 
         _with_namespaces(min(rounds, 50) + 1, work)
-    return [Section(key="control", title="Latency of a change on one host, server and agent included",
-                    measure=f"wall time of {rounds}", figures=tuple(found))]
+    return found
+
+
+def _figures(what: str, taken: list[float]) -> list[Figure]:
+    middle, worst = AIMS.get(what, (20, 30))
+    return [Figure(name=f"{what}, p50", values=blocks(taken), unit="ms", aim=middle),
+            Figure(name=f"{what}, p99", values=(percentile(0.99)(taken),), unit="ms", aim=worst)]
+
+
+def measure(plan: Plan) -> list[Section]:
+    rounds, many = plan.times(3, 50, 200), plan.times(20, 1000, 1000)
+    plan.progress.begin("control", 5)
+    found = [*_changes_for_few(plan, rounds), _changes_for_many(plan, many, rounds)]
+    names = ("endpoint add", "policy change", f"policy of {many} endpoints")
+    return [
+        Section(key="control.clock", title="Latency of a change on one host, server and agent included",
+                measure=f"wall time of {rounds}",
+                figures=tuple(one for taken in found for name, clock in taken.clock.items()
+                              for one in _figures(name, clock))),
+        Section(key="control.processor", title="What a change costs server and agent",
+                measure="processor time of both and of the programs that they run, p50",
+                figures=tuple(Figure(name=name, values=blocks(taken.processor), unit="ms")
+                              for name, taken in zip(names, found, strict=True))),
+    ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import statistics
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -148,13 +149,13 @@ def _sections(wanted: list[Layout], taken: dict[tuple[str, str], list[packets.Co
     )
     return [
         Section(key=f"dataplane.{key}", title=title, measure=measure, base=PLAIN, pictured=key != "waited",
-                figures=tuple(_figure(layout, [getattr(costs, key) for costs in taken[layout[:2]]], unit, aim)
+                figures=tuple(_figure(layout, tuple(getattr(costs, key) for costs in taken[layout[:2]]), unit, aim)
                               for layout in wanted))
         for key, title, unit, measure, aim in what
     ]
 
 
-def _figure(layout: Layout, values: list[float], unit: str, aim: float | None) -> Figure:
-    aimed = aim if layout.name == "muslin" else None
-    return Figure(name=layout.name, group=layout.group, side=layout.side, unit=unit, values=tuple(values),
-                  aim_ratio=aimed)
+def _figure(layout: Layout, values: tuple[float, ...], unit: str, aim: float | None) -> Figure:
+    rate = f"{1e6 / statistics.median(values):.0f} a second" if unit == "us" else ""
+    return Figure(name=layout.name, group=layout.group, side=layout.side, unit=unit, values=values,
+                  aim_ratio=aim if layout.name == "muslin" else None, note=rate)

@@ -132,10 +132,15 @@ def decode(data: bytes) -> Report:
 
 def encode(report: Report) -> bytes:
     """Small: four digits say more than any of these figures knows."""
-    sections = [msgspec.structs.replace(section, figures=tuple(map(_shortened, section.figures)))
-                for section in report.sections]
-    short = msgspec.structs.replace(report, sections=tuple(sections))
-    return msgspec.json.format(msgspec.json.encode(short), indent=1) + b"\n"
+    facts = msgspec.json.encode(report.facts)
+    return b'{"facts":' + facts + b',\n"sections":[' + b",".join(map(_encoded, report.sections)) + b"\n]}\n"
+
+
+def _encoded(section: Section) -> bytes:
+    """A line for each figure, so that two runs can be laid side by side."""
+    head = msgspec.json.encode(msgspec.structs.replace(section, figures=())).rstrip(b"}")
+    figures = b",".join(b"\n  " + msgspec.json.encode(_shortened(figure)) for figure in section.figures)
+    return b"\n " + head.replace(b'"figures":[]', b'"figures":[' + figures + b"]", 1) + b"}"
 
 
 def _shortened(figure: Figure) -> Figure:

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from muslin.intent import Action, AddressSet, Endpoint, HostIntent, Policy, PolicyId
+from muslin.intent import Action, AddressSet, Endpoint, HostIntent, Match, Policy, PolicyId, Rule
 
 ACCEPT, PASS = 0x10000, 0x20000
 PREFIX = "mus"
-_PROTOCOLS = {6: "tcp", 17: "udp"}
+_PROTOCOLS = {6: "tcp", 17: "udp", None: ""}
 
 
 class Line(NamedTuple):
@@ -31,10 +31,11 @@ class Line(NamedTuple):
 
 def lines(policy: Policy) -> Iterator[Line]:
     for rule in policy.ingress or policy.egress:
-        if rule.action is not Action.ALLOW or len(rule.source.sets) > 1 or rule.destination.sets or rule.source.nets:
+        said = Rule(action=Action.ALLOW, origin=rule.origin, protocol=rule.protocol,
+                    source=Match(sets=rule.source.sets[:1]), destination=Match(ports=rule.destination.ports))
+        if rule != said or rule.protocol not in _PROTOCOLS:
             raise ValueError(f"{policy.id}: the peers' layouts do not say {rule}")
-        protocol = _PROTOCOLS[rule.protocol] if isinstance(rule.protocol, int) else ""
-        yield Line(protocol, next(iter(rule.source.sets), ""), rule.destination.ports)
+        yield Line(_PROTOCOLS[rule.protocol], next(iter(rule.source.sets), ""), rule.destination.ports)
 
 
 def policies_of(made: HostIntent, endpoint: Endpoint) -> tuple[list[PolicyId], list[PolicyId]]:

@@ -27,7 +27,7 @@ def _wanted(count: int) -> list[Route]:
 def measure(count: int, word: str) -> dict[tuple[str, Side], Cost]:
     """Once each, each in an empty namespace."""
     ways = {("muslin", Side.OURS): _ours, ("ip -batch", Side.PEER): _ip,
-            ("the kernel's own part: finished bytes", Side.LIMIT): _bytes}
+            ("the kernel's own part", Side.LIMIT): _bytes}
     found = {}
     for number, (name, way) in enumerate(ways.items()):
         with rig.rig(f"{word}{number}") as spaces, opened(spaces.host) as descriptor, inside(descriptor):

@@ -18,7 +18,7 @@ from bench.scale import Scale, scale_of
 
 _COLOURS = {Side.OURS: "36", Side.PEER: "33", Side.LIMIT: "90"}
 _BLOCKS = " ▏▎▍▌▋▊▉█"
-_NARROWEST, _WIDEST_BAR, _LONGEST_NAME = 8, 48, 44
+_NARROWEST, _WIDEST_BAR, _LONGEST_NAME, _WITH_NOTES = 8, 48, 44, 110
 
 
 class Sheet:
@@ -45,6 +45,8 @@ class Sheet:
         widths = [max((len(row[at]) for row in rows), default=0) for at in range(4)]
         widths[0] = min(widths[0], _LONGEST_NAME)
         room = self._width - sum(widths) - 10
+        if self._width >= _WITH_NOTES:
+            room -= min(30, max((len(figure.note) + 1 for figure in section.figures), default=0))
         bar = min(_WIDEST_BAR, room) if room >= _NARROWEST else 0
         group = ""
         for figure, row in zip(section.figures, rows, strict=True):
@@ -56,14 +58,15 @@ class Sheet:
     def _row(self, section: Section, figure: Figure, row: tuple[str, ...], widths: list[int],
              bar: tuple[Scale, int]) -> str:
         name, value, ratio, aim = row
-        parts = [f"    {_cut(name, widths[0]):<{widths[0]}}", f"{value:>{widths[1]}}"]
+        parts = [(f"    {_cut(name, widths[0]):<{widths[0]}}", ""), (f"{value:>{widths[1]}}", "")]
         if widths[2]:
-            parts.append(f"{ratio:>{widths[2]}}")
+            parts.append((f"{ratio:>{widths[2]}}", ""))
         if bar[1]:
-            parts.append(self._paint(_bar(section, figure, *bar), _COLOURS[figure.side]))
-        if widths[3]:
-            parts.append(self._paint(aim, "31" if section.met(figure) is False else "32"))
-        return " ".join(parts).rstrip()
+            parts.append((_bar(section, figure, *bar), _COLOURS[figure.side]))
+        parts.append((aim, "31" if section.met(figure) is False else "32"))
+        if sum(len(text) + 1 for text, _ in parts) + len(figure.note) < self._width:
+            parts.append((figure.note, "90"))
+        return " ".join(self._paint(text, colour) if colour else text for text, colour in parts if text).rstrip()
 
     def _paint(self, text: str, colour: str) -> str:
         return f"\033[{colour}m{text}\033[0m" if self._colour and text.strip() else text

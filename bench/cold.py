@@ -1,4 +1,4 @@
-"""Cold start: one host with 100 endpoints of its own, in a cluster of 10,000 and of 100,000 endpoints.
+"""Cold start: one host with 100 or 1000 endpoints of its own, in clusters of 10,000 and of 100,000 endpoints.
 
 The store is filled first, without a server. Then the server starts; then the agent. `server`: from its start until
 it answers with everything counted. `agent`: from its start until all is in its kernel.
@@ -11,7 +11,7 @@ import json
 import time
 from pathlib import Path
 
-from bench import daemons
+from bench import daemons, rig
 from bench.figures import Figure, Section
 from bench.plan import Plan
 from muslin.model.meta import ResourceKey
@@ -19,7 +19,8 @@ from muslin.model.names import workload_endpoint_name
 from muslin.store import layout
 from muslin.store.sqlite import SqliteStore
 
-SIZES = (10_000, 100_000)
+SIZES = ((10_000, 100), (100_000, 100), (100_000, 1000))
+"""Endpoints in the cluster, and of the host."""
 LOCAL, HOSTS, APPS, POLICIES = 100, 1000, 50, 100
 
 
@@ -39,7 +40,7 @@ def _endpoint(number: int, local: int) -> tuple[str, bytes]:
             "orchestrator": "k8s", "node": node, "pod": f"pod{number}", "endpoint": "eth0",
             "profiles": [f"kns.{space}"],
             "ipNetworks": [f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}/32"],
-            "interfaceName": f"mus{number:011x}", "mac": "02:00:00:00:00:01",
+            "interfaceName": interface(number), "mac": "02:00:00:00:00:01",
         },
     }
     return layout.path(ResourceKey("WorkloadEndpoint", space, name)), json.dumps(body).encode()
@@ -72,10 +73,21 @@ async def fill(file: Path, count: int, local: int = LOCAL) -> None:
     await store.close()
 
 
-def start(count: int) -> tuple[float, float, float, float]:
+def interface(number: int) -> str:
+    return f"mus{number:011x}"
+
+
+def make_links(namespace: str, count: int) -> None:
+    """The interfaces of the host's endpoints, as whoever started them left them."""
+    words = "".join(f"link add {interface(number)} type veth peer name p{number}\n" for number in range(count))
+    rig.run("ip", "-n", namespace, "-batch", "-", text=words)
+
+
+def start(count: int, local: int) -> tuple[float, float, float, float]:
     """Seconds until the server answers and the agent is in sync; megabytes of each."""
     with daemons.site() as site:
-        asyncio.run(fill(site.store, count))
+        asyncio.run(fill(site.store, count, local))
+        make_links(site.namespace, local)
         begun = time.monotonic()
         server = site.serve()
         served = time.monotonic() - begun
@@ -86,23 +98,23 @@ def start(count: int) -> tuple[float, float, float, float]:
 
 
 def measure(plan: Plan) -> list[Section]:
-    sizes = (500,) if plan.size == "tiny" else SIZES
+    sizes = ((500, 20),) if plan.size == "tiny" else SIZES
     rounds = plan.times(1, 1, 3)
     plan.progress.begin("cold", len(sizes) * rounds)
     seconds: list[Figure] = []
     megabytes: list[Figure] = []
-    for count in sizes:
+    for count, local in sizes:
         taken = []
         for _ in range(rounds):
-            plan.progress.step(f"{count} endpoints in the cluster")
-            taken.append(start(count))
+            plan.progress.step(f"{count} endpoints, {local} here")
+            taken.append(start(count, local))
         server, agent, server_size, agent_size = zip(*taken, strict=True)
-        group = f"{count} endpoints in the cluster"
+        group = f"{count} endpoints, {local} of them here"
         seconds += [Figure(name="server answers", group=group, values=server, unit="s"),
                     Figure(name="agent in sync", group=group, values=agent, unit="s", aim=5)]
         megabytes += [Figure(name="server", group=group, values=server_size, unit="MB", aim=250),
                       Figure(name="agent", group=group, values=agent_size, unit="MB", aim=80)]
-    title = f"Cold start of a host with {LOCAL} of the cluster's endpoints, {POLICIES} policies"
+    title = f"Cold start of a host whose endpoints are there, {POLICIES} policies"
     return [
         Section(key="cold.time", title=title, measure="wall time", figures=tuple(seconds)),
         Section(key="cold.memory", title="Memory after that", measure="resident", figures=tuple(megabytes)),

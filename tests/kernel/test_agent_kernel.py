@@ -471,3 +471,14 @@ def test_flows_of_a_workload_whose_link_went_first_are_forgotten_too(rig: Rig) -
         assert "10.65.0.1 " not in flows(rig)
 
     rig.play(scenario)
+
+
+def test_before_the_first_word_of_a_server_there_is_nothing_to_do(rig: Rig) -> None:
+    """Whoever waits for what is due would go round and round otherwise, and keep the server from its loading."""
+    async def scenario(kernel: Kernel) -> None:
+        assert kernel.next_due(1.0) is None
+        assert await kernel.work(1.0) == ()
+        await _take(kernel, intent_of())
+        assert kernel.next_due(2.0) is None, "nor once all is done"
+
+    rig.play(scenario)

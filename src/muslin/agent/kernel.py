@@ -123,7 +123,9 @@ class Kernel:
         return self._firewall
 
     def next_due(self, now: float) -> float | None:
-        """When to call `work` again at the latest."""
+        """When to call `work` again at the latest. Before the first `take` there is nothing to do."""
+        if not self._begun:
+            return None
         if self._firewall.is_unfinished:
             return now + 1.0
         return self._wiring.next_due(now)

@@ -16,11 +16,13 @@ import msgspec
 from bench import cost, peers, rig, world
 from bench.cost import Cost
 from bench.figures import Side
+from muslin.drivers import nf_tables
 from muslin.drivers.iptables import Flavour, Iptables
 from muslin.drivers.nft import Nft
 from muslin.intent import AddressSet, Delta, Endpoint, EndpointKey, HostIntent, MemberChange, PolicyId, SetId
 from muslin.net import Cidr
 from muslin.render import iptables, nft
+from muslin.render.nft.wire import encoded
 
 EVERYBODY, SHARED = SetId("everybody"), PolicyId("GlobalNetworkPolicy/p0")
 
@@ -125,6 +127,41 @@ def by_nftables(space: str, runner: asyncio.Runner) -> Ours:
 def by_iptables(flavour: Flavour, space: str, runner: asyncio.Runner) -> Ours:
     return Ours(f"muslin by iptables-{flavour}",
                 Parts(iptables.IptablesState().update, Iptables(flavour, space).apply), runner)
+
+
+class KernelPart:
+    """Our batches, finished before the clock starts: what is left is the kernel's work, and nobody can be below it."""
+
+    side = Side.LIMIT
+    name = "the kernel's own part of muslin"
+
+    def __init__(self, space: str) -> None:
+        self._committing, self._state, self._made = nf_tables.Committing(space), nft.NftState(), HostIntent()
+
+    def program(self, made: HostIntent) -> Cost:
+        self._made = made
+        return self._change(Delta(snapshot=True))
+
+    def member(self, number: int) -> Cost:
+        return self._change(Delta(sets={EVERYBODY: joined(self._made, number)}))
+
+    def own(self, number: int) -> Cost:
+        return self._change(world.add_of_its_own(self._made, 5000 + number, 20))
+
+    def sharing(self, number: int) -> Cost:
+        new = another(self._made, number)
+        return self._change(Delta(endpoints={new.key: new}))
+
+    def policy(self, number: int) -> Cost:
+        return self._change(changed(self._made, number))
+
+    def _change(self, delta: Delta) -> Cost:
+        batch = encoded(nft.commands(self._state.update(delta, self._made)))
+        refused: list[object] = []
+        spent = cost.of(lambda: refused.extend(self._committing.commit(batch)))
+        if refused:
+            raise SystemExit(f"the kernel refuses our batch: {refused[0]}")
+        return spent
 
 
 # ---- the others

@@ -16,7 +16,7 @@ from bench import programmers, rig, routes, world
 from bench.cost import Cost
 from bench.figures import Figure, Section, Side
 from bench.plan import Plan
-from bench.programmers import NftText, Ours, Programmer, Restore
+from bench.programmers import KernelPart, NftText, Ours, Programmer, Restore
 from muslin.drivers.iptables import Flavour
 from muslin.intent import HostIntent
 
@@ -31,7 +31,7 @@ def measure(plan: Plan) -> list[Section]:
     own = partial(world.of_their_own, endpoints, OWN_RULES, members)
     shared = partial(world.intent, endpoints, policies)
     rounds, changes = plan.times(1, 3, 7), plan.times(2, 9, 31)
-    plan.progress.begin("programming", 2 * rounds * 6 + 2 * changes)
+    plan.progress.begin("programming", rounds * 8 + 15 + 4 * changes)
     with asyncio.Runner() as runner:
         desk = _Desk(plan, runner)
         full, writing = desk.full(own, rounds)
@@ -52,9 +52,9 @@ def measure(plan: Plan) -> list[Section]:
         _section("full", f"All of a host: {endpoints} endpoints, {endpoints * OWN_RULES} rules, a set of {members}",
                  full | {("muslin, writing alone", Side.OURS): writing}, {"muslin, writing alone": 300}),
         _section("member", f"One member more in a set of {members}", member, {"muslin": 0.1}),
-        _section("sharing", f"One endpoint more: {alike}", sharing, {"muslin": 0.3}),
+        _section("sharing", f"One endpoint more: {alike}", sharing, {KernelPart.name: 0.3}),
         _section("own", f"One endpoint more with {OWN_RULES} rules of its own, to {endpoints} such", alone, {}),
-        _section("policy", f"A policy changes: {alike}", policy, {"muslin": 1.0}),
+        _section("policy", f"A policy changes: {alike}", policy, {KernelPart.name: 1.0}),
         _section("routes", f"{count} routes", road, {"muslin": 250}),
     ]
 
@@ -71,6 +71,7 @@ class _Desk:
             *(partial(programmers.by_iptables, flavour, runner=self._runner) for flavour in Flavour),
             *(partial(NftText, interval=one) for one in ((False, True) if interval else (False,))),
             *(partial(Restore, flavour) for flavour in Flavour),
+            KernelPart,
         ]
 
     def full(self, make: Callable[[], HostIntent], rounds: int) -> tuple[Taken, list[Cost]]:

@@ -245,3 +245,62 @@ def test_a_diff_of_files_tells_what_would_be_cut(lonely: Shell) -> None:
     assert said.code == 1
     cut = "cut  the BGP session of h1 with h2 (192.0.2.2) would end"
     assert any(line.startswith(cut) for line in said.lines), said.out
+
+
+GUARDED = """
+apiVersion: v1
+kind: Node
+metadata: {name: h1}
+status: {addresses: [{type: InternalIP, address: 192.0.2.1}]}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: h1-eth0, labels: {role: host}}
+spec: {node: h1, interfaceName: eth0}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: hosts}
+spec:
+  selector: role == 'host'
+  types: [Ingress]
+  ingress:
+  - {action: Allow, protocol: TCP, destination: {ports: [8443]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: named, namespace: shop}
+spec: {nodeName: h1, containers: [{name: c, image: i, ports: [{name: pg, containerPort: 5432}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: front, namespace: shop}
+spec: {clusterIP: 10.96.0.10, ports: [{port: 80}]}
+"""
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("why outside host/h1 tcp/8443", "entering host h1, input of eth0: Allow by GlobalNetworkPolicy hosts"),
+    ("why outside host/h1 tcp/80", "nearly allowed by GlobalNetworkPolicy hosts, ingress rule 0: destination.ports"),
+    ("why host/h1 8.8.8.8 tcp/80", "leaving host h1, output of eth0: Deny by the end of the profiles"),
+    ("why web host/h1 tcp/80", "leaving shop/web: Deny by Host endpointToHostAction"),
+    ("why web named tcp/pg", "tcp/5432"),
+    ("why web named icmp/3/4", "icmp type 3 code 4"),
+    ("whois 10.96.0.10", "10.96.0.10 is the address of Service shop/front"),
+    ("diff --delete hep/h1-eth0", "host endpoint h1-eth0: h1 is asked something else of what it sends and gets itself"),
+])
+def test_what_people_ask_of_hosts_ports_and_services(shell: Shell, line: str, said: str) -> None:
+    shell.file("town/all.yaml", town() + "---" + GUARDED)
+    assert said in shell.run(f"{line} --offline -f town --quiet").out
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("why web web tcp/80", "speaks to itself within its own network"),
+    ("why web named tcp/pgg", "has no tcp port named 'pgg': it has pg (tcp/5432)"),
+    ("why web db tcp/80 -6", "shop/web has no IPv6 address, only 10.65.0.1"),
+    ("why web db icmp/300", "0 to 255"),
+    ("diff --delete hepp/h1-eth0", "there is no kind 'hepp'"),
+])
+def test_what_cannot_be_asked_is_said(shell: Shell, line: str, said: str) -> None:
+    shell.file("town/all.yaml", town() + "---" + GUARDED)
+    assert said in shell.run(f"{line} --offline -f town --quiet").err

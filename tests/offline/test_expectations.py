@@ -141,3 +141,50 @@ def test_expectations_agree_with_why(town: World) -> None:
         allowed = question.decided(town, source, destination, packet).verdict == "Allow"
         word = f"{source.called} -> {destination.called} {protocol}/{port}"
         assert outcome(town, f"allow: {word}").met is allowed, word
+
+
+GUARDED = """
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkSet
+metadata: {name: admins, labels: {who: admins}}
+spec: {nets: [198.51.100.0/24]}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: h1-eth0, labels: {role: host}}
+spec: {node: h1, interfaceName: eth0, expectedIPs: [192.0.2.1]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: hosts}
+spec:
+  selector: role == 'host'
+  types: [Ingress]
+  ingress:
+  - {action: Allow, protocol: TCP, source: {selector: who == 'admins'}, destination: {ports: [8443]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def guarded() -> World:
+    return world(WEB, DB, OTHER, NODE, GUARDED)
+
+
+@pytest.mark.parametrize("line", [
+    "allow: 198.51.100.0/24 -> host/h1 tcp/8443", "deny: 203.0.113.7 -> host/h1 tcp/8443",
+    "deny: outside -> host/h1 icmp", "allow: outside -> host/h1 tcp/22",
+    "deny: 203.0.113.0/24 -> host/h1 tcp/8443-65535", "deny: 203.0.113.7 -> host/h1 sctp"])
+def test_what_hosts_are_asked_themselves_is_met(guarded: World, line: str) -> None:
+    found = outcome(guarded, line)
+    assert found.met, found
+
+
+@pytest.mark.parametrize(("line", "packet"), [
+    ("deny: 198.51.100.7 -> host/h1", "tcp/22"), ("deny: 198.51.100.7 -> host/h1 tcp/1024-65535", "tcp/"),
+    ("deny: outside -> host/h1 tcp/20-30", "tcp/22"), ("allow: outside -> host/h1 tcp/8443", "tcp/8443")])
+def test_ports_that_only_the_hosts_own_policy_and_failsafes_speak_of_are_looked_at(
+        guarded: World, line: str, packet: str) -> None:
+    """No workload's policy names them: they are told apart all the same, and so are the network sets."""
+    found = outcome(guarded, line)
+    assert not found.met
+    assert packet in str(found.shown[0].packet)

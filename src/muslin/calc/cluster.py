@@ -32,7 +32,7 @@ from muslin.calc.faults import Faults
 from muslin.calc.groups import Groups
 from muslin.calc.identity import endpoint_key, resource_key
 from muslin.calc.illegible import Illegible
-from muslin.calc.members import LabelClass, Member, Sort
+from muslin.calc.members import LabelClass, Member, NamedPort, Sort
 from muslin.calc.network import Network
 from muslin.calc.policies import Compiled
 from muslin.calc.population import Population, Value
@@ -236,6 +236,11 @@ class Graph:
         """An endpoint or network set by its key."""
         member = self._population.get(endpoint_key(key))
         return _known(member) if member is not None else None
+
+    def named_ports(self, key: EndpointKey) -> tuple[NamedPort, ...]:
+        """What an endpoint calls its ports."""
+        member = self._population.get(key)
+        return member.ports if member is not None else ()
 
     def endpoints(self, host: str | None = None) -> Iterator[Known]:
         """Workload endpoints of one host or of all, in key order."""

@@ -117,7 +117,7 @@ def effect(client: Client, *, apply: Sequence[Json] = (), delete: Sequence[Json]
     from muslin.cli.diff import show
 
     found = client.post("/muslin/v1/diff", {"apply": list(apply), "delete": list(delete)})
-    if not found["groups"]:
+    if not found["groups"] and not found.get("hosts"):
         screen.note(summary(found))
         return
     print()

@@ -42,11 +42,21 @@ def lines(found: Json, *, most: int = MOST) -> Iterator[str]:
             yield paint(f"{word}: {some}" + (f" and {len(ends) - FEW} more" if len(ends) > FEW else ""), DIM)
 
 
+def host_lines(found: Json) -> Iterator[str]:
+    """What hosts themselves send and get is not compared packet by packet; that it changes is told."""
+    hosts = found.get("hosts") or []
+    for one in hosts[:FEW]:
+        yield (f"host endpoint {paint(one['name'], BOLD)}: {one['host']} is asked something else of what it sends and "
+               f"gets itself: muslin why WHO host/{one['host']} tcp/PORT")
+    if len(hosts) > FEW:
+        yield f"... and {len(hosts) - FEW} more host endpoints; -o json has all"
+
+
 def summary(found: Json) -> str:
     """`3 pairs of classes gain, 1 loses; up to 14 pairs of ends`."""
     counted = {way: sum(_pairs(found, one)[0] for one in found["groups"] if one[way]) for way in ("gained", "lost")}
     if not any(counted.values()):
-        return "nobody gains or loses a connection"
+        return f"{'no workload' if found.get('hosts') else 'nobody'} gains or loses a connection"
     ends = sum(_pairs(found, one)[1] for one in found["groups"])
     parts = [f"{number} pair{'s' * (number != 1)} of classes {word}{'s' * (number == 1)}"
              for number, word in ((counted["gained"], "gain"), (counted["lost"], "lose")) if number]
@@ -83,7 +93,7 @@ def _groups(found: Json) -> Iterator[tuple[list[int], list[int], tuple[list[str]
 
 def _words(traffic: Sequence[str]) -> list[str]:
     """As both families say it: an echo request is a ping."""
-    return ["ping" if word in PINGS else word.replace("icmpv6", "icmp") for word in traffic]
+    return list(dict.fromkeys("ping" if word in PINGS else word.replace("icmpv6", "icmp") for word in traffic))
 
 
 def _few(traffic: Sequence[str]) -> str:
@@ -112,7 +122,8 @@ def _identity(one: Json) -> str:
 
 def _several(found: Json, numbers: Sequence[int]) -> str:
     names = [_called(found["classes"][number]) for number in numbers]
-    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more classes" if len(names) > FEW else "")
+    more = len(names) - FEW
+    return ", ".join(names[:FEW]) + (f" and {more} more class{'es' * (more > 1)}" if more > 0 else "")
 
 
 def _called(one: Json) -> str:

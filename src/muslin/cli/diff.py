@@ -8,7 +8,7 @@ from typing import Any
 
 from muslin.cli import batch, changes, output, screen, worlds
 from muslin.cli.connection import connect
-from muslin.cli.faults import Misused, Refused
+from muslin.cli.faults import Misused, Refused, meant
 from muslin.cli.main import said
 from muslin.cli.naming import Kinds, Target, targets
 from muslin.cli.parsing import Parser, Words
@@ -51,12 +51,14 @@ def run(arguments: list[str]) -> int:
         print(json.dumps(found, indent=2))
     else:
         show(found)
-    return 1 if found["groups"] or found.get("cuts") else 0
+    return 1 if found["groups"] or found.get("cuts") or found.get("hosts") else 0
 
 
 def show(found: Json) -> None:
     """On the screen, with one line of summary."""
     for line in changes.lines(found):
+        print(line)
+    for line in changes.host_lines(found):
         print(line)
     for cut in found.get("cuts") or ():
         print(f"{paint('cut', RED)}  {cut}")
@@ -123,13 +125,17 @@ def _offline(words: Words) -> Json:
 
 
 def _named(word: str, namespace: str) -> tuple[str, str, str]:
-    """(kind, namespace, name) of `np/web` or `np/shop/web`. Raises Misused."""
-    from muslin.model import kinds
+    """(kind, namespace, name) of `np/web` or `np/shop/web`, as it is kept. Raises Misused."""
+    from muslin.model import kinds, translated
 
     parts = word.split("/")
-    kind = kinds.find(parts[0]) if len(parts) in (2, 3) else None
-    if kind is None:
+    if len(parts) not in (2, 3):
         raise Misused(f"{word!r}: write KIND/NAME, such as np/web")
-    return kind.name, (parts[1] if len(parts) == 3 else namespace or "default") if kind.namespaced else "", parts[-1]
-
-
+    kind, foreign = kinds.find(parts[0]), None
+    if kind is None and (own := translated.find(parts[0])) is not None:
+        kind, foreign = own, translated.of_kind(own)
+    if kind is None:
+        raise Misused(f"{word!r}: there is no kind {parts[0]!r}: write KIND/NAME, such as np/web"
+                      f"{meant(parts[0], [one.plural for one in kinds.KINDS])}")
+    place = (parts[1] if len(parts) == 3 else namespace or "default") if kind.namespaced else ""
+    return (foreign.stored, place, foreign.prefix + parts[-1]) if foreign else (kind.name, place, parts[-1])

@@ -182,6 +182,13 @@ def deciding(example: Counterexample, world: World) -> Iterator[str]:
         file, line = world.where(decision.decided_by)
         where = f"  {paint(f'{file}:{line}', DIM)}" if file else ""
         yield f"{title}: {decision.verdict} by {origin_text(decision.decided_by)}{where}"
+    for host, way in example.found.journeys:
+        for one in way.passages:
+            others = one.gate in ("sender", "receiver", "translation")
+            if not others and one.outcome.value == example.found.verdict.value:
+                file, line = world.where(one.decided_by)
+                where = f"  {paint(f'{file}:{line}', DIM)}" if file else ""
+                yield f"host {host}, {one.gate}: {one.outcome} by {origin_text(one.decided_by)}{where}"
 
 
 def _place(outcome: Outcome) -> str:
@@ -194,7 +201,8 @@ def as_json(outcomes: Sequence[Outcome], world: World, seconds: float) -> Json:
     def shown(example: Counterexample) -> Json:
         found = question.answer(world, example.source, example.destination, example.packet, example.found,
                                 where=world.where)
-        return {name: found[name] for name in ("verdict", "packet", "source", "destination", "egress", "ingress")}
+        kept = ("verdict", "packet", "source", "destination", "egress", "ingress", "gates")
+        return {name: found[name] for name in kept}
 
     failed = sum(not outcome.met for outcome in outcomes)
     return {

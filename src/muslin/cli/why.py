@@ -18,7 +18,8 @@ EXAMPLES = """
 muslin why web db tcp/5432                workloads by name, where it is the only one
 muslin why shop/web prod/db tcp/5432      or NAMESPACE/NAME
 muslin why 8.8.8.8 web tcp/80 -6          addresses; -4 or -6 says which family
-muslin why web host/h1 icmp               a host; icmp and protocol numbers have no port
+muslin why web host/h1 icmp               a host; icmp is a ping, icmp/3/4 a type and its code
+muslin why web db tcp/postgres            a port by the name that the destination gives it
 muslin why web db tcp/80 --steps          every policy and rule on the way, and why it did not match
 muslin why web db tcp/80 --live           what the kernels hold and have counted, and whether it has drifted
 muslin why web db tcp/80 --trace          one packet sent, rule by rule to where it died (as root, on the host)
@@ -55,7 +56,7 @@ def run(arguments: list[str]) -> int:
     if len(words.words) != 3:
         raise Misused("write from where, to where, and what: muslin why web db tcp/5432\n  see: muslin why --help")
     source, destination, packet = words.words
-    query = question(packet)
+    query = question(packet, names=True)
     query["source"], query["destination"] = (within(end, words.namespace) for end in (source, destination))
     if words.source_port:
         query["source_port"] = str(words.source_port)
@@ -78,10 +79,12 @@ def _offline(words: Words, query: dict[str, str]) -> Json:
     world = worlds.world(words.filename, quiet=words.quiet)
     try:
         source, destination = (world.directory.resolve(query[end]) for end in ("source", "destination"))
+        port = query.get("port", "0")
+        number = int(port) if port.isdigit() else asked.port_named(world.graph, destination, query["protocol"], port)
+        icmp = (int(query["icmp_type"]), int(query.get("icmp_code", 0))) if "icmp_type" in query else None
         packet = asked.packet_of(
-            Question(protocol=query["protocol"], port=int(query.get("port", 0)),
-                     source_port=int(query.get("source_port", 0)), family=int(query.get("family", 0))),
-            source, destination)
+            Question(protocol=query["protocol"], port=number, source_port=int(query.get("source_port", 0)),
+                     family=int(query.get("family", 0)), icmp=icmp), source, destination)
     except (Invalid, ValueError) as error:
         raise Refused(offline_words(str(error))) from None
     found = asked.decided(world, source, destination, packet)
@@ -92,8 +95,9 @@ def _offline(words: Words, query: dict[str, str]) -> Json:
     return told
 
 
-def question(text: str) -> dict[str, str]:
-    """protocol and port of `tcp/80`, `icmp`, `112`. Raises Misused."""
+def question(text: str, *, names: bool = False) -> dict[str, str]:
+    """protocol and port of `tcp/80`, `icmp`, `112`. `names`: there is one destination, so that `tcp/http` and
+    `icmp/3/4` can be asked, too. Raises Misused."""
     protocol, slash, port = text.partition("/")
     if protocol.isdigit():
         if slash and not port.isdigit():
@@ -103,6 +107,11 @@ def question(text: str) -> dict[str, str]:
     if known not in (*WITH_PORTS, *PORTLESS):
         raise Misused(f"protocol {protocol!r} is not known: write tcp/80, udp/53, icmp, or a protocol's number"
                       f"{meant(protocol, (*WITH_PORTS, *PORTLESS))}")
+    if names and known in WITH_PORTS and port[:1].isalpha():
+        return {"protocol": known, "port": port}
+    kind, _, code = port.partition("/")
+    if names and known in PORTLESS and kind.isdigit() and (code.isdigit() or not code):
+        return {"protocol": known, "icmp_type": kind, **({"icmp_code": code} if code else {})}
     if known in WITH_PORTS and not (port.isdigit() and 1 <= int(port) <= 65535):
         raise Misused(f"{text!r}: write {known}/PORT, with a port from 1 to 65535")
     if known in PORTLESS and slash:
@@ -116,10 +125,7 @@ def lines(found: Json, *, steps: bool) -> Iterator[str]:
     word = paint("allowed", GREEN) if allowed else paint("denied", RED)
     yield f"{word}  {_end(found['source'])} -> {_end(found['destination'])}, {_what(found)}"
     yield ""
-    for title, key in (("leaving", "egress"), ("entering", "ingress")):
-        end = found["source" if key == "egress" else "destination"]
-        yield from _direction(f"{title} {_name(end)}", found.get(key), found, key, steps=steps)
-    yield from _hosts(found)
+    yield from _way(found, steps=steps)
     if not any(hop["at"] == UNSCHEDULED for hop in found.get("route") or ()):
         yield from _route(found, allowed=allowed)
     if (found.get("mtu") or {}).get("smallest"):
@@ -130,16 +136,53 @@ def lines(found: Json, *, steps: bool) -> Iterator[str]:
         yield from witnesses.trace_lines(found["trace"])
 
 
-def _hosts(found: Json) -> Iterator[str]:
-    """What the hosts themselves ask, and what they change in the packet."""
-    for gate in found.get("gates") or []:
-        if gate["gate"] not in ("sender", "receiver"):
-            by = gate["decided_by"]
-            colour = {"Allow": GREEN, "Deny": RED}.get(gate["outcome"], DIM)
-            where = f" of {gate['interface']}" if gate.get("interface") else ""
-            yield f"host {gate['host']}, {gate['gate']}{where}: {paint(gate['outcome'], colour)} by {by['text']}"
+OWN_GATES = {"egress": ("untracked", "output"), "ingress": ("untracked", "pre-DNAT", "input")}
+"""Where a host is asked about what it sends and gets itself."""
+
+
+def _way(found: Json, *, steps: bool) -> Iterator[str]:
+    """In the order of the packet: whoever sends, what the hosts between ask and change, whoever receives."""
+    between = [one for one in found.get("gates") or [] if one["gate"] not in ("sender", "receiver")]
+    own: dict[str, list[Json]] = {}
+    for key, end in (("egress", found["source"]), ("ingress", found["destination"])):
+        own[key] = [one for one in between if end["kind"] == "host" and one["host"] == end["host"]
+                    and one["gate"] in OWN_GATES[key] and one not in own.get("egress", ())]
+        between = [one for one in between if one not in own[key]]
+    yield from _end_asked("leaving", "egress", found, own["egress"], steps=steps)
+    for gate in between:
+        yield from _gate(f"host {gate['host']}, {_at(gate)}", gate, found, steps=steps)
     for one in found.get("translations") or []:
         yield f"host {one['host']}: {one['text']}"
+    yield from _end_asked("entering", "ingress", found, own["ingress"], steps=steps)
+
+
+def _end_asked(word: str, key: str, found: Json, own: list[Json], *, steps: bool) -> Iterator[str]:
+    end = found["source" if key == "egress" else "destination"]
+    if end["kind"] != "host":
+        yield from _direction(f"{word} {_name(end)}", found.get(key), found, key, steps=steps)
+        return
+    for gate in own:
+        yield from _gate(f"{word} host {end['name']}, {_at(gate)}", gate, found, steps=steps)
+    if own:
+        return
+    if key == "ingress" and found["verdict"] == "Deny":
+        why = "not asked, the packet does not come that far"
+    elif key == "ingress" and found["source"]["host"] == end["host"] and found["source"]["kind"] == "workload":
+        why = "a workload's own policy and endpointToHostAction say it all"
+    else:
+        why = "no host endpoint covers it"
+    yield f"{word} host {end['name']}: {paint(why, DIM)}"
+
+
+def _at(gate: Json) -> str:
+    return f"{gate['gate']} of {gate['interface']}" if gate.get("interface") else str(gate["gate"])
+
+
+def _gate(title: str, gate: Json, found: Json, *, steps: bool) -> Iterator[str]:
+    by = gate["decided_by"]
+    colour = {"Allow": GREEN, "Deny": RED}.get(gate["outcome"], DIM)
+    yield f"{title}: {paint(gate['outcome'], colour)} by {by['text']}"
+    yield from _details({**gate, "verdict": gate["outcome"]}, found, steps=steps)
 
 
 def _route(found: Json, *, allowed: bool) -> Iterator[str]:
@@ -156,13 +199,19 @@ def _route(found: Json, *, allowed: bool) -> Iterator[str]:
 
 def _direction(title: str, decision: Json | None, found: Json, key: str, *, steps: bool) -> Iterator[str]:
     if decision is None:
-        yield f"{title}: {paint('no policy there', DIM)}"
+        yield f"{title}: {paint('it is outside, no policy of ours', DIM)}"
         return
     decided = decision["decided_by"]
     colour = GREEN if decision["verdict"] == "Allow" else RED
     stopped = key == "ingress" and (found.get("egress") or {}).get("verdict") == "Deny"
     verdict = ("would be " if stopped else "") + paint(decision["verdict"], colour)
     yield f"{title}: {verdict} by {paint(decided['text'], BOLD)}"
+    yield from _details(decision, found, steps=steps)
+
+
+def _details(decision: Json, found: Json, *, steps: bool) -> Iterator[str]:
+    """Where the rule stands, the steps if they are wanted, else what nearly let it pass."""
+    decided = decision["decided_by"]
     if decided.get("file"):
         yield f"    {decided['file']}" + (f":{decided['line']}" if decided.get("line") else "")
     if steps:

@@ -16,7 +16,7 @@ import msgspec
 
 from muslin.calc.cluster import Graph
 from muslin.calc.definitions import SetDefinition
-from muslin.calc.members import LabelClass, NamedPort
+from muslin.calc.members import LabelClass, NamedPort, Sort
 from muslin.explain.gates import Arrival, Gates, gates, rules_of
 from muslin.intent import EndpointKey, Group, GroupId, HostIntent, Policy, PolicyId, Rule, SetId, TierStage
 from muslin.net import Cidr, is_host
@@ -75,11 +75,14 @@ class Census:
         yield from dict.fromkeys(rule for asked in self.gates.values() for rule in rules_of(asked))
 
 
-def census(graph: Graph, *, enacted: bool = False) -> Census:
-    """Of the graph as it is now."""
+def census(graph: Graph, *, enacted: bool = False, hosts: bool = False) -> Census:
+    """Of the graph as it is now. `hosts`: what hosts themselves are asked tells packets apart, too."""
     classes = sorted(graph.label_classes(), key=lambda found: (found.sort.value, found.key[1:]))
     groups: dict[GroupId, Group] = {}
     asked = [_groups(graph, found, groups) for found in classes]
+    if hosts:
+        groups |= {group.id: group for found in classes if found.sort is Sort.HOST
+                   for _, group in graph.groups(found).items()}
     asking, more = gates(graph)
     groups |= more
     policies, definitions = _rules(graph, groups.values())

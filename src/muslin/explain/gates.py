@@ -18,8 +18,10 @@ from muslin.calc.members import Sort
 from muslin.calc.settings import addresses_of
 from muslin.explain.course import Standpoint, standpoint
 from muslin.explain.journey import cover
-from muslin.intent import Action, Direction, Group, GroupId, HostInterface, Match, Origin, Rule
-from muslin.net import Cidr
+from muslin.explain.packet import ICMP
+from muslin.explain.path import DHCP, LINK_ICMP6
+from muslin.intent import Action, Direction, Group, GroupId, HostInterface, Icmp, Match, Origin, Rule
+from muslin.net import PROTOCOL_NUMBERS, Cidr
 
 MOST_HOSTS = 64
 _NONE = GroupId("")
@@ -69,6 +71,18 @@ def rules_of(asked: Gates) -> tuple[Rule, ...]:
     """Rules that are in no policy, and yet tell packets apart."""
     return tuple(dict.fromkeys(rule for arrival in (asked.arrival, asked.uplink_arrival)
                                for rule in (*arrival.failsafes, *arrival.answers)))
+
+
+def own_rules(graph: Graph) -> tuple[Rule, ...]:
+    """What of a packet to or from a host itself matters, without being written in a policy."""
+    settings = [graph.settings(host) for host in sorted(graph.nodes)]
+    listed = [one for each in settings for one in (*each.failsafe_inbound, *each.failsafe_outbound)]
+    link = [Rule(action=Action.PASS, origin=_ORIGIN, protocol=PROTOCOL_NUMBERS["UDP"], ip_version=version,
+                 source=Match(ports=((by, by),)), destination=Match(ports=((to, to),))) for version, by, to in DHCP]
+    found = [Rule(action=Action.PASS, origin=_ORIGIN, protocol=ICMP[6], icmp=Icmp(type=kind))
+             for kind in sorted(LINK_ICMP6)]
+    ports = [make(*one) for one in listed for make in (_failsafe, _answer)]
+    return tuple(dict.fromkeys([*link, *found, *ports]))
 
 
 def _asking(graph: Graph) -> Iterator[str]:

@@ -15,14 +15,16 @@ from muslin.explain.classes import AddressClass, address_classes
 from muslin.explain.packet import EPHEMERAL, ICMP, Packet
 from muslin.explain.traffic import ECHO_REQUEST, LAST_PORT, Traffic, sample, sorts
 from muslin.explain.walk import IP_IN_IP, VXLAN_PORT
+from muslin.intent import Rule
 from muslin.net import PROTOCOL_NUMBERS, Cidr
 
 
 class Pairs:
     """One family of one census. Classes go by their numbers in `classes`, sorts of traffic by theirs in `traffic`."""
 
-    def __init__(self, census: Census, family: int, nets: Iterable[Cidr] = ()) -> None:
-        rules = list(census.rules)
+    def __init__(self, census: Census, family: int, nets: Iterable[Cidr] = (), more: Iterable[Rule] = ()) -> None:
+        """`more`: rules that tell packets apart and are in no policy."""
+        rules = [*census.rules, *more]
         spoken = {net for rule in rules for match in (rule.source, rule.destination)
                   for net in (*match.nets, *match.not_nets)}
         self.family = family

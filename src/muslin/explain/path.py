@@ -14,9 +14,9 @@ from muslin.intent import Action, Direction, Endpoint, EndpointKey, HostIntent, 
 from muslin.net import PROTOCOL_NUMBERS
 
 _NOWHERE = EndpointKey("")
-_LINK_ICMP6 = (130, 131, 132, 133, 135, 136)
+LINK_ICMP6 = (130, 131, 132, 133, 135, 136)
 """MLD and neighbour discovery, without router advertisements: a workload is no router."""
-_DHCP = ((4, 68, 67), (6, 546, 547))
+DHCP = ((4, 68, 67), (6, 546, 547))
 _NOBODY_YET = {4: ("0.0.0.0/32",), 6: ("::/128", "fe80::/10")}
 """Sources of a workload that has no address yet, or that speaks on its link only."""
 
@@ -86,7 +86,7 @@ def _link_need(endpoint: Endpoint | None, packet: Packet) -> str:
     own = (*endpoint.addresses, *endpoint.spoofable) if endpoint is not None else ()
     if covering(packet.source).isdisjoint((*_NOBODY_YET[packet.version], *own)):
         return ""
-    if packet.version == 6 and packet.protocol == ICMP[6] and packet.icmp_type in _LINK_ICMP6:
+    if packet.version == 6 and packet.protocol == ICMP[6] and packet.icmp_type in LINK_ICMP6:
         return "neighbour discovery"
     ports = (packet.version, packet.source_port, packet.destination_port)
-    return "DHCP" if packet.protocol == PROTOCOL_NUMBERS["UDP"] and ports in _DHCP else ""
+    return "DHCP" if packet.protocol == PROTOCOL_NUMBERS["UDP"] and ports in DHCP else ""

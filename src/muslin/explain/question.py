@@ -24,7 +24,7 @@ from muslin.explain.packet import EPHEMERAL, ICMP, Packet
 from muslin.explain.text import origin_text, text
 from muslin.intent import Action, Origin, PolicyId, SetId
 from muslin.model.ipam import Block
-from muslin.net import PROTOCOLS_WITH_PORTS, protocol_number, version_of
+from muslin.net import PROTOCOLS_WITH_PORTS, protocol_name, protocol_number, version_of
 
 Json = dict[str, Any]
 Where = Callable[[Origin], tuple[str, int]]
@@ -51,16 +51,21 @@ class Reckoning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What of a packet people say. `protocol` by name or number, `family` 0: the one that both ends have."""
+    """What of a packet people say. `protocol` by name or number, `family` 0: the one that both ends have. `icmp`: type
+    and code; none: an echo request."""
 
     protocol: str = "tcp"
     port: int = 0
     source_port: int = 0
     family: int = 0
+    icmp: tuple[int, int] | None = None
 
 
 def packet_of(question: Question, source: End, destination: End) -> Packet:
     """Raises Invalid, with what to write."""
+    if source.key is not None and source.key == destination.key:
+        raise Invalid(f"{source.called} speaks to itself within its own network: no host sees the packet, and no "
+                      "policy is asked")
     version = _version(question, source, destination)
     protocol = protocol_of(question.protocol or "tcp", version)
     if protocol in PROTOCOLS_WITH_PORTS and not 1 <= question.port <= 65535:
@@ -68,9 +73,26 @@ def packet_of(question: Question, source: End, destination: End) -> Packet:
     if question.source_port > 65535:
         raise Invalid("a source port is 1 to 65535")
     with_ports = protocol in PROTOCOLS_WITH_PORTS
+    kind, code = question.icmp or (None, 0)
+    if kind is not None and protocol != ICMP[version]:
+        raise Invalid(f"only icmp has types, and {question.protocol} is not that of IPv{version}")
+    if (kind or 0) > 255 or code > 255:
+        raise Invalid("an ICMP type and its code are 0 to 255, such as icmp/3/4")
     return Packet(source.address(version), destination.address(version), protocol,
                   destination_port=question.port if with_ports else 0,
-                  source_port=question.source_port or EPHEMERAL)
+                  source_port=question.source_port or EPHEMERAL, icmp_type=kind, icmp_code=code)
+
+
+def port_named(graph: Graph, end: End, protocol: str, name: str) -> int:
+    """The port that a workload calls so. Raises Invalid, with the names that there are."""
+    named = graph.named_ports(end.key) if end.key is not None else ()
+    wanted = protocol_of(protocol, 4)
+    for other, of, port in named:
+        if (other, of) == (name, wanted):
+            return port
+    known = ", ".join(f"{other} ({protocol_name(of).lower()}/{port})" for other, of, port in named)
+    raise Invalid(f"{end.called} has no {protocol} port named {name!r}: " + (
+        f"it has {known}" if known else f"write the number, such as {protocol}/80"))
 
 
 def decided(informant: Informant, source: End, destination: End, packet: Packet) -> Path:
@@ -109,8 +131,10 @@ def _gate_told(host: str, passage: Passage, graph: Graph, where: Where) -> Json:
         endpoint=passage.endpoint, direction=passage.decided_by.direction, decided_by=passage.decided_by,
         steps=passage.steps, verdict=Action.DENY if passage.outcome is Outcome.DENY else Action.ALLOW)
     lines = text(in_words(decision, graph)) if passage.steps else []
+    told_already = passage.gate in (Gate.SENDER, Gate.RECEIVER)  # with the workloads' own policy
     return {"host": host, "gate": str(passage.gate), "interface": passage.interface, "endpoint": passage.endpoint,
-            "outcome": str(passage.outcome), "decided_by": origin_told(passage.decided_by, where), "text": lines}
+            "outcome": str(passage.outcome), "decided_by": origin_told(passage.decided_by, where), "text": lines,
+            "steps": [] if told_already else msgspec.to_builtins(in_words(decision, graph).steps)}
 
 
 def _block(graph: Graph, source: End, target: End) -> Block | None:
@@ -187,6 +211,8 @@ def _version(question: Question, source: End, destination: End) -> int:
     for end in (source, destination):
         if not end.addresses:
             raise Invalid(f"{end.sort} {end.name} has no address")
+        if wanted and not end.address(wanted):
+            raise Invalid(f"{end.called} has no IPv{wanted} address, only {', '.join(end.addresses)}")
     raise Invalid(
         f"no packet goes from {source.name} ({', '.join(source.addresses)}) to {destination.name} "
         f"({', '.join(destination.addresses)}): they have no family in common"

@@ -28,6 +28,8 @@ def origin_text(origin: Origin) -> str:
     what = f"{origin.kind} {name}".rstrip()
     if origin.kind == "Tier":
         what = f"the end of tier {origin.name}"
+    elif origin.kind == "Profile" and not origin.name:
+        what = "the end of the profiles"
     if origin.rule is not None:
         what += f", {origin.direction} rule {origin.rule}"
     return f"{what}: {origin.note}" if origin.note else what

@@ -78,7 +78,8 @@ def sample(traffic: Traffic) -> Sample:
         return Sample(protocol)
     source = next((EPHEMERAL for low, high in traffic.source_ports if low <= EPHEMERAL <= high),
                   traffic.source_ports[0][0])
-    return Sample(protocol, traffic.ports[0][0], source)
+    first = traffic.ports[0]
+    return Sample(protocol, first[0] or min(1, first[1]), source)  # port 0 is a port to rules, and to nobody else
 
 
 def sorts(rules: Iterable[Rule], named: Iterable[tuple[int, int]], family: int) -> list[Traffic]:

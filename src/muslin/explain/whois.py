@@ -8,6 +8,7 @@ the pool, block or reservation that it lies in, or that it is outside all of the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -19,6 +20,7 @@ from muslin.explain.naming import workload_title
 from muslin.model.ipam import Block
 from muslin.model.meta import Resource
 from muslin.model.network import IPPool, IPReservation, Node
+from muslin.model.service import Service
 from muslin.net import Cidr, bounds, contains, host_cidr, is_host, parse_address, parse_cidr
 
 
@@ -61,6 +63,8 @@ class Whois(msgspec.Struct, frozen=True, kw_only=True):
     pool: PoolPlace | None
     block: BlockPlace | None
     reservations: tuple[str, ...]
+    services: tuple[str, ...] = ()
+    """Whose cluster address, or external address, it is."""
 
     @property
     def text(self) -> str:
@@ -75,7 +79,7 @@ def whois(graph: Graph, address: str, resources: Iterable[Resource | Block] = ()
     except ValueError:
         raise Invalid(f"{address!r} is no address: write one such as 10.65.0.7 or fd65::7, without a length") from None
     wanted = host_cidr(text)
-    nodes, pool, block, reservations = [], None, None, []
+    nodes, pool, block, reservations, services = [], None, None, [], []
     for one in resources:
         match one:
             case Node() if text in node_addresses(one):
@@ -84,11 +88,13 @@ def whois(graph: Graph, address: str, resources: Iterable[Resource | Block] = ()
                 pool = PoolPlace(name=one.metadata.name, cidr=parse_cidr(one.spec.cidr))
             case IPReservation() if any(_within(wanted, net) for net in one.spec.reserved_cidrs):
                 reservations.append(one.metadata.name)
+            case Service() if text in _served(one):
+                services.append(f"{one.metadata.namespace}/{one.metadata.name}")
             case Block() if not one.deleted and _within(wanted, one.cidr):
                 block = _place(one, wanted)
     holders = sorted(_holders(graph, wanted), key=lambda found: (_ORDER[found.kind], found.namespace, found.name))
     return Whois(address=text, holders=tuple(holders), nodes=tuple(sorted(nodes)), pool=pool, block=block,
-                 reservations=tuple(sorted(reservations)))
+                 reservations=tuple(sorted(reservations)), services=tuple(sorted(services)))
 
 
 def node_addresses(node: Node) -> tuple[str, ...]:
@@ -142,6 +148,14 @@ def _place(block: Block, wanted: Cidr) -> BlockPlace:
                       handle=held.handle_id or "", attributes=dict(held.secondary or {}))
 
 
+def _served(service: Service) -> set[str]:
+    spec, found = service.spec, set()
+    for one in (spec.cluster_ip, *spec.cluster_ips, *spec.external_ips):
+        with suppress(ValueError):  # "None", of a service without an address
+            found.add(parse_address(one))
+    return found
+
+
 def _within(address: Cidr, prefix: str) -> bool:
     try:
         return contains(parse_cidr(prefix), address)
@@ -162,12 +176,14 @@ def _parts(found: Whois) -> Iterable[str]:
                 name = f"{one.namespace}/{one.name}" if one.namespace else one.name
                 yield f"in {kind} {name}" + (f" by {how}" if not is_host(Cidr(how)) else "")
     yield from (f"host {name}" for name in found.nodes)
-    if not found.holders and not found.nodes:
+    yield from (f"the address of Service {name}, which others lead to its endpoints" for name in found.services)
+    somebody = found.holders or found.nodes or found.services
+    if not somebody:
         yield "nobody's"
     if found.block is not None and found.block.state != "in use":
         yield f"{found.block.state} in block {found.block.cidr} of {found.block.host or 'nobody'}"
     if found.pool is not None:
         yield f"in pool {found.pool.name} ({found.pool.cidr})"
-    elif not found.holders and not found.nodes:
+    elif not somebody:
         yield "outside every pool"
     yield from (f"reserved by {name}" for name in found.reservations)

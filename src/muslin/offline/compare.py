@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from muslin.errors import Invalid
-from muslin.explain import cluster, difference, examples, lockout
+from muslin.explain import cluster, difference, examples, lockout, own_policy
 from muslin.model.kubernetes import NAME_PREFIX
 from muslin.model.meta import ResourceKey
 from muslin.offline.world import World
@@ -19,7 +19,8 @@ def compare(before: World, after: World) -> dict[str, Any]:
     found = cluster.diff(cluster.census(before.graph), cluster.census(after.graph))
     told = [examples.told(one, before.where, after.where) for one in examples.examples(found, before, after)]
     cuts = lockout.new_cuts(*(lockout.cuts(lockout.scene(world.resources)) for world in (before, after)))
-    return {**difference.told(found), "examples": told, "cuts": [cut.text for cut in cuts]}
+    hosts = own_policy.concerned(*(own_policy.own_policies(world.graph) for world in (before, after)))
+    return {**difference.told(found), "examples": told, "hosts": hosts, "cuts": [cut.text for cut in cuts]}
 
 
 def staged(world: World) -> dict[str, Any]:

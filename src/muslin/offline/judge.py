@@ -20,6 +20,7 @@ from muslin.explain.algebra import Mask, bits
 from muslin.explain.census import census
 from muslin.explain.decision import Path
 from muslin.explain.ends import End
+from muslin.explain.gates import own_rules
 from muslin.explain.packet import Packet
 from muslin.explain.pairs import Pairs
 from muslin.intent import Action, EndpointKey
@@ -74,19 +75,23 @@ def judge(world: World, expected: Sequence[Expectation]) -> list[Outcome]:
                           known(one.destination, one.namespace, world.directory)))
         except (Invalid, ValueError) as error:
             meant.append(str(error))
-    nets = {net for pair in meant if not isinstance(pair, str) for side in pair for net in side.nets}
-    court = _Court(world, nets)
+    all_sides = [side for pair in meant if not isinstance(pair, str) for side in pair]
+    nets = {net for side in all_sides for net in side.nets}
+    hosts = any(end.sort == ends.HOST for side in all_sides for end in side.ends)
+    court = _Court(world, nets, hosts=hosts)
     return [Outcome(one, fault=sides) if isinstance(sides, str) else court.judge(one, *sides)
             for one, sides in zip(expected, meant, strict=True)]
 
 
 class _Court:
-    def __init__(self, world: World, nets: Iterable[Cidr]) -> None:
+    def __init__(self, world: World, nets: Iterable[Cidr], *, hosts: bool) -> None:
+        """`hosts`: somebody asks about hosts themselves, so that what they are asked tells packets apart."""
         self._world = world
         self._hosts_say = any(key.kind == "HostEndpoint" for key in world.resources)
         self._own = {host_cidr(address) for addresses in world.hosts.values() for address in addresses}
-        asked, counted = {*nets, *_NEVER, *self._own}, census(world.graph)
-        self._pairs = {family: Pairs(counted, family, [net for net in asked if version_of(net) == family])
+        asked, counted = {*nets, *_NEVER, *self._own}, census(world.graph, hosts=hosts)
+        more = own_rules(world.graph) if hosts else ()
+        self._pairs = {family: Pairs(counted, family, [net for net in asked if version_of(net) == family], more)
                        for family in (4, 6)}
         self._sides: dict[tuple[int, int], Side] = {}
         self._class_of: dict[int, dict[EndpointKey, list[int]]] = {4: {}, 6: {}}
@@ -104,7 +109,9 @@ class _Court:
                     self._by_packets(outcome, pairs, *(_all_of(side) for side in sides))
                 else:
                     self._by_classes(outcome, pairs, *sides)
-                self._by_packets(outcome, pairs, sources.ends, destinations.ends, hosts=True)
+                self._by_packets(outcome, pairs, *(
+                    [*_all_of(side), *(end for end in meant.ends if end.sort == ends.HOST)]
+                    for side, meant in zip(sides, (sources, destinations), strict=True)), hosts=True)
         if not outcome.pairs:
             outcome.fault = _nothing(sources, destinations)
         return outcome
@@ -199,11 +206,16 @@ class _Court:
         for sort in bits(_sorts(pairs, expectation)):
             packet = pairs.packet(sort, *addresses, *_range(expectation.services, pairs, sort))
             found = question.decided(self._world, source, destination, packet)
-            if (found.verdict is Action.ALLOW) is not expectation.allow:
+            if (found.verdict is Action.ALLOW) is not expectation.allow and not _passes_anyhow(found):
                 outcome.against += 1
                 if len(outcome.shown) < MOST_SHOWN:
                     outcome.shown.append(Counterexample(source, destination, packet, found))
                 return
+
+
+def _passes_anyhow(found: Path) -> bool:
+    """What a workload needs of its host to have a network at all, and nobody can deny: DHCP, neighbour discovery."""
+    return found.egress is not None and (found.egress.decided_by.kind, found.egress.decided_by.name) == ("Host", "link")
 
 
 def _all_of(side: Side) -> list[End]:

@@ -22,6 +22,7 @@ from aiohttp import web
 from muslin.calc.cluster import Graph
 from muslin.errors import Invalid
 from muslin.explain import cluster, difference, examples
+from muslin.explain.own_policy import concerned, own_policies
 from muslin.explain.packet import EPHEMERAL
 from muslin.explain.question import Reckoning, protocol_of
 from muslin.model.meta import Resource, ResourceKey
@@ -40,7 +41,7 @@ from muslin.server.views import view_of, written
 from muslin.store import Store, layout
 
 _PARTS = ("apply", "patch", "delete")
-_KINDS = ("Node", "IPPool", "IPReservation")
+_KINDS = ("Node", "IPPool", "IPReservation", "Service")
 Batch = dict[ResourceKey, Value]
 T = TypeVar("T")
 
@@ -60,10 +61,11 @@ class Foresight:
     async def diff(self, request: web.Request) -> web.Response:
         changes = await self._changes(await read_object(request))
         graph = await self._copy()
-        before = await _in_thread(lambda: cluster.census(graph))
+        before, own = await _in_thread(lambda: (cluster.census(graph), own_policies(graph)))
         graph.update(changes)
         found = await _in_thread(lambda: cluster.diff(before, cluster.census(graph)))
-        return answer({**difference.told(found), "examples": await self._examples(found, graph, changes)})
+        return answer({**difference.told(found), "hosts": concerned(own, own_policies(graph)),
+                       "examples": await self._examples(found, graph, changes)})
 
     async def _examples(self, found: cluster.Diff, supposed: Graph, changes: Batch) -> list[Json]:
         """By which rules, before and after."""

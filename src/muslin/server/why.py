@@ -1,6 +1,9 @@
 """Would this packet pass, and by which line?
 
     GET /muslin/v1/why?source=web&destination=shop/db&protocol=tcp&port=5432[&source_port=][&family=6]
+                                                     &protocol=icmp[&icmp_type=3&icmp_code=4]
+
+A port may be a name that the destination gives it.
 
 The answer is computed from the same intent that the hosts are sent, made whole in the same way, by `explain`, which
 shares nothing with the code that writes kernel rules.
@@ -55,7 +58,7 @@ class Why:
         cluster = Cluster(self._hub, self._places.hosts(self._hub.graph))
         source = ends.resolve(request.query.get("source", ""), cluster.graph, cluster.hosts)
         destination = ends.resolve(request.query.get("destination", ""), cluster.graph, cluster.hosts)
-        packet = _packet(request, source, destination)
+        packet = _packet(request, cluster.graph, source, destination)
         found = question.decided(cluster, source, destination, packet)
         lines = await positions(self._store, question.origins(found))
         told = question.answer(cluster, source, destination, packet, found, where=lines.__getitem__)
@@ -68,11 +71,15 @@ class Why:
         return {"smallest": min(hosts.values(), default=0), "hosts": hosts}
 
 
-def _packet(request: web.Request, source: End, destination: End) -> Packet:
+def _packet(request: web.Request, graph: Graph, source: End, destination: End) -> Packet:
     """Raises Refusal (400)."""
-    asked = Question(protocol=request.query.get("protocol", ""), port=number(request, "port"),
-                     source_port=number(request, "source_port"), family=number(request, "family"))
+    protocol, port = request.query.get("protocol", ""), request.query.get("port", "")
+    icmp = (number(request, "icmp_type"), number(request, "icmp_code")) if request.query.get("icmp_type") else None
     try:
+        named = port[:1].isalpha()
+        asked = Question(
+            protocol=protocol, source_port=number(request, "source_port"), family=number(request, "family"), icmp=icmp,
+            port=question.port_named(graph, destination, protocol, port) if named else number(request, "port"))
         return question.packet_of(asked, source, destination)
     except (Invalid, ValueError) as error:
         raise bad_request(str(error)) from None

@@ -90,7 +90,17 @@ def _rule(dice: Random) -> Rule:
 def _rules(dice: Random) -> tuple[Rule, ...]:
     if dice.random() < 0.4:
         return tuple(_of_ports(dice) for _ in range(dice.randint(2, 6)))
+    if dice.random() < 0.4:
+        return tuple(_of_peers(dice) for _ in range(dice.randint(4, 8)))
     return tuple(_rule(dice) for _ in range(dice.randint(0, 3)))
+
+
+def _of_peers(dice: Random) -> Rule:
+    """One that says little but who the other end is; as many of them are looked up by that."""
+    return Rule(
+        action=dice.choice((Action.ALLOW, Action.DENY)), origin=Origin(kind="NetworkPolicy", name="a", rule=0),
+        source=Match(sets=(dice.choice(SETS[:2]),)), destination=Match(sets=_few(dice, SETS[:2], 0.4, 1)),
+    )
 
 
 def _of_ports(dice: Random) -> Rule:
@@ -144,7 +154,7 @@ def _set(dice: Random, identity: SetId) -> AddressSet | PortSet:
     if identity.startswith("p"):
         members = ((dice.choice(HOSTS), dice.choice((6, 17)), dice.choice((80, 81))) for _ in range(dice.randint(0, 3)))
         return PortSet(id=identity, members=frozenset(members))
-    return AddressSet(id=identity, members=frozenset(_few(dice, CIDRS, 0.9, 6)))
+    return AddressSet(id=identity, members=frozenset(_few(dice, dice.choice((CIDRS, HOSTS)), 0.9, 4)))
 
 
 def _settings(dice: Random) -> Settings:

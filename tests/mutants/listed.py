@@ -74,7 +74,7 @@ RENDER = (
     Mutant("nft: Pass is Allow", AGREE, "render/nft/pieces.py",
            "return (Counter(), RETURN)", "return (Counter(), *place.allow)", NFT),
     Mutant("nft: Pass goes on with the next rule", AGREE, "render/nft/pieces.py",
-           "reach(row) if decides else None, rule.action is Action.PASS)", "reach(row) if decides else None, False)",
+           "yield _Entry(line, passes=rule.action is Action.PASS)", "yield _Entry(line)",
            NFT),
     Mutant("nft: the last port of a range is not looked up", AGREE, "render/nft/merging.py",
            "for port in range(reach.first, reach.last + 1)}", "for port in range(reach.first, reach.last)}", NFT),

@@ -374,8 +374,10 @@ def _crowding(random: Random, protocol: str) -> Object:
         rule["protocol"] = random.choices((protocol, "TCP", "UDP", "ICMP", "ICMPv6"), (8, 2, 2, 1, 1))[0]
     if random.random() < 0.35:
         rule["source"] = {"nets": random.sample(NETS4 + NETS6, 3)}
-    elif random.random() < 0.2:
-        rule["source"] = {"selector": _selector(random)}
+    elif random.random() < 0.4:
+        rule["source"] = random.choice((
+            {"selector": _selector(random)},
+            {"namespaceSelector": _selector(random, ("team", "projectcalico.org/name"))}))
     if rule.get("protocol", "ICMP").startswith("ICMP"):
         return rule
     wanted = random.random()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from intents import ALLOW, DENY, INGRESS, PASS, addresses, group, intent, policy, rule, side, tier
-from muslin.intent import HostIntent, Policy, Rule
-from muslin.net import PROTOCOLS_WITH_PORTS
+from muslin.intent import AddressSet, HostIntent, Policy, Rule
+from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, contains
 from muslin.render.fields import Equal, Field, InSet, OneOf, Span
 from muslin.render.nft import render
 from muslin.render.nft.merging import SMALL
@@ -19,11 +20,12 @@ from muslin.render.nft.words import ByMap, Choose, Ruling, Statement, Verdict
 
 TCP, UDP, ICMP, GRE = 6, 17, 1, 47
 PORTS = (0, 1, 79, 80, 81, 82, 110, 111, 112, 113, 114, 443, 8079, 8080, 65534, 65535)
-SETS = ("s", "t")
-"""Sources are known by the sets that they are in."""
+MEMBERS = {"s": "10.0.0.1 10.0.0.3", "t": "10.0.0.2 10.0.0.3 10.0.0.5", "u": "10.0.0.4 10.0.1.0/24", "v": "10.0.0.3"}
+SETS = tuple(MEMBERS)
+SOURCES = tuple(f"10.0.{last}/32" for last in ("0.0", "0.1", "0.2", "0.3", "0.4", "1.9"))
 
-Packet = tuple[int, int, frozenset[str]]
-"""Protocol, destination port, and the sets that hold its source."""
+Packet = tuple[int, int, str]
+"""Protocol, destination port, and source."""
 
 
 class Kernel:
@@ -31,10 +33,10 @@ class Kernel:
 
     def __init__(self, table: Table, packet: Packet) -> None:
         self._table = table
-        self._fields = {Field.PROTOCOL: packet[0]}
+        self._fields: dict[Field, int | str] = {Field.PROTOCOL: packet[0], Field.SOURCE4: packet[2]}
         if packet[0] in PROTOCOLS_WITH_PORTS:
             self._fields[Field.DESTINATION_PORT] = packet[1]
-        self._sets = {f"set-{name}-4" for name in packet[2]}
+        self._source = Cidr(packet[2])
         self.steps = 0
 
     def fate(self, chain: str) -> tuple[str, str] | None:
@@ -60,8 +62,8 @@ class Kernel:
                 case Verdict():
                     return statement
                 case ByMap(fields=fields, map=name):
-                    key = tuple(self._fields.get(field) for field in fields)
-                    found = self._table.elements[name].get(key)  # type: ignore[arg-type]
+                    keys = tuple(self._fields.get(field, "") for field in fields)
+                    found = self._table.elements[name].get(keys if len(keys) > 1 else keys[0])
                     return found if isinstance(found, Verdict) else None
                 case Choose(field=field, choices=choices):
                     return next((to for value, to in choices if self._is(field, value)), None)
@@ -72,7 +74,7 @@ class Kernel:
                     if field not in self._fields or any(self._is(field, value) for value in values) is negated:
                         return None
                 case InSet(set=name, negated=negated):
-                    if (name in self._sets) is negated:
+                    if any(contains(Cidr(str(net)), self._source) for net in self._table.elements[name]) is negated:
                         return None
         return None
 
@@ -97,8 +99,9 @@ def _law(made: HostIntent, packet: Packet) -> tuple[str, str]:
 
 
 def _meets(one: Rule, packet: Packet) -> bool:
-    protocol, port, sets = packet
+    protocol, port, source = packet
     to, by = one.destination, one.source
+    sets = [name for name in SETS if any(contains(net, Cidr(source)) for net in addresses(name, MEMBERS[name]).members)]
     ported = protocol in PROTOCOLS_WITH_PORTS
     return (
         one.protocol in (None, protocol)
@@ -135,13 +138,16 @@ def world(seed: int) -> HostIntent:
                 for place in range(dice.randint(1, 4))]
         policies += mine
         stages.append(tier(*mine, name=f"t{number}", default=dice.choice((DENY, PASS))))
-    return intent(*policies, *(addresses(name) for name in SETS), group(INGRESS, *stages))
+    return intent(*policies, *_sets(), group(INGRESS, *stages))
+
+
+def _sets() -> list[AddressSet]:
+    return [addresses(name, members) for name, members in MEMBERS.items()]
 
 
 def _packets() -> list[Packet]:
-    sources = [frozenset[str](), *(frozenset({name}) for name in SETS), frozenset(SETS)]
     ported = [(protocol, port) for protocol in (TCP, UDP, 132) for port in PORTS]
-    return [(*ends, source) for ends in (*ported, (ICMP, 0), (GRE, 0)) for source in sources]
+    return [(*ends, source) for ends in (*ported, (ICMP, 0), (GRE, 0)) for source in SOURCES]
 
 
 @given(st.integers(0, 10**9))
@@ -164,7 +170,7 @@ def _steps(made: HostIntent, *ports: int) -> list[int]:
     (one,) = made.groups
     table, found = render(made), []
     for port in ports:
-        kernel = Kernel(table, (TCP, port, frozenset()))
+        kernel = Kernel(table, (TCP, port, SOURCES[0]))
         kernel.fate(f"ingress4/group/{one}")
         found.append(kernel.steps)
     return found
@@ -188,6 +194,25 @@ def test_ranges_cost_as_little() -> None:
     assert _steps(made(300), 2250) == _steps(made(30), 2250) == [6]
 
 
+@pytest.mark.parametrize("ports", ["80", ""])
+def test_a_packet_walks_as_far_among_a_hundred_peers_as_among_ten(ports: str) -> None:
+    """All of one port, or of none."""
+    def made(count: int) -> HostIntent:
+        policies = [policy(f"p{n}", rule(ALLOW, TCP, side(ports=ports), side(sets=f"of{n}"), index=n))
+                    for n in range(count)]
+        sets = [addresses(f"of{n}", f"10.0.0.{n} 10.0.1.1") for n in range(count)]
+        return intent(*policies, *sets, group(INGRESS, tier(*policies)))
+
+    def steps(count: int, source: str) -> int:
+        kernel = Kernel(render(made(count)), (TCP, 80, source))
+        kernel.fate(f"ingress4/group/{next(iter(made(count).groups))}")
+        return kernel.steps
+
+    assert steps(100, "10.0.0.9/32") == steps(10, "10.0.0.9/32") <= 4
+    assert steps(100, "10.9.9.9/32") == steps(10, "10.9.9.9/32") <= 4
+    assert steps(100, "10.0.1.1/32") <= 5
+
+
 def test_few_rules_are_no_lookup() -> None:
     """A host with little policy reads as it was written."""
     made = intent(few := policy("few", *(rule(ALLOW, TCP, side(ports=f"{n}")) for n in range(1, SMALL))),
@@ -198,9 +223,9 @@ def test_few_rules_are_no_lookup() -> None:
 
 def test_ranges_that_all_lie_over_each_other_do_not_fill_the_kernel() -> None:
     """The worst that anybody can write: every pair of rules meets somewhere."""
-    nested = [policy(f"p{n}", rule(ALLOW, TCP, side(ports=f"{100 * n + 1}-{65535 - 100 * n}"), side(sets="s"), index=n))
-              for n in range(200)]
-    made = intent(*nested, addresses("s"), group(INGRESS, tier(*nested)))
+    nested = [policy(f"p{n}", rule(ALLOW, TCP, side(ports=f"{100 * n + 1}-{65535 - 100 * n}"), side(not_sets="s"),
+                                   index=n)) for n in range(200)]
+    made = intent(*nested, *_sets(), group(INGRESS, tier(*nested)))
 
     table = render(made)
 
@@ -208,7 +233,7 @@ def test_ranges_that_all_lie_over_each_other_do_not_fill_the_kernel() -> None:
     assert lines < 200 * 8
     (one,) = made.groups
     for port in (0, 1, 100, 101, 30000, 65434, 65435, 65535):
-        for packet in ((TCP, port, frozenset[str]()), (TCP, port, frozenset({"s"}))):
+        for packet in ((TCP, port, SOURCES[0]), (TCP, port, SOURCES[1])):
             assert Kernel(table, packet).fate(f"ingress4/group/{one}") == _law(made, packet)
 
 

@@ -11,9 +11,9 @@ import intents as words
 from intents import ALLOW, DENY, INGRESS, PASS, addresses, endpoint, group, intent, policy, rule, side, tier
 from muslin.intent import Delta, EndpointKey, HostIntent, MemberChange
 from muslin.net import Cidr
-from muslin.render.nft import Changes, NftState, render, whole
+from muslin.render.nft import Changes, NftState, peers, render, whole
 from muslin.render.nft.listing import listing_of, renewal
-from muslin.render.nft.words import DROP
+from muslin.render.nft.words import DROP, jump
 from nftcases import intents, mixed, step
 from nftfake import FakeKernel
 
@@ -178,6 +178,54 @@ def test_a_policy_that_grows_makes_a_lookup_of_its_neighbours_rules_too() -> Non
         rules = (rule(ALLOW, TCP, side(ports=f"{n}")) for n in range(1, 1 + count))
         walker.go(_small(pair, into, policy("grows", *rules)))
         assert walker.kernel.table == walker.state.table == render(walker.now)
+
+
+PEERS = tuple(policy(f"of{n}", rule(ALLOW, TCP, side(ports="80"), side(sets=f"p{n}"))) for n in range(8))
+BY_PEER = group(INGRESS, tier(*PEERS))
+
+
+def _by_peer(**members: str) -> HostIntent:
+    sets = [addresses(f"p{n}", members.get(f"p{n}", f"10.0.0.{n}")) for n in range(8)]
+    return _small(*PEERS, *sets, BY_PEER, endpoint(2, BY_PEER, words.OPEN_OUT))
+
+
+def test_a_member_of_a_set_by_which_rules_are_looked_up_is_two_elements() -> None:
+    changes = Walker(_by_peer()).go(_by_peer(p3="10.0.0.3 10.0.0.77"))
+
+    assert _kinds(changes) == {"elements"}
+    found = {change.set.name: (change.gone, change.new) for change in changes.elements}
+    to = jump("ingress4/GlobalNetworkPolicy/of3")
+    assert found == {
+        "set-p3-4": ((), (("10.0.0.77/32", None),)),
+        f"ingress4/group/{BY_PEER.id}/ports0/6-80/peers0": ((), (("10.0.0.77/32", to),)),
+    }
+
+
+@pytest.mark.parametrize("then", [
+    {"p3": "10.0.0.4"}, {"p3": ""}, {"p3": "10.0.0.0 10.0.0.1 10.0.0.2 10.0.0.3"}, {"p2": "10.0.0.5", "p7": "10.0.0.5"},
+    {f"p{n}": "10.0.0.9" for n in range(8)}, {"p4": "10.0.0.4 10.0.0.0/28"}, {"p4": "fd00::1"},
+    {"p0": " ".join(f"10.1.{n // 250}.{n % 250}" for n in range(8 * peers.EACH))},
+])
+@pytest.mark.parametrize("members", [True, False])
+def test_maps_of_peers_follow_every_sort_of_change(then: dict[str, str], members: bool) -> None:
+    """Addresses in one set, several and all; prefixes; sets that outgrow their map; and back."""
+    walker = Walker(_by_peer())
+
+    for made in (_by_peer(**then), _by_peer(), _by_peer(**then), _by_peer(p1="10.0.0.5", p5="10.0.0.1")):
+        walker.go(made, members=members)
+        assert walker.kernel.table == walker.state.table == render(made)
+
+
+def test_a_map_of_peers_is_told_again_when_the_kernel_has_refused_it() -> None:
+    walker = Walker(_by_peer())
+
+    for then in (_by_peer(p3="10.0.0.9"), _by_peer(p3="10.0.0.9 10.0.0.8", p4="10.0.0.9")):
+        walker.state.update(step(walker.now, then, members=True), then)
+        walker.state.refused()
+        walker.now = then
+    walker.go(_by_peer(p5="10.0.0.9"))
+
+    assert walker.kernel.table == render(walker.now)
 
 
 def test_a_policy_that_passes_is_written_into_its_groups_and_follows_its_sets() -> None:

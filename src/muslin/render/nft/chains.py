@@ -35,6 +35,7 @@ from collections.abc import Iterator, Mapping
 from muslin.intent import Action, Group, Origin, Policy, PolicyId, TierStage
 from muslin.render.nft import cutting, names
 from muslin.render.nft.merging import Called, Merged, merged
+from muslin.render.nft.peers import Size
 from muslin.render.nft.pieces import Inline, Outline, missing
 from muslin.render.nft.places import DENIED, Gate, Place
 from muslin.render.nft.words import ACCEPT, DROP, RETURN, Choose, Counter, CtState, Field, goto, jump
@@ -48,7 +49,7 @@ Item = Line | Called
 
 
 def group_chains(
-    group: Group, place: Place, policies: Mapping[PolicyId, Policy], outlines: Outlines
+    group: Group, place: Place, policies: Mapping[PolicyId, Policy], outlines: Outlines, size: Size
 ) -> tuple[Merged, ...]:
     """The group's chain at a place of its direction, and one more for every tier that holds a Pass rule."""
     own = names.group_chain(group.id, place.gate, place.family)
@@ -63,7 +64,7 @@ def group_chains(
         body = _reachable(body + list(_end_of_tier(stage, place)))
         if any(isinstance(item, Line) and RETURN in item.statements for item in body):
             name = names.stage_chain(group.id, place.gate, place.family, number)
-            found.append(merged(name, place, body))
+            found.append(merged(name, place, body, size))
             items.append(Line((jump(name),), names.printable(f"tier {stage.tier}", names.COMMENT_LIMIT)))
         else:
             items += body
@@ -71,7 +72,7 @@ def group_chains(
         items += _called_profile(policies.get(profile), profile, place, outlines)
     nothing = f"no profile allows: {place.direction}" if group.end is Action.DENY else "nothing has decided"
     items.append(Line(place.end(group.end), nothing))
-    return (merged(own, place, _reachable(items)), *found)
+    return (merged(own, place, _reachable(items), size), *found)
 
 
 def of_a_flow(invalid: str) -> Line:
@@ -99,7 +100,7 @@ def _called(name: PolicyId, place: Place, outlines: Outlines) -> Iterator[Item]:
         yield missing(name)
         return
     for step in outline.steps:
-        yield step.line if isinstance(step, Inline) else Called(name, step, outline.count)
+        yield step.line if isinstance(step, Inline) else Called(name, step, outline)
 
 
 def _called_profile(

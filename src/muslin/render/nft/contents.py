@@ -7,17 +7,24 @@ for them are worked out again when one changes.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from muslin.intent import AddressSet, MemberChange, PortSet, SetId
 from muslin.net import Cidr, is_host
 from muslin.render.matching import SetShape
 from muslin.render.nft.book import Book
 from muslin.render.nft.members import hosts_of, nets_of, ports_of, sets_of, shape_from, shape_of
+from muslin.render.nft.words import Element
 
 
 class Contents:
-    def __init__(self, book: Book) -> None:
+    """`follows`: does somebody want to know who comes to this nft set, and who leaves it?"""
+
+    def __init__(self, book: Book, follows: Callable[[str], bool]) -> None:
         self.shapes: dict[SetId, SetShape] = {}
         self._book = book
+        self._follows = follows
+        self._moved: dict[str, set[Element]] = {}
         self._nets: dict[SetId, frozenset[Cidr]] = {}
 
     def update(self, set_id: SetId, change: AddressSet | PortSet | MemberChange | None) -> bool:
@@ -34,6 +41,11 @@ class Contents:
                 self._replace(set_id, change)
         return self.shapes.get(set_id) != before
 
+    def moved(self) -> dict[str, set[Element]]:
+        """Who has come or left since the last call, by nft set."""
+        moved, self._moved = self._moved, {}
+        return moved
+
     def _drop(self, set_id: SetId) -> None:
         shape = self.shapes.pop(set_id, None)
         self._nets.pop(set_id, None)
@@ -48,7 +60,13 @@ class Contents:
             self._nets[set_id] = frozenset(member for member in members.members if not is_host(member))
             wanted = hosts_of(set_id, members.members) | nets_of(set_id, self._nets[set_id])
         for name, elements in wanted.items():
+            if self._follows(name):
+                self._note(name, self._book.table.elements[name].keys() ^ set(elements))
             self._book.put_content(name, elements)
+
+    def _note(self, name: str, elements: Iterable[Element]) -> None:
+        if self._follows(name):
+            self._moved.setdefault(name, set()).update(elements)
 
     def _change(self, set_id: SetId, change: MemberChange) -> None:
         if self.shapes[set_id].ports:
@@ -57,9 +75,11 @@ class Contents:
             gone, new = hosts_of(set_id, change.removed), hosts_of(set_id, change.added)
             self._change_nets(set_id, change)
         for name, elements in gone.items():
+            self._note(name, elements)
             for element in elements:
                 self._book.remove((name, element))
         for name, elements in new.items():
+            self._note(name, elements)
             for element in elements:
                 self._book.add((name, element))
 

@@ -17,6 +17,7 @@ from muslin.intent import Group, GroupId, Policy, PolicyId, SetId
 from muslin.render.matching import SetShape
 from muslin.render.nft.book import Book
 from muslin.render.nft.chains import group_chains
+from muslin.render.nft.peers import Peers
 from muslin.render.nft.pieces import Outline, Piece, Written, written
 from muslin.render.nft.places import Place
 from muslin.render.nft.words import Chain
@@ -24,8 +25,9 @@ from muslin.render.relations import Users
 
 
 class Lists:
-    def __init__(self, book: Book, shapes: Mapping[SetId, SetShape]) -> None:
+    def __init__(self, book: Book, shapes: Mapping[SetId, SetShape], peers: Peers) -> None:
         self._book = book
+        self._peers = peers
         self._shapes = shapes
         self._written: dict[PolicyId, dict[Place, Written]] = {}
         self._outlines: dict[tuple[PolicyId, Place], Outline] = {}
@@ -51,11 +53,12 @@ class Lists:
     ) -> None:
         made = [
             each for place in places if group is not None and place.direction is group.direction
-            for each in group_chains(group, place, policies, self._outlines)
+            for each in group_chains(group, place, policies, self._outlines, self._peers.size)
         ]
         owner = f"group/{key}"
         self._book.put_chains(owner, [chain for each in made for chain in each.chains])
         self._book.put_maps(owner, {declared: content for each in made for declared, content in each.maps.items()})
+        self._peers.put(key, [crowd for each in made for crowd in each.crowds])
         self._call(key, frozenset(piece for each in made for piece in each.pieces))
 
     def settle(self) -> None:

@@ -25,16 +25,19 @@ which is under way at that moment, a chain that has just been made is empty (see
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
 import msgspec
 
-from muslin.intent import PolicyId
+from muslin.intent import Direction, PolicyId
 from muslin.net import PROTOCOLS_WITH_PORTS
 from muslin.render.fields import Equal, Field, Span
+from muslin.render.matching import WORDS
 from muslin.render.nft import names
-from muslin.render.nft.pieces import Numbers, Piece, Stretch, room
+from muslin.render.nft.peers import CROWD, Crowd, Size, fits
+from muslin.render.nft.pieces import Numbers, Outline, Piece, Stretch, room
 from muslin.render.nft.places import Place
 from muslin.render.nft.reach import Reach, cut
 from muslin.render.nft.words import Atom, ByMap, Chain, Choose, Element, NamedSet, Statement, Type, Verdict, jump
@@ -48,23 +51,26 @@ MANY = 4096
 
 
 class Called(msgspec.Struct, frozen=True):
-    """A stretch of a policy of so many lines."""
+    """A stretch of a policy."""
 
     policy: PolicyId
     stretch: Stretch
-    count: int
+    outline: Outline
 
 
 class Merged(msgspec.Struct, frozen=True):
-    """A chain, with those that its lookups lead to; its maps; and the pieces of policies that all these call."""
+    """A chain, with those that its lookups lead to; its maps by port; its crowds (see peers); and the pieces that all
+    these call."""
 
     chains: tuple[Chain, ...]
     maps: Mapping[NamedSet, Mapping[Element, Verdict]]
+    crowds: tuple[Crowd, ...]
     pieces: frozenset[Piece]
 
 
-def merged(chain: str, place: Place, items: Iterable[Line | Called]) -> Merged:
-    merger = _Merger(chain, place)
+def merged(chain: str, place: Place, items: Iterable[Line | Called], size: Size) -> Merged:
+    """`size`: how many addresses a set holds."""
+    merger = _Merger(chain, place, size)
     for known, run in groupby(items, key=_is_known):
         if not known:
             for item in run:
@@ -94,31 +100,34 @@ def _blocks(calls: list[Called]) -> Iterator[Block]:
         yield from _blocks(calls[half:])
 
 
-Part = tuple[PolicyId, Numbers, int]
-"""Lines of a policy that has so many."""
+Part = tuple[PolicyId, Numbers]
+"""Lines of a policy."""
 
 
 def _reached(calls: Iterable[Called]) -> list[tuple[Reach, tuple[Part, ...]]]:
-    return cut(
-        (reached, (call.policy, lines, call.count)) for call in calls for reached, lines in call.stretch.reached or ()
-    )
+    return cut((reached, (call.policy, lines)) for call in calls for reached, lines in call.stretch.reached or ())
 
 
 class _Merger:
-    """A chain that is being written. Stretches of one policy that are called one after another are one piece."""
+    """A chain that is being written. What is called one after another is written in one go, see `_sequence`."""
 
-    def __init__(self, chain: str, place: Place) -> None:
-        self._chain, self._place = chain, place
+    def __init__(self, chain: str, place: Place, size: Size) -> None:
+        self._chain, self._place, self._size = chain, place, size
         self._lines: list[Line] = []
         self._chains: list[Chain] = []
         self._maps: dict[NamedSet, Mapping[Element, Verdict]] = {}
+        self._crowds: list[Crowd] = []
         self._pieces: set[Piece] = set()
-        self._open: Part | None = None
+        self._outlines: dict[PolicyId, Outline] = {}
+        self._open: list[Part] = []
         self._blocks = 0
+        self._numbers: Counter[str] = Counter()
+        """Of the maps by peer, in each chain."""
 
     def add(self, item: Line | Called) -> None:
         if isinstance(item, Called):
-            self._call((item.policy, item.stretch.lines, item.count))
+            self._outlines[item.policy] = item.outline
+            self._open.append((item.policy, item.stretch.lines))
         else:
             self._close()
             self._lines.append(item)
@@ -129,6 +138,7 @@ class _Merger:
                 self.add(call)
             return
         self._close()
+        self._outlines |= {call.policy: call.outline for call in calls}
         ports: dict[Element, Verdict] = {}
         wide: dict[int, list[tuple[Reach, Verdict]]] = {}
         chains: dict[tuple[Part, ...], Verdict] = {}
@@ -146,33 +156,55 @@ class _Merger:
     def done(self) -> Merged:
         self._close()
         own = Chain(self._chain, tuple(self._lines))
-        return Merged((own, *self._chains), self._maps, frozenset(self._pieces))
-
-    def _call(self, part: Part) -> None:
-        policy, lines, count = part
-        if self._open is not None and self._open[0] == policy and self._open[1][-1] + 1 == lines[0]:
-            self._open = policy, (*self._open[1], *lines), count
-        else:
-            self._close()
-            self._open = part
+        return Merged((own, *self._chains), self._maps, tuple(self._crowds), frozenset(self._pieces))
 
     def _close(self) -> None:
-        if self._open is not None:
-            self._lines.append(Line((self._jump(self._open),)))
-            self._open = None
-
-    def _jump(self, part: Part) -> Verdict:
-        policy, lines, count = part
-        piece = Piece(policy, self._place.gate, self._place.family, lines, len(lines) == count)
-        self._pieces.add(piece)
-        return jump(piece.chain)
+        self._lines += self._sequence(self._chain, self._open)
+        self._open = []
 
     def _verdict(self, reach: Reach, parts: tuple[Part, ...]) -> Verdict:
-        if len(parts) == 1:
-            return self._jump(parts[0])
         name = names.ports_chain(self._chain, self._blocks, reach.protocol, reach.first)
-        self._chains.append(Chain(name, tuple(Line((self._jump(part),)) for part in parts)))
+        lines = self._sequence(name, parts)
+        match lines:
+            case [Line(statements=(Verdict() as verdict,))]:
+                return verdict
+        self._chains.append(Chain(name, tuple(lines)))
         return jump(name)
+
+    def _sequence(self, chain: str, parts: Iterable[Part]) -> list[Line]:
+        """These parts, one after another, in a chain of that name: crowds by a map, the rest by jumps."""
+        singles = [(policy, number) for policy, numbers in parts for number in numbers]
+        found: list[Line] = []
+        for is_peer, run in groupby(singles, key=lambda single: bool(self._wants(single))):
+            lines = list(run)
+            if is_peer and len(lines) >= CROWD and (line := self._by_peer(chain, lines)):
+                found.append(line)
+            else:
+                by_policy = groupby(lines, key=lambda single: single[0])
+                found += [Line((self._jump(policy, tuple(number for _, number in own)),)) for policy, own in by_policy]
+        return found
+
+    def _wants(self, single: tuple[PolicyId, int]) -> str:
+        return self._outlines[single[0]].peers[single[1]]
+
+    def _by_peer(self, chain: str, lines: list[tuple[PolicyId, int]]) -> Line | None:
+        """None: they do not fit."""
+        words = WORDS[self._place.family]
+        end = words.source if self._place.direction is Direction.INGRESS else words.destination
+        name = names.peers_map(chain, self._numbers[chain])
+        self._numbers[chain] += 1
+        sets = [self._wants(line) for line in lines]
+        mapped = fits(sets, self._size)
+        chains = [self._jump(policy, (number,)).chain if mapped else "" for policy, number in lines]
+        declared = NamedSet(name, (end.address.type,), verdicts=True)
+        self._crowds.append(Crowd(declared, tuple(zip(sets, chains, strict=True)), mapped))
+        return Line((ByMap((end.address,), name),)) if mapped else None
+
+    def _jump(self, policy: PolicyId, lines: Numbers) -> Verdict:
+        whole = len(lines) == len(self._outlines[policy].peers)
+        piece = Piece(policy, self._place.gate, self._place.family, lines, whole)
+        self._pieces.add(piece)
+        return jump(piece.chain)
 
     def _look_up(self, ports: dict[Element, Verdict], wide: dict[int, list[tuple[Reach, Verdict]]]) -> None:
         if ports:

@@ -52,6 +52,11 @@ def ports_chain(chain: str, block: int, protocol: int, port: int) -> str:
     return f"{ports_map(chain, block)}/{protocol}-{port}"
 
 
+def peers_map(chain: str, number: int) -> str:
+    """The map of a chain's crowd of rules, by the peer's address."""
+    return f"{chain}/peers{number}"
+
+
 def group_chain(group: GroupId, gate: str, family: int) -> str:
     return f"{gate}{family}/group/{_plain(group)}"
 
@@ -66,6 +71,10 @@ def host_set(set_id: SetId, family: int) -> str:
 
 def net_set(set_id: SetId, family: int) -> str:
     return f"set-{_plain(set_id)}-{family}-nets"
+
+
+def is_net_set(name: str) -> bool:
+    return name.endswith("-nets")
 
 
 def port_set(set_id: SetId, family: int) -> str:

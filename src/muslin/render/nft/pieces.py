@@ -28,7 +28,8 @@ from itertools import groupby
 import msgspec
 
 from muslin.intent import Action, Direction, Policy, PolicyId, Rule, SetId
-from muslin.render.matching import Scope, SetShape, missing_sets, rows
+from muslin.render.fields import InSet
+from muslin.render.matching import WORDS, Row, Scope, SetShape, missing_sets, rows
 from muslin.render.nft import names
 from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.reach import Reach, cut, reach
@@ -73,10 +74,11 @@ class Inline(msgspec.Struct, frozen=True):
 
 
 class Outline(msgspec.Struct, frozen=True):
-    """All that a group must know of a policy at one place."""
+    """All that a group must know of a policy at one place. `peers`: by line, a set of single addresses in which it
+    wants the other end, "" for none."""
 
     steps: tuple[Stretch | Inline, ...] = ()
-    count: int = 0
+    peers: tuple[str, ...] = ()
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -105,7 +107,7 @@ def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape]) -> W
     found = [entry for rule in rules_of(policy, place.direction) for entry in _entries(rule, place, shapes)]
     lines = tuple(entry.line for entry in found)
     if policy.id.startswith("Profile/") and any(entry.passes for entry in found):
-        return Written(lines, Outline((Stretch(tuple(range(len(lines)))),), len(lines)))
+        return Written(lines, Outline((Stretch(tuple(range(len(lines)))),), ("",) * len(lines)))
     steps: list[Stretch | Inline] = []
     for sort, run in groupby(enumerate(found), key=lambda each: each[1].sort):
         entries = list(run)
@@ -115,7 +117,7 @@ def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape]) -> W
             steps.append(Stretch(tuple(number for number, _ in entries)))
         else:
             steps += _stretches([(number, entry.reached or ()) for number, entry in entries])
-    return Written(lines, Outline(tuple(steps), len(lines)))
+    return Written(lines, Outline(tuple(steps), tuple(entry.peer for entry in found)))
 
 
 def room(lines: int) -> int:
@@ -130,6 +132,7 @@ class _Entry(msgspec.Struct, frozen=True):
     line: Line
     reached: tuple[Reach, ...] | None = None
     passes: bool = False
+    peer: str = ""
 
     @property
     def sort(self) -> _Sort:
@@ -155,7 +158,18 @@ def _entries(rule: Rule, place: Place, shapes: Mapping[SetId, SetShape]) -> Iter
     ending, comment = _ending(rule, place), names.comment(rule.origin)
     decides = rule.action in (Action.ALLOW, Action.DENY)
     for row in rows(rule, Scope(place.family, shapes, names)):
-        yield _Entry(Line((*row, *ending), comment), reach(row) if decides else None, rule.action is Action.PASS)
+        line = Line((*row, *ending), comment)
+        if decides:
+            yield _Entry(line, reach(row), peer=_peer(row, place))
+        else:
+            yield _Entry(line, passes=rule.action is Action.PASS)
+
+
+def _peer(row: Row, place: Place) -> str:
+    words = WORDS[place.family]
+    end = words.source if place.direction is Direction.INGRESS else words.destination
+    return next((test.set for test in row if isinstance(test, InSet) and test.fields == (end.address,)
+                 and not test.negated and not names.is_net_set(test.set)), "")
 
 
 def _ending(rule: Rule, place: Place) -> tuple[Statement, ...]:

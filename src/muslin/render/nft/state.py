@@ -7,6 +7,7 @@ others only where they were written with knowledge of it:
     a set's shape (is it there, does it hold prefixes)  ->  the policies that name it
     a policy that is there or not, staged, or speaks
     of other ports, or in another order (see lists)     ->  the groups that hold it
+    a set's members, where rules are looked up by them  ->  the maps of these rules (see peers)
     a group that is there or not                        ->  the endpoints in it
     a group that a host interface asks at another gate  ->  the group and its policies
 
@@ -40,6 +41,7 @@ from muslin.render.nft.extent import OTHERS, Extent
 from muslin.render.nft.hosts import Covering, covering
 from muslin.render.nft.lists import Lists
 from muslin.render.nft.members import endpoint_elements
+from muslin.render.nft.peers import Peers
 from muslin.render.nft.pieces import rules_of
 from muslin.render.nft.places import WORKLOAD_GATES, Gate, Manner, Place, manner_of, places
 from muslin.render.nft.qos import Limits, limits_of
@@ -58,11 +60,12 @@ class NftState:
 
     def __init__(self) -> None:
         self._book = Book(hooks.optional_sets())
-        self._contents = Contents(self._book)
-        self._lists = Lists(self._book, self._contents.shapes)
+        self._peers = Peers(self._book)
+        self._contents = Contents(self._book, self._peers.follows)
+        self._lists = Lists(self._book, self._contents.shapes, self._peers)
         self._policies: dict[PolicyId, bool] = {}
         """Is it staged?"""
-        self._groups: set[GroupId] = set()
+        self._groups: dict[GroupId, Direction] = {}
         self._set_users: Users[SetId, PolicyId] = Users()
         self._policy_users: Users[PolicyId, GroupId] = Users()
         self._group_users: Users[GroupId, EndpointKey] = Users()
@@ -93,11 +96,14 @@ class NftState:
         everything = first or delta.snapshot or before != self._manner
         covered = covering(intent.host_interfaces, intent.groups, intent.settings)
         moved = self._move(gates_of(covered))
-        groups = moved | (self._groups | intent.groups.keys() if everything else delta.groups.keys())
+        groups = moved | (self._groups.keys() | intent.groups.keys() if everything else delta.groups.keys())
         policies = self._relate(groups, moved, intent) | self._update_sets(delta, intent, everything)
         policies |= self._policies.keys() | intent.policies.keys() if everything else delta.policies.keys()
         groups |= self._update_policies(policies, intent)
+        moved_members = self._contents.moved()
+        groups |= self._peers.outgrown(moved_members)
         endpoints = self._update_groups(groups, intent)
+        self._peers.follow(moved_members)
         self._lists.settle()
         if everything or intent.settings != self._settings:
             endpoints |= self._interfaces.endpoints | intent.endpoints.keys()
@@ -173,11 +179,11 @@ class NftState:
         for key in sorted(keys):
             group = intent.groups.get(key)
             self._lists.put_group(key, group, places_of((key,), self._gates, self._manner), intent.policies)
-            if group is None:
-                self._groups.discard(key)
-            else:
-                self._groups.add(key)
-            touched |= self._group_users.of(key)
+            before = self._groups.pop(key, None)
+            if group is not None:
+                self._groups[key] = group.direction
+            if before is not self._groups.get(key):
+                touched |= self._group_users.of(key)
         return touched
 
     def _update_endpoints(self, keys: Iterable[EndpointKey], intent: HostIntent) -> None:
@@ -207,14 +213,15 @@ class NftState:
 def render(intent: HostIntent) -> Table:
     """The whole table, from the intent alone."""
     book = Book(hooks.optional_sets())
-    contents = Contents(book)
+    peers = Peers(book)
+    contents = Contents(book, peers.follows)
     for declared in hooks.sets():
         book.put_set(declared)
     for set_id, members in intent.sets.items():
         contents.update(set_id, members)
     covered = covering(intent.host_interfaces, intent.groups, intent.settings)
     gates, manner = gates_of(covered), manner_of(intent.settings)
-    lists, holders = Lists(book, contents.shapes), Users[PolicyId, GroupId]()
+    lists, holders = Lists(book, contents.shapes, peers), Users[PolicyId, GroupId]()
     for key, group in intent.groups.items():
         holders.put(key, policies_of(group))
     for policy in intent.policies.values():

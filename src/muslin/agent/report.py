@@ -31,6 +31,14 @@ class Reporter:
         self._started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.problems: dict[str, Problem] = {}
         """Of other tasks, by task."""
+        self._followed: dict[str, dict[str, Problem | None]] = {}
+
+    def follow(self, kind: str, states: dict[str, Problem | None] | None) -> None:
+        """How far a service is with the objects of a kind; None: it follows none any more."""
+        self._followed.pop(kind, None)
+        if states is not None:
+            self._followed[kind] = states
+        self._worker.report_changed()
 
     def report(self) -> HostReport:
         worker, speaker = self._worker, self._speaker
@@ -46,9 +54,16 @@ class Reporter:
             sessions=speaker.state.sessions if speaker else (),
             bgp=speaker.word if speaker else "",
             problems=(*self._connection(), *self.problems.values(), *(speaker.problems if speaker else ()),
-                      *worker.problems()),
+                      *worker.problems(), *self._wrong()),
             repairs=tuple(worker.repairs),
+            followed={f"{kind}/{name}": problem.what if problem else "" for kind, states in self._followed.items()
+                      for name, problem in states.items()},
         )
+
+    def _wrong(self) -> tuple[Problem, ...]:
+        """Each thing once: where the service itself is ill, all its objects are."""
+        every = (problem for states in self._followed.values() for problem in states.values())
+        return tuple(dict.fromkeys(problem for problem in every if problem is not None))
 
     def _connection(self) -> tuple[Problem, ...]:
         if not self._worker.why_disconnected:

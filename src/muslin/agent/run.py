@@ -65,6 +65,7 @@ class Host:
     workloads: Workloads
     upstream: Upstream
     options: AgentOptions
+    reporter: Reporter
 
 
 Services = Callable[[Host], Sequence[Service]]
@@ -108,7 +109,7 @@ async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Serv
     feeding, calling = (Upstream(options.servers, options.identity) for _ in range(2))
     reporter = Reporter(options.node, worker, speaker)
     workloads = Workloads(options.node, worker, calling, Journal(options.state_path))
-    serving = services(Host(workloads, calling, options))
+    serving = services(Host(workloads, calling, options, reporter))
     follower = Follower(worker, kernel, options.state_path)
     app = api.application(workloads, reporter, Witness(options.node, worker, kernel), FlowList(worker, follower))
     for service in serving:

@@ -19,7 +19,7 @@ from muslin.client.refusal import ApiError, Unreachable
 from muslin.errors import Invalid
 
 _CALL = aiohttp.ClientTimeout(total=10, sock_connect=3)
-_FEED = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=15)
+_SILENCE = 15.0
 """The server sends at least an empty line every 5 s: 15 s of silence is a dead connection."""
 
 _FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
@@ -67,15 +67,17 @@ class Upstream:
                 self.next()
             raise unreachable from None
 
-    async def lines(self, path: str) -> AsyncIterator[bytes]:
-        """The lines of an endless answer, without their ends; keep-alives are empty. Raises as `call` does.
+    async def lines(self, path: str, silence: float = _SILENCE) -> AsyncIterator[bytes]:
+        """The lines of an endless answer, without their ends; keep-alives are empty. Raises as `call` does, and where
+        nothing comes for so many seconds.
 
         Split here, because a snapshot's line may have many megabytes and aiohttp's readline refuses long lines.
         """
         session = self._ready()
         rest = bytearray()
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=silence)
         try:
-            async with session.get(self._url(path), timeout=_FEED) as answer:
+            async with session.get(self._url(path), timeout=patience) as answer:
                 if answer.status >= HTTPStatus.BAD_REQUEST:
                     decoded = _decoded(await answer.read())
                     raise ApiError(decoded if isinstance(decoded, dict) else {}, answer.status)

@@ -84,6 +84,11 @@ class Worker:
         log.info("feed", server=server)
         self._bell.set()
 
+    def report_changed(self) -> None:
+        """Something of the report that others know."""
+        self.changes += 1
+        self._bell.set()
+
     def disconnected(self, why: str) -> None:
         self.server, self.why_disconnected = "", why
         self.changes += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from muslin.cli import docker_network
 from muslin.cli.agents import agent
 from muslin.cli.faults import Misused, Refused
 from muslin.cli.parsing import Parser
@@ -12,6 +13,8 @@ EXAMPLES = """
 muslin docker install                    once per host; dockerd needs no restart
 docker network create -d muslin --ipam-driver muslin --subnet 10.65.8.0/24 shop
 docker run --network shop --label app=web nginx
+muslin docker network create shop --subnet 10.65.8.0/24       on every host, also those that join later
+muslin docker network ls                 and how far each host is
 muslin docker uninstall
 """
 MORE = """\
@@ -22,15 +25,17 @@ PLUGINS = "/etc/docker/plugins"
 
 
 def run(arguments: list[str]) -> int:
-    parser = Parser("docker", "Make this host's dockerd use muslin.", usage="install|uninstall|show [options]",
-                    examples=EXAMPLES, more=MORE)
-    parser.positional("verb", nargs="?", default="", metavar="install|uninstall|show")
+    if arguments[:1] == ["network"]:
+        return docker_network.run(arguments[1:])
+    parser = Parser("docker", "Make this host's dockerd use muslin; networks on every host.",
+                    usage="install|uninstall|show|network [options]", examples=EXAMPLES, more=MORE)
+    parser.positional("verb", nargs="?", default="", metavar="install|uninstall|show|network")
     parser.add_argument("--host", default="", metavar="NAME", help="the agent, where several run on this machine")
     parser.add_argument("--docker", default="unix:/var/run/docker.sock", metavar="ADDRESS", help="of dockerd")
     parser.add_argument("--plugin-dir", default=PLUGINS, metavar="DIR", help=f"default: {PLUGINS}")
     words = parser.read(arguments)
     if words.verb not in ("install", "uninstall", "show"):
-        raise Misused("muslin docker install, uninstall or show\n  see: muslin docker --help")
+        raise Misused("muslin docker install, uninstall, show or network\n  see: muslin docker --help")
     client = agent(words.host)
     spec = Path(words.plugin_dir, "muslin.spec")
     if words.verb == "show":

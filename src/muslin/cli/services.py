@@ -18,5 +18,5 @@ def services(host: Host) -> Sequence[Service]:
         cni.Service(host.workloads, host.options.socket_path, paths.cni_pending(node)),
         Docker(host.workloads, host.upstream, Book(host.options.state_path / "docker.json"),
                (keeper.door(paths.docker_socket(node), host.options.socket_path),
-                keeper.resolver(paths.docker_names_socket(node))), node),
+                keeper.resolver(paths.docker_names_socket(node))), node, host.reporter),
     )

@@ -59,3 +59,6 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`running`, `down`, or "" when the host speaks no BGP."""
     problems: tuple[Problem, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    followed: dict[str, str] = {}
+    """How far a service of this host is with objects that it follows. `DockerNetwork/shop`: what is wrong, "" when it
+    is done; `DockerNetwork/`: the service itself."""

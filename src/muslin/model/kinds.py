@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from muslin.model import endpoint, network, policy, service, staged
 from muslin.model.cluster_configuration import GROUP_VERSION, ClusterConfiguration
 from muslin.model.controllers import KubeControllersConfiguration
+from muslin.model.docker import DockerNetwork
 from muslin.model.felix import FelixConfiguration
 from muslin.model.meta import Resource
 from muslin.model.service_account import ServiceAccount
@@ -78,6 +79,8 @@ KINDS: tuple[Kind, ...] = (
          short=("clusterinfo", "clusterinfos")),
     Kind(name="ClusterConfiguration", plural="clusterconfigurations", struct=ClusterConfiguration,
          short=("clusterconfig",), group_version=GROUP_VERSION),
+    Kind(name="DockerNetwork", plural="dockernetworks", struct=DockerNetwork, short=("dnet", "dnets"),
+         group_version=GROUP_VERSION),
     Kind(name="Namespace", plural="namespaces", struct=network.Namespace, short=("ns",), group_version="v1"),
     Kind(name="ServiceAccount", plural="serviceaccounts", struct=ServiceAccount, namespaced=True, short=("sa",),
          group_version="v1"),

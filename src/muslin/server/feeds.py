@@ -1,4 +1,5 @@
-"""What hosts are told and what they say: GET /muslin/v1/hosts/HOST/feed and POST /muslin/v1/hosts/HOST/report.
+"""What hosts are told and what they say: GET /muslin/v1/hosts/HOST/feed and POST /muslin/v1/hosts/HOST/report; and how
+far they are with objects that their services follow: GET /muslin/v1/followed/KIND.
 
 The feed is one `intent.Delta` a line, the first a snapshot, and an empty line every 5 s so that each side notices when
 the other is gone. Reports are kept in memory only, the last of each host: a host that is alive sends another.
@@ -46,7 +47,8 @@ class Feeds:
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/muslin/v1/hosts/{host}/feed", self.feed, allow_head=False),
-                web.post("/muslin/v1/hosts/{host}/report", self.report)]
+                web.post("/muslin/v1/hosts/{host}/report", self.report),
+                web.get("/muslin/v1/followed/{kind}", self.followed)]
 
     async def feed(self, request: web.Request) -> web.StreamResponse:
         host = request.match_info["host"]
@@ -61,6 +63,18 @@ class Feeds:
                 self._hub.unsubscribe(subscriber)
                 log.info("host_disconnected", host=host)
         return stream.response
+
+    async def followed(self, request: web.Request) -> web.Response:
+        """Host -> name -> what is wrong there, "" when nothing is; "" for a name is the host's service itself. A host
+        whose agent is gone is left out: nobody knows."""
+        prefix = f"{request.match_info['kind']}/"
+        found = {}
+        for host in sorted(self._hub.connected & self.heard.keys()):
+            states = self.heard[host].report.followed
+            mine = {key.removeprefix(prefix): why for key, why in states.items() if key.startswith(prefix)}
+            if mine:
+                found[host] = mine
+        return answer({"hosts": found})
 
     async def report(self, request: web.Request) -> web.Response:
         host = request.match_info["host"]

@@ -181,6 +181,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Established-Flows", _default(at("spec.establishedFlows"), "Follow")),
         Column("Lockout-Guard", _default(at("spec.lockoutGuard"), "Enabled")),
     ),
+    "DockerNetwork": (
+        Column("Subnets", _default(at("spec.subnets"), "(any pool)")),
+        Column("Policy", _default(at("spec.policy"), "same-network")),
+        Column("Internal", _default(at("spec.internal"), "false")),
+    ),
     "Namespace": (Column("Status", _default(at("status.phase"), "Active")),),
 }
 _POD_SELECTOR = Column("Pod-Selector", lambda obj: at("spec.podSelector.matchLabels")(obj) or "<none>")

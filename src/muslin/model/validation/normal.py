@@ -162,6 +162,10 @@ def immutable_faults(old: Object, new: Object) -> tuple[Fault, ...]:
             findings.add(("spec", "allowedUses"), "allowedUses changes away from LoadBalancer",
                          "load balancers hold its addresses", "keep [LoadBalancer], and make another pool",
                          Reason.FORBIDDEN)
+    if kind == "DockerNetwork" and (old.get("spec") or {}) != spec:
+        findings.add(("spec",), "the spec of a Docker network changes", "hosts have made their networks of it",
+                     "delete it and make it anew; who reaches whom is the Profile docker.NAME, which may change",
+                     Reason.FORBIDDEN)
     if kind in _POLICIES:
         _unchanged(old, new, ("spec", "tier"), "policies do not move between tiers", findings)
     return tuple(findings.faults)

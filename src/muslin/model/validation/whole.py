@@ -12,7 +12,7 @@ from typing import Any
 from muslin.model.fault import Fault, Reason
 from muslin.model.kinds import BY_NAME, Kind, find
 from muslin.model.translated import NETWORK_POLICY, of_kind, translation
-from muslin.model.validation import bgp, controllers, endpoint, felix, policy, pool, service, staged
+from muslin.model.validation import bgp, controllers, docker, endpoint, felix, policy, pool, service, staged
 from muslin.model.validation.admin_policy import check_admin_policy
 from muslin.model.validation.findings import Findings, listed, near, shown
 from muslin.model.validation.kubernetes import check_kubernetes_policy
@@ -38,6 +38,7 @@ _RULES: dict[str, Callable[[dict[str, Any], Findings], None]] = {
     "BGPFilter": bgp.check_bgp_filter,
     "FelixConfiguration": felix.check_felix_configuration,
     "KubeControllersConfiguration": controllers.check_kube_controllers_configuration,
+    "DockerNetwork": docker.check_docker_network,
     "Service": service.check_service,
     "EndpointSlice": service.check_endpoint_slice,
 }

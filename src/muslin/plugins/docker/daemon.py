@@ -16,8 +16,11 @@ import msgspec
 
 from muslin.client.address import parse
 from muslin.errors import Transient
+from muslin.plugins.docker.faults import Refused
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5, sock_connect=2)
+_CHANGE = aiohttp.ClientTimeout(total=60, sock_connect=2)
+"""It asks us, and so the server, meanwhile."""
 DEFAULT = "unix:/var/run/docker.sock"
 Object = dict[str, Any]
 
@@ -47,17 +50,41 @@ class Daemon:
         found = await self._get(f"/containers/{container}/json")
         return found if isinstance(found, dict) else None
 
+    async def create_network(self, body: Object) -> None:
+        """Raises Refused, in dockerd's words."""
+        await self._do("POST", "/networks/create", body)
+
+    async def remove_network(self, network: str) -> None:
+        """Gone, also when it was gone already. Raises Refused, in dockerd's words."""
+        await self._do("DELETE", f"/networks/{network}", None)
+
+    async def _do(self, method: str, path: str, body: Object | None) -> None:
+        status, answer = await self._call(method, path, {}, body)
+        if status >= HTTPStatus.BAD_REQUEST and (method, status) != ("DELETE", HTTPStatus.NOT_FOUND):
+            raise Refused(str(_decoded(answer).get("message") or f"dockerd answered {status}"))
+
     async def _get(self, path: str, **query: str) -> Any:
+        status, body = await self._call("GET", path, query, None)
+        if status == HTTPStatus.NOT_FOUND:
+            return None
+        if status != HTTPStatus.OK:
+            raise Transient(f"dockerd at {self.address} answered {status} to {path}: {body[:200]!r}")
+        return msgspec.json.decode(body)
+
+    async def _call(self, method: str, path: str, query: dict[str, str], body: Object | None) -> tuple[int, bytes]:
         socket = parse(self.address).path
+        timeout = _TIMEOUT if method == "GET" else _CHANGE
         try:
-            async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket), timeout=_TIMEOUT) as session, \
-                    session.get(f"http://docker{path}", params=query) as answer:
-                if answer.status == HTTPStatus.NOT_FOUND:
-                    return None
-                body = await answer.read()
-                if answer.status != HTTPStatus.OK:
-                    raise Transient(f"dockerd at {self.address} answered {answer.status} to {path}: {body[:200]!r}")
-                return msgspec.json.decode(body)
+            async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket), timeout=timeout) as session, \
+                    session.request(method, f"http://docker{path}", params=query, json=body) as answer:
+                return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Transient(f"dockerd does not answer at {self.address}: {error or type(error).__name__}: "
                             "`muslin docker install --docker unix:PATH` says where it does") from None
+
+
+def _decoded(body: bytes) -> Object:
+    try:
+        return msgspec.json.decode(body, type=Object)
+    except msgspec.DecodeError:
+        return {}

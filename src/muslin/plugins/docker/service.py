@@ -30,6 +30,7 @@ from muslin.plugins.docker.faults import Refused
 from muslin.plugins.docker.keeper import Keeper
 from muslin.plugins.docker.leftovers import Door, Leftovers, identity
 from muslin.plugins.docker.naming import Api, Naming
+from muslin.plugins.docker.networks import Networks, Report
 
 Object = dict[str, Any]
 _MERGE = "application/merge-patch+json"
@@ -39,7 +40,8 @@ log = structlog.get_logger()
 
 
 class Service:
-    def __init__(self, door: Door, api: Api, book: Book, keepers: tuple[Keeper, Keeper], node: str) -> None:
+    def __init__(self, door: Door, api: Api, book: Book, keepers: tuple[Keeper, Keeper], node: str,
+                 report: Report) -> None:
         """`keepers`: of the door, of the resolver."""
         self._door = door
         self._api = api
@@ -48,6 +50,7 @@ class Service:
         self._node = node
         self._addresses = Addresses(api, book, node)
         self._naming = Naming(api, book, self._resolver, node)
+        self._networks = Networks(api, book, report)
         self._leftovers = Leftovers(door, self._addresses, book, node)
         self._turn = asyncio.Lock()
         """dockerd asks for one thing at a time mostly; what it asks at once must not race for gateways and ports."""
@@ -79,6 +82,7 @@ class Service:
         """The door stays open while it should be, names are told, and what a broken call left is found."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._naming.run())
+            tasks.create_task(self._networks.run())
             tasks.create_task(self._keep())
 
     async def _keep(self) -> None:
@@ -105,6 +109,7 @@ class Service:
             self._keeper.close()
             self._resolver.close()
         self._naming.changed()
+        self._networks.changed()
         return await self._configured(request)
 
     async def _configured(self, _: web.Request) -> web.Response:
@@ -146,6 +151,7 @@ class Service:
         self._book.forget(call["NetworkID"])
         if network is not None and network.net:
             await self._drop_profile(network.net)
+        self._networks.removed()
         return {}
 
     async def _network(self, network: str) -> Network:

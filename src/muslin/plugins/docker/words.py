@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from muslin.model.docker import POLICIES
 from muslin.net import Cidr, contains, parse_cidr, version_of
 from muslin.plugins.docker.book import Network, Publication
 from muslin.plugins.docker.faults import Refused
@@ -22,12 +23,13 @@ NAMESPACE = "docker"
 ORCHESTRATOR = "libnetwork"
 NETWORK_LABEL, NAME_LABEL = "docker.network", "docker.name"
 MADE_FOR = "muslin.dev/docker-network"
-POLICIES = ("same-network", "open", "deny")
 PUBLISHED = "published"
 """Name of the port that a published port becomes."""
 ANY = {4: "0.0.0.0/0", 6: "::/0"}
-_MTU = "com.docker.network.driver.mtu"
-_OPTIONS = ("net", "policy", _MTU)
+FOLLOWED = "muslin.dev/dockernetwork"
+"""Label of networks that were made for a DockerNetwork."""
+MTU = "com.docker.network.driver.mtu"
+_OPTIONS = ("net", "policy", MTU)
 _GENERIC = "com.docker.network.generic"
 _INTERNAL = "com.docker.network.internal"
 _PORTMAP = "com.docker.network.portmap"
@@ -84,9 +86,9 @@ def network(call: Object) -> Network:
         raise Refused(f"-o policy={policy}: write one of {', '.join(POLICIES)}")
     if generic.get("net") and not _NET.fullmatch(generic["net"]):
         raise Refused(f"-o net={generic['net']}: write lower-case letters, digits, '-' and '.'")
-    mtu = str(generic.get(_MTU) or "0")
+    mtu = str(generic.get(MTU) or "0")
     if not mtu.isdigit():
-        raise Refused(f"-o {_MTU}={mtu}: write a number, such as 1400")
+        raise Refused(f"-o {MTU}={mtu}: write a number, such as 1400")
     data = [*(call.get("IPv4Data") or ()), *(call.get("IPv6Data") or ())]
     for each in data:
         if each.get("AddressSpace") != DRIVER:
@@ -105,7 +107,7 @@ def inspected(found: Object) -> Network:
     four = [each for each in config if ":" not in str(each.get("Subnet", ""))]
     return Network(
         id=found["Id"], net=options.get("net") or "", policy=options.get("policy") or POLICIES[0],
-        internal=bool(found.get("Internal")), mtu=int(options.get(_MTU) or 0),
+        internal=bool(found.get("Internal")), mtu=int(options.get(MTU) or 0),
         gateway=next((str(each["Gateway"]) for each in four if each.get("Gateway")), ""),
         subnets=tuple(str(each.get("Subnet", "")) for each in config),
     )

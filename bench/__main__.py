@@ -53,8 +53,8 @@ measurements (all, when none is named):
 {chr(10).join(f"  {name:<12} {what}" for name, (_, what) in MEASUREMENTS.items())}
 
 examples:
-  ./dev bench                          everything, about six minutes on two idle processors
-  ./dev bench dataplane                a packet's way alone, about a minute
+  ./dev bench                          everything; six to eight minutes on two idle processors
+  ./dev bench dataplane                a packet's way alone; one to two minutes
   ./dev bench --long --keep            for the results page; about twenty minutes
   ./dev bench programming --compare bench/results/2026-12-01-0300.json
   ./dev bench --show bench/results/2026-12-01-0300.json      an old run's table; nothing is measured

@@ -2,7 +2,8 @@
 
 `policy change`: from sending the write until the host's nftables generation has moved; of a host with a thousand
 endpoints under that policy, too. `endpoint add`: from asking the agent for a workload until it answers (address, routes
-and policy are in the kernel), and until a first packet of it has come back from another workload of the host.
+and policy are in the kernel), and until a first packet of it has come back from another workload of the host, a
+`ping` process included.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from muslin.client import Client
 from muslin.drivers.netns import inside, opened
 from muslin.drivers.nft import Nft
 
-READY, FIRST = "endpoint add -> ready", "endpoint add -> first packet, ping included"
+READY, FIRST = "endpoint add -> ready", "endpoint add -> first packet"
 POLICY = "policy change -> kernel"
 AIMS = {READY: (15, 30), FIRST: (15, 30), POLICY: (10, 30)}
 """p50 and p99, ms."""

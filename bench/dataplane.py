@@ -20,13 +20,16 @@ from typing import NamedTuple
 from bench import packets, peers, rig, world
 from bench.figures import Figure, Section, Side
 from bench.plan import Plan
+from bench.world import Sort
 from muslin.drivers.iptables import Flavour, Iptables
 from muslin.drivers.nft import Nft
 from muslin.intent import Delta, HostIntent
 from muslin.render import iptables, nft
 
-SIZES = tuple((endpoints, policies) for policies in (10, 100) for endpoints in (10, 100, 1000))
-OURS_BY_IPTABLES = ((10, 10), (1000, 100))
+WORLDS = (*((endpoints, policies, Sort.PORTS) for policies in (10, 100) for endpoints in (10, 100, 1000)),
+          (100, 100, Sort.PEERS), (100, 100, Sort.MIXED))
+OURS_BY_IPTABLES = ((10, 10, Sort.PORTS), (1000, 100, Sort.PORTS))
+TINY = ((10, 10, Sort.PORTS), (10, 10, Sort.MIXED))
 PLAIN, AGAIN, CONNTRACK = "plain routing", "plain routing, again", "conntrack alone"
 ROUNDS = {"tiny": 2, "quick": 7, "long": 25}
 LOADS = {"tiny": packets.Load(2_000, 500, 10), "quick": packets.Load(40_000, 5_000, 150),
@@ -72,14 +75,15 @@ def _by_iptables(flavour: Flavour, made: HostIntent) -> Put:
     return put
 
 
-def layouts(sizes: tuple[tuple[int, int], ...], *, extras: bool) -> Iterator[Layout]:
+def layouts(worlds: tuple[tuple[int, int, Sort], ...], *, extras: bool) -> Iterator[Layout]:
     yield Layout("", PLAIN, Side.LIMIT, lambda _: None, guarded=False)
     yield Layout("", AGAIN, Side.LIMIT, lambda _: None, guarded=False)
     yield Layout("", CONNTRACK, Side.LIMIT, _by_nft(_CONNTRACK), guarded=False)
-    for endpoints, policies in sizes:
-        group, made = f"{endpoints} endpoints x {policies} policies", world.intent(endpoints, policies)
+    for endpoints, policies, sort in worlds:
+        group, made = f"{endpoints} endpoints x {policies} policies", world.intent(endpoints, policies, sort)
+        group += "" if sort is Sort.PORTS else f", {sort}"
         yield Layout(group, "muslin", Side.OURS, _by_us(made))
-        if extras and (endpoints, policies) in OURS_BY_IPTABLES:
+        if extras and (endpoints, policies, sort) in OURS_BY_IPTABLES:
             for flavour in Flavour:
                 yield Layout(group, f"muslin by iptables-{flavour}", Side.OURS, _by_us_in_iptables(flavour, made))
         yield Layout(group, "nft, chains per endpoint", Side.PEER, _by_nft(peers.nft_text(made)))
@@ -100,7 +104,7 @@ def _extras(group: str) -> Iterator[Layout]:
 
 
 def measure(plan: Plan) -> list[Section]:
-    wanted = list(layouts(((10, 10),) if plan.size == "tiny" else SIZES, extras=plan.size != "tiny"))
+    wanted = list(layouts(TINY if plan.size == "tiny" else WORLDS, extras=plan.size != "tiny"))
     rounds = ROUNDS[plan.size]
     plan.progress.begin("dataplane", len(wanted) * (rounds + 1))
     dice = random.Random(7)

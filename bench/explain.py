@@ -62,22 +62,23 @@ def whole(endpoints: int, policies: int, hosts: int) -> list[Figure]:
     found: list[cluster.Matrix] = []
     spent = timed(lambda: found.append(cluster.matrix(graph, PORTS)))
     answers = sum(len(one.ports) * len(one.destinations) for one in found[0].reaches)
-    rows.append(_figure(f"matrix of {endpoints}, {len(PORTS)} ports", (spent,), len(found[0].classes), answers))
+    where = f"in {endpoints} workloads"
+    rows.append(_figure(where, f"matrix, {len(PORTS)} ports", (spent,), len(found[0].classes), answers))
     known = cluster.census(graph)
     who: list[cluster.WhoCan] = []
     spent = timed(lambda: who.append(cluster.who_can(known, [next(iter(known.residents))], 6, 8080)))
-    rows.append(_figure(f"who-can in {endpoints}", (spent,), len(who[0].classes), len(who[0].reaches)))
+    rows.append(_figure(where, "who-can", (spent,), len(who[0].classes), len(who[0].reaches)))
     asker = Asker(graph)
     asker.why("pod1", "ns2/pod102")
     times = [timed(lambda number=number: asker.why(f"pod{number}", f"pod{number * 7}"))  # type: ignore[misc]
              for number in range(1, 51)]
-    rows.append(Figure(name=f"why in {endpoints}, median of 50", values=blocks(times), unit="ms",
+    rows.append(Figure(name="why, median of 50", group=where, values=blocks(times), unit="ms",
                        note=f"{resident():.0f} MB resident"))
     return rows
 
 
-def _figure(what: str, times: tuple[float, ...], classes: int, answers: int) -> Figure:
-    return Figure(name=what, values=times, unit="ms",
+def _figure(group: str, what: str, times: tuple[float, ...], classes: int, answers: int) -> Figure:
+    return Figure(name=what, group=group, values=times, unit="ms",
                   note=f"{classes} classes, {answers} answers, {resident():.0f} MB resident")
 
 
@@ -96,7 +97,7 @@ def compared(endpoints: int, policies: int, hosts: int) -> list[Figure]:
         found: list[cluster.Diff] = []
         spent = timed(lambda: found.append(cluster.diff(before, graph)))  # noqa: B023 (called at once)
         pairs = sum(map(found[0].size, found[0].groups))
-        rows.append(_figure(f"diff of {endpoints}: {what}", (spent,), len(found[0].classes), pairs))
+        rows.append(_figure(f"diff in {endpoints} workloads", what, (spent,), len(found[0].classes), pairs))
     return rows
 
 

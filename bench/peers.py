@@ -22,20 +22,24 @@ _PROTOCOLS = {6: "tcp", 17: "udp", None: ""}
 
 
 class Line(NamedTuple):
-    """An allowing rule. `protocol`: tcp or udp; empty is any, and then there are no ports."""
+    """An allowing or denying rule. `protocol`: tcp or udp; empty is any, and then there are no ports."""
 
+    action: Action
     protocol: str
     source: str
+    """A set's name."""
+    prefix: str
     ports: tuple[tuple[int, int], ...]
 
 
 def lines(policy: Policy) -> Iterator[Line]:
     for rule in policy.ingress or policy.egress:
-        said = Rule(action=Action.ALLOW, origin=rule.origin, protocol=rule.protocol,
-                    source=Match(sets=rule.source.sets[:1]), destination=Match(ports=rule.destination.ports))
-        if rule != said or rule.protocol not in _PROTOCOLS:
+        said = Rule(action=rule.action, origin=rule.origin, protocol=rule.protocol, destination=Match(
+            ports=rule.destination.ports), source=Match(sets=rule.source.sets[:1], nets=rule.source.nets[:1]))
+        if rule != said or rule.protocol not in _PROTOCOLS or rule.action not in (Action.ALLOW, Action.DENY):
             raise ValueError(f"{policy.id}: the peers' layouts do not say {rule}")
-        yield Line(_PROTOCOLS[rule.protocol], next(iter(rule.source.sets), ""), rule.destination.ports)
+        yield Line(rule.action, _PROTOCOLS[rule.protocol], next(iter(rule.source.sets), ""),
+                   next(iter(rule.source.nets), ""), rule.destination.ports)
 
 
 def policies_of(made: HostIntent, endpoint: Endpoint) -> tuple[list[PolicyId], list[PolicyId]]:
@@ -114,13 +118,17 @@ def leaf(interface: str, way: str, option: str, how: str = "-A") -> str:
 
 def policy_rules(chain: str, policy: Policy) -> Iterator[str]:
     accepted = f"-m mark --mark {ACCEPT:#x}/{ACCEPT:#x}"
-    for protocol, source, ports in lines(policy):
-        of = f" -p {protocol}" if protocol else ""
-        by = f" -m set --match-set {source} src" if source else ""
-        wanted = ",".join(f"{low}:{high}" if low < high else str(low) for low, high in ports)
-        to = f" -m multiport --dports {wanted}" if ports else ""
-        yield f"-A {chain}{of}{by}{to} -j MARK --set-xmark {ACCEPT:#x}/{ACCEPT:#x}"
-        yield f"-A {chain} {accepted} -j RETURN"
+    for line in lines(policy):
+        wanted = ",".join(f"{low}:{high}" if low < high else str(low) for low, high in line.ports)
+        match = "".join((
+            f" -p {line.protocol}" if line.protocol else "", f" -s {line.prefix}" if line.prefix else "",
+            f" -m set --match-set {line.source} src" if line.source else "",
+            f" -m multiport --dports {wanted}" if wanted else ""))
+        if line.action is Action.DENY:
+            yield f"-A {chain}{match} -j DROP"
+        else:
+            yield f"-A {chain}{match} -j MARK --set-xmark {ACCEPT:#x}/{ACCEPT:#x}"
+            yield f"-A {chain} {accepted} -j RETURN"
 
 
 def endpoint_rules(made: HostIntent, endpoint: Endpoint, chains: dict[PolicyId, str]) -> Iterator[str]:
@@ -176,17 +184,20 @@ def nft_leaf(interface: str, way: str) -> str:
 
 
 def nft_policy(chain: str, policy: Policy) -> Iterator[str]:
-    for protocol, source, ports in lines(policy):
-        wanted = ", ".join(f"{low}-{high}" if low < high else str(low) for low, high in ports)
-        match = []
-        if ports:
-            match.append(f"{protocol} dport {{ {wanted} }}" if len(ports) > 1 else f"{protocol} dport {wanted}")
-        elif protocol:
-            match.append(f"ip protocol {protocol}")
-        if source:
-            match.append(f"ip saddr @{source}")
-        yield f"add rule ip px {chain} {' '.join(match)} meta mark set mark or {ACCEPT:#x}"
-        yield f"add rule ip px {chain} meta mark & {ACCEPT:#x} == {ACCEPT:#x} return"
+    for line in lines(policy):
+        wanted = ", ".join(f"{low}-{high}" if low < high else str(low) for low, high in line.ports)
+        match = f" {line.protocol} dport {{ {wanted} }}" if len(line.ports) > 1 else ""
+        if len(line.ports) == 1:
+            match = f" {line.protocol} dport {wanted}"
+        elif line.protocol and not line.ports:
+            match = f" ip protocol {line.protocol}"
+        match += f" ip saddr {line.prefix}" if line.prefix else ""
+        match += f" ip saddr @{line.source}" if line.source else ""
+        if line.action is Action.DENY:
+            yield f"add rule ip px {chain}{match} drop"
+        else:
+            yield f"add rule ip px {chain}{match} meta mark set mark or {ACCEPT:#x}"
+            yield f"add rule ip px {chain} meta mark & {ACCEPT:#x} == {ACCEPT:#x} return"
 
 
 def nft_endpoint(made: HostIntent, endpoint: Endpoint, chains: dict[PolicyId, str]) -> Iterator[str]:

@@ -17,12 +17,12 @@ from bench.sheet import machine, short
 COLOURS = {Side.OURS: "#2166ac", Side.PEER: "#d8a24a", Side.LIMIT: "#9a9a9a"}
 _MEANING = {Side.OURS: "muslin", Side.PEER: "the same by others' layouts and programs", Side.LIMIT: "the limit"}
 _AIM = "#b2182b"
-_WIDTH, _GAP, _ROW, _MARGIN = 640, 36, 15, 24
+_WIDTH, _GAP, _ROW, _MARGIN = 640, 24, 15, 24
 _NAMES, _FIGURES = 250, 78
 """Room left of the bars, and right of them."""
-_HEAD, _FOOT, _TOP = 52, 26, 84
-_LETTERS = 100
-"""In a line across a panel."""
+_HEAD, _FOOT, _TOP = 48, 24, 84
+_LETTERS, _LONGEST = 100, 36
+"""In a line across a panel; in a name left of a bar."""
 _BARS = _WIDTH - _NAMES - _FIGURES
 
 
@@ -106,7 +106,7 @@ def _bar(section: Section, figure: Figure, shown: tuple[Scale, float], y: int) -
     scale, value = shown
     length = max(1.5, scale.part(value) * _BARS)
     weight = ' font-weight="bold"' if figure.side is Side.OURS else ""
-    yield _text(_NAMES - 8, y + 11, figure.name, f'text-anchor="end"{weight}')
+    yield _text(_NAMES - 8, y + 11, _cut(figure.name), f'text-anchor="end"{weight}')
     yield (f'<rect x="{_NAMES}" y="{y + 2}" width="{length:.1f}" height="{_ROW - 4}" '
            f'fill="{COLOURS[figure.side]}"/>')
     number = f"{short(value)}" if section.base else f"{short(value)} {figure.unit}"
@@ -118,6 +118,10 @@ def _bar(section: Section, figure: Figure, shown: tuple[Scale, float], y: int) -
         yield f'<path d="M{_NAMES + at:.1f} {y}v{_ROW}" stroke="#fff" stroke-width="4"/>'
         yield f'<path d="M{_NAMES + at:.1f} {y}v{_ROW}" stroke="{_AIM}" stroke-width="1.5" stroke-dasharray="3 2"/>'
     yield _text(_NAMES + behind + 5, y + 11, number, f'font-size="10" fill="{colour}"')
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def _text(x: float, y: float, text: str, style: str = "") -> str:

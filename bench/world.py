@@ -1,12 +1,15 @@
 """Hosts to be measured, as intents: workloads behind policies of five rules, of which only the very last matches.
 
 That is the worst case, and the same for every layout: a new packet is compared with everything. Each rule names a set
-of a hundred addresses, as a rule with a selector does.
+of a hundred addresses, as a rule with a selector does, or a prefix; the last rule alone names a set that holds those
+who send.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from enum import StrEnum
 
 import msgspec
 
@@ -36,6 +39,7 @@ from muslin.intent import (
 from muslin.net import Cidr
 
 RULES, MEMBERS = 5, 100
+SENDERS = SetId("senders")
 DENIED = 9999
 """A port that no policy allows."""
 
@@ -45,41 +49,61 @@ def interface(number: int) -> str:
     return f"mus{number % 16:x}{random.Random(number).getrandbits(40):010x}"
 
 
-def _rule(policy: int, index: int, last: bool) -> Rule:
-    low = 8000 + (policy * RULES + index) * 2
-    return Rule(
-        action=Action.ALLOW,
-        origin=Origin(kind="GlobalNetworkPolicy", name=f"p{policy}", direction=Direction.INGRESS, rule=index),
-        protocol=None if last else (6 if index % 2 else 17),
-        source=Match(sets=(SetId(f"set{policy}"),)),
-        destination=Match(ports=((7000, 7001),) if last else ((low, low + 1),)),
-    )
+class Sort(StrEnum):
+    """Of the rules. How much of them a layout can answer by one lookup differs; what they decide here does not."""
+
+    PORTS = "a port for each rule"
+    PEERS = "one port, peers for each rule"
+    MIXED = "mixed: denies, prefixes, wide ranges"
 
 
-def _both(rule: Rule) -> tuple[Rule, ...]:
-    """Ports need a protocol: the last rule is one for TCP and one for UDP."""
-    if rule.protocol is not None:
-        return (rule,)
-    return tuple(Rule(action=rule.action, origin=rule.origin, protocol=protocol, source=rule.source,
-                      destination=rule.destination) for protocol in (6, 17))
+def _rules(sort: Sort, policy: int, last: bool) -> Iterator[Rule]:
+    for index in range(RULES):
+        origin = Origin(kind="GlobalNetworkPolicy", name=f"p{policy}", direction=Direction.INGRESS, rule=index)
+        if last and index == RULES - 1:  # ports need a protocol: it is one for TCP and one for UDP
+            for protocol in (6, 17):
+                yield Rule(action=Action.ALLOW, origin=origin, protocol=protocol, source=Match(sets=(SENDERS,)),
+                           destination=Match(ports=((7000, 7001),)))
+        else:
+            yield _rule(sort, policy * RULES + index, origin)
 
 
-def intent(endpoints: int, policies: int) -> HostIntent:
+def _rule(sort: Sort, number: int, origin: Origin) -> Rule:
+    """None of them matches any packet that is sent here."""
+    policy, index, low = number // RULES, number % RULES, 8000 + number * 2
+    protocol = 6 if index % 2 else 17
+    if sort is Sort.PEERS:
+        return Rule(action=Action.ALLOW, origin=origin, protocol=17, source=_from(policy),
+                    destination=Match(ports=((7001, 7001),)))
+    if sort is Sort.MIXED and index in (1, 3):
+        prefix = Match(nets=(Cidr(f"172.{16 + number % 16}.{number % 256}.0/24"),))
+        return Rule(action=Action.DENY if index == 1 else Action.ALLOW, origin=origin, protocol=17, source=prefix,
+                    destination=Match(ports=((1000 + number, 60000 - number),)))
+    if sort is Sort.MIXED and index in (0, 4):
+        return Rule(action=Action.DENY if index == 0 else Action.ALLOW, origin=origin, source=_from(policy))
+    return Rule(action=Action.ALLOW, origin=origin, protocol=protocol, source=_from(policy),
+                destination=Match(ports=((low, low + 1),)))
+
+
+def _from(policy: int) -> Match:
+    return Match(sets=(SetId(f"set{policy}"),))
+
+
+def intent(endpoints: int, policies: int, sort: Sort = Sort.PORTS) -> HostIntent:
     """`endpoints` workloads that all carry the same `policies` policies; A and B are two of them."""
     dice = random.Random(7)
     made = HostIntent()
+    made.sets[SENDERS] = AddressSet(id=SENDERS, members=frozenset(
+        Cidr(f"{address}/32") for address in rig.ADDRESSES.values()))
     names = []
     for policy in range(policies):
         last = policy == policies - 1
         members = {Cidr(f"172.{dice.randrange(16, 32)}.{dice.randrange(256)}.{dice.randrange(1, 255)}/32")
                    for _ in range(MEMBERS)}
-        if last:
-            members |= {Cidr(f"{address}/32") for address in rig.ADDRESSES.values()}
         identity = SetId(f"set{policy}")
         made.sets[identity] = AddressSet(id=identity, members=frozenset(members))
-        rules = tuple(one for index in range(RULES) for one in _both(_rule(policy, index, last and index == RULES - 1)))
         name = PolicyId(f"GlobalNetworkPolicy/p{policy}")
-        made.policies[name] = Policy(id=name, ingress=rules)
+        made.policies[name] = Policy(id=name, ingress=tuple(_rules(sort, policy, last)))
         names.append(name)
     into, out = GroupId("aaaaaaaaaaaaaaaa"), _open(made)
     stages = (TierStage(tier="default", policies=tuple(names)),)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 import msgspec
 import pytest
 
-from bench import peers, world
-from muslin.intent import Action, HostIntent, Match, PolicyId
+from bench import peers, rig, world
+from muslin.intent import Action, AddressSet, HostIntent, Match, PolicyId, Rule
 
 _LAST = PolicyId("GlobalNetworkPolicy/p2")
 
@@ -32,7 +34,7 @@ def test_every_branch_of_the_tree_of_names_is_there_for_one_more_endpoint() -> N
 
 
 @pytest.mark.parametrize("rule", [
-    {"action": Action.DENY}, {"protocol": 132}, {"source": Match(nets=("10.0.0.0/8",))},
+    {"action": Action.PASS}, {"protocol": 132}, {"source": Match(nets=("10.0.0.0/8", "11.0.0.0/8"))},
     {"source": Match(not_sets=("set0",))}, {"source": Match(sets=("set0", "set1"))},
 ])
 def test_what_a_peer_cannot_say_is_refused_and_never_left_out(rule: dict[str, object]) -> None:
@@ -46,10 +48,18 @@ def test_what_a_peer_cannot_say_is_refused_and_never_left_out(rule: dict[str, ob
             text(made)
 
 
-def test_a_worst_case_is_one_only_the_very_last_rule_matches() -> None:
-    made = _made()
+@pytest.mark.parametrize("sort", world.Sort)
+def test_a_worst_case_is_one_where_only_the_very_last_rule_matches(sort: world.Sort) -> None:
+    made = world.intent(20, 40, sort)
+    sender = "10.65.0.10"
+    assert sender == rig.ADDRESSES["a"]
+
+    def matches(rule: Rule) -> bool:
+        sets = [made.sets[name] for name in rule.source.sets]
+        ports = rule.destination.ports or ((0, 65535),)
+        return (all(f"{sender}/32" in one.members for one in sets if isinstance(one, AddressSet))
+                and not rule.source.nets and any(low <= 7001 <= high for low, high in ports))
+
     rules = [rule for policy in made.policies.values() for rule in policy.ingress]
-    matching = [number for number, rule in enumerate(rules)
-                if any(low <= 7001 <= high for low, high in rule.destination.ports)]
-    assert matching == [len(rules) - 2, len(rules) - 1]
-    assert not any(low <= world.DENIED <= high for rule in rules for low, high in rule.destination.ports)
+    assert not any(ip_address(sender) in ip_network(net) for rule in rules for net in rule.source.nets)
+    assert [number for number, rule in enumerate(rules) if matches(rule)] == [len(rules) - 2, len(rules) - 1]

@@ -33,7 +33,7 @@ TINY = ((10, 10, Sort.PORTS), (10, 10, Sort.MIXED))
 PLAIN, AGAIN, CONNTRACK = "plain routing", "plain routing, again", "conntrack alone"
 ROUNDS = {"tiny": 2, "quick": 7, "long": 25}
 LOADS = {"tiny": packets.Load(2_000, 500, 10), "quick": packets.Load(40_000, 5_000, 150),
-         "long": packets.Load(100_000, 20_000, 400)}
+         "long": packets.Load(100_000, 20_000, 250)}
 _CONNTRACK = """table ip bench {
     chain forward {
         type filter hook forward priority 0

@@ -45,6 +45,9 @@ class Patient:
     async def scan(self, noticed: Noticed, now: float) -> tuple[str, ...]:
         return ()
 
+    async def scan_unannounced(self, noticed: Noticed, now: float) -> tuple[str, ...]:
+        return ()
+
     async def scan_all(self, now: float) -> tuple[str, ...]:
         return ()
 

@@ -69,6 +69,11 @@ class Duties:
         """Of all endpoints."""
         return self._users.keys()
 
+    @property
+    def limits(self) -> bool:
+        """Is there an endpoint whose bandwidth is limited?"""
+        return any(qos is not None for claims in self._limits.values() for qos in claims.values())
+
     def endpoints_at(self, interface: str) -> Set[EndpointKey]:
         """Those that claim it."""
         return self._limits.get(interface, {}).keys()

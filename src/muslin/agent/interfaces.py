@@ -24,6 +24,7 @@ class Interfaces:
     def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
         self._there: dict[str, Link] = {}
+        self._known: dict[bytes, Link] = {}
         self._opened: dict[str, int] = {}
 
     @property
@@ -92,11 +93,11 @@ class Interfaces:
     def read_first(self) -> None:
         """All, if nothing was read yet."""
         if not self._there:
-            self._there = links.read_links(self._netlink)
+            self._there = links.read_links(self._netlink, self._known)
 
     def read_all(self) -> None:
         """All, and which of the open ones still are."""
-        self._there = links.read_links(self._netlink)
+        self._there = links.read_links(self._netlink, self._known)
         self._opened = {
             name: index for name, index in self._opened.items()
             if name in self._there and self._there[name].index == index and self._there[name].up

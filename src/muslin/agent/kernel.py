@@ -139,18 +139,26 @@ class Kernel:
         if not self._begun:
             return ()
         self._wiring.look_again(noticed, now)
+        if noticed.strangers or not all(name in self._wiring.duties.interfaces for name in noticed.links):
+            self._look_at_mtu(self._settings)
+            self._mtu.follow(self._netlink, self._workload_links())
         return await self._work(now)
 
-    async def scan_all(self, now: float) -> tuple[str, ...]:
-        """Everything, unasked. Returns what was mended."""
+    async def scan_unannounced(self, noticed: Noticed, now: float) -> tuple[str, ...]:
+        """As `scan`, and what the kernel announces to nobody: its table, its switches. Returns what was mended."""
         if not self._begun:
             return ()
         await self._firewall.check()
-        self._look_at_mtu(self._settings)
-        self._mtu.follow(self._netlink, self._workload_links())
         changed = (*sysctl.prepare_host(), *self._wiring.interfaces.recheck())
-        mended = tuple(f"sysctl net/{path} was changed" for path in changed)
-        return mended + await self.scan(Noticed(lost=True), now)
+        self._wiring.look_at_shapes()
+        return tuple(f"sysctl net/{path} was changed" for path in changed) + await self.scan(noticed, now)
+
+    async def scan_all(self, now: float) -> tuple[str, ...]:
+        """Everything, unasked. Returns what was mended."""
+        if self._begun:
+            self._look_at_mtu(self._settings)
+            self._mtu.follow(self._netlink, self._workload_links())
+        return await self.scan_unannounced(Noticed(lost=True), now)
 
     # ---- sizes
 

@@ -146,6 +146,11 @@ class Wiring:
                 changed |= not self.interfaces.read_again(name)
         return changed
 
+    def look_at_shapes(self) -> None:
+        """Where there is to be a limit. It is announced to nobody who does not listen to all of tc."""
+        if self.duties.limits:
+            self._found(SHAPE, shaping.read(self._netlink, self.interfaces.there))
+
     def read_all(self) -> None:
         self.interfaces.read_all()
         self._found(LINK, {name: Open(name) for name in self.interfaces.opened})

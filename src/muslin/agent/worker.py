@@ -2,7 +2,7 @@
 
     feed, snapshot --receive--> calc.host graph (merges) --+
     kernel's own news ------------ what to read again -----+--> bell --> turn --> kernel --> turned --> waiters, report
-    clock ----------------------- retries, scan every 4 s -+
+    clock ------- retries, scan every 4 s, all now and then +
 
 Nothing queues: whatever comes while a turn runs is merged in the graph or in one `Noticed`, and the next turn does all
 of it. So a burst of a thousand changes costs a few turns, and memory is bounded by what there is, not by churn.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -30,6 +31,9 @@ from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, HostInt
 
 SCAN_EVERY = 4.0
 """Drift that the kernel does not announce is mended within 10 s."""
+_READ_FOR = 0.01
+"""Of a processor, at most, for reading again what it does announce: a thousand endpoints are 100 ms."""
+_READ_AT_LEAST_EVERY = 60.0
 _AFTER_FAULT = 0.5
 _REPAIRS_KEPT = 50
 
@@ -52,7 +56,11 @@ class Worker:
         self._interfaces_read = self._rebound = False
         """Other interfaces are there than when host endpoints were bound to them."""
         self._whole_is_due = True
-        self._scan_at = 0.0
+        self._scan_at = self._read_at = 0.0
+        """When to look for what the kernel announces to nobody; when to read all else as well."""
+        self._read_now = False
+        self._read_began = -math.inf
+        """The last reading of everything."""
         self._turning = False
         self.writing = asyncio.Lock()
         """Held by whoever has the kernel written to."""
@@ -124,9 +132,9 @@ class Worker:
 
     async def look_again(self) -> None:
         """Everything in the kernel is read now, and what had been changed there is mended."""
-        asked = self._scan_at = time.monotonic()
+        asked, self._read_now = time.monotonic(), True
         self._bell.set()
-        await self.wait_until(lambda: self._scan_at >= asked + SCAN_EVERY)
+        await self.wait_until(lambda: self._read_began >= asked)
 
     async def wait_changed(self, since: int) -> None:
         """Until `changes` is not `since` any more."""
@@ -185,7 +193,7 @@ class Worker:
         except Transient as error:
             log.warning("kernel_busy", why=str(error))
             # What was under way is not known any more: everything is told and read again.
-            self._whole_is_due = self._received = self._noticed.lost = True
+            self._whole_is_due = self._received = self._noticed.lost = self._read_now = True
             self.fault = str(error)
             self.changes += 1
             await asyncio.sleep(_AFTER_FAULT)
@@ -210,12 +218,22 @@ class Worker:
 
     async def _do(self, noticed: Noticed, began: float) -> tuple[str, ...]:
         mended = await self._take_news(began)
+        if self._read_now or began >= max(self._scan_at, self._read_at):
+            return mended + await self._read(began)
         if began >= self._scan_at:
             self._scan_at = began + SCAN_EVERY
-            return mended + await self._kernel.scan_all(began)
+            return mended + await self._kernel.scan_unannounced(noticed, began)
         if noticed:
             return mended + await self._kernel.scan(noticed, began)
         return mended + await self._kernel.work(began)
+
+    async def _read(self, began: float) -> tuple[str, ...]:
+        """Everything; and not again before that was a small part of what the host has to do."""
+        self._read_now, self._scan_at, used = False, began + SCAN_EVERY, time.thread_time()
+        mended = await self._kernel.scan_all(began)
+        sparing = (time.thread_time() - used) / _READ_FOR
+        self._read_began, self._read_at = began, began + min(max(SCAN_EVERY, sparing), _READ_AT_LEAST_EVERY)
+        return mended
 
     async def _take_news(self, began: float) -> tuple[str, ...]:
         if self._revision is None or not (self._received or self._rebound):

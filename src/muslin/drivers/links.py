@@ -115,11 +115,16 @@ def pack_mac(text: str) -> bytes:
     return packed
 
 
-def read_links(netlink: Netlink) -> dict[str, Link]:
-    """Every interface of the namespace, by name."""
-    body = _INFO.pack(0, 0, 0, 0, 0) + attribute(_EXT_MASK, _SKIP_STATISTICS)
-    listed = (decode(body) for kind, body in netlink.dump(_GET, body) if kind == _NEW)
-    return {link.name: link for link in listed}
+def read_links(netlink: Netlink, known: dict[bytes, Link] | None = None) -> dict[str, Link]:
+    """Every interface of the namespace, by name. `known`: what the last reading made of which words of the kernel; kept
+    up by this one. Without it a thousand links take 100 ms to take apart."""
+    query = _INFO.pack(0, 0, 0, 0, 0) + attribute(_EXT_MASK, _SKIP_STATISTICS)
+    before = known or {}
+    listed = {body: before.get(body) or decode(body) for kind, body in netlink.dump(_GET, query) if kind == _NEW}
+    if known is not None:
+        known.clear()
+        known.update(listed)
+    return {link.name: link for link in listed.values()}
 
 
 def read_link(netlink: Netlink, name: str) -> Link | None:

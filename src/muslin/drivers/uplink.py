@@ -79,11 +79,11 @@ def uplinks(netlink: Netlink, there: Mapping[str, Link], pattern: str, prefixes:
     if pattern:
         return tuple(link for name, link in there.items() if re.search(pattern, name))
     names = {link.index: name for name, link in there.items()}
+    found = {name for name, link in there.items()
+             if link.up and name != "lo" and name not in workloads and not name.startswith(prefixes)}
     addressed = {item.interface for item in read_addresses(netlink, names, ours=False)
-                 if not ip_interface(item.address).is_link_local}
-    return tuple(link for name, link in there.items()
-                 if name in addressed and link.up and name != "lo" and name not in workloads
-                 and not name.startswith(prefixes))
+                 if item.interface in found and not ip_interface(item.address).is_link_local}
+    return tuple(there[name] for name in there if name in found & addressed)
 
 
 def smallest_mtu(uplinks: Iterable[Link]) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -238,10 +240,44 @@ def test_published_ports_lead_to_the_container_from_everywhere(place: Site, host
     assert answer(outside, "192.0.2.1", 80) == ""
     with pytest.raises(Failed, match="8080/tcp of this host is published"):
         host.container("second", "--network", "else", "-p", "8080:90")
-    with pytest.raises(Failed, match="say one, -p 8080:90"):
-        host.container("third", "--network", "else", "-p", "90")
+    with pytest.raises(Failed, match="nothing leads from loopback"):
+        host.container("third", "--network", "else", "-p", "127.0.0.1:8081:90")
+    with listening(place.space("h1"), 8082), pytest.raises(Failed, match="8082/tcp of this host is in use"):
+        host.container("fourth", "--network", "else", "-p", "8082:90")
     host("rm", "-f", "server")
     assert answer(outside, "192.0.2.1", 8080) == ""
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_port_that_nobody_names_is_chosen_and_shown(place: Site, host: Docker, outside: str) -> None:
+    network(host, "any", "--subnet", "10.65.8.0/24")
+    serve = ("bb:1", "/bin/sh", "-c", "/bin/echo $0 >/page; exec /bin/httpd -f -p 80 -h /")
+    host("run", "-d", "--name", "one", "--network", "any", "-p", "80", *serve, "first")
+    host("run", "-d", "--name", "two", "--network", "any", "--expose", "80", "-P", *serve, "second")
+    host("run", "-d", "--name", "three", "--network", "any", "-p", "8000-8002:80", *serve, "third")
+    with listening(place.space("h1"), 8001):
+        host("run", "-d", "--name", "four", "--network", "any", "-p", "8000-8002:80", *serve, "fourth")
+    shown = install(place, "h1", "port").splitlines()
+    found = {line.split()[0]: line.split()[-1].rpartition(":")[2] for line in shown[1:]}
+    assert found == {"one": "49153", "two": "49154", "three": "8000", "four": "8002"}
+    for name, says in (("one", "first"), ("two", "second"), ("three", "third"), ("four", "fourth")):
+        port = int(found[name])
+        wait_for(name, lambda port=port, says=says: answer(outside, "192.0.2.1", port) == says)
+    host("restart", "-t", "0", "three")
+    wait_for("its port again", lambda: answer(outside, "192.0.2.1", 8000) == "third")
+
+
+@contextmanager
+def listening(space: str, port: int) -> Iterator[None]:
+    """A process of the host has the port."""
+    process = subprocess.Popen(["ip", "netns", "exec", space, "busybox", "nc", "-l", "-p", str(port)],
+                               stdin=subprocess.DEVNULL)
+    try:
+        wait_for("the listener", lambda: f":{port} " in in_ns(space, "ss", "-ltn"))
+        yield
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 @pytest.mark.usefixtures("clean")

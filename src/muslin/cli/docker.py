@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from muslin.cli import docker_network
+from muslin.cli import docker_network, screen
 from muslin.cli.agents import agent
 from muslin.cli.faults import Misused, Refused
 from muslin.cli.parsing import Parser
@@ -15,6 +15,7 @@ docker network create -d muslin --ipam-driver muslin --subnet 10.65.8.0/24 shop
 docker run --network shop --label app=web nginx
 muslin docker network create shop --subnet 10.65.8.0/24       on every host, also those that join later
 muslin docker network ls                 and how far each host is
+muslin docker port                       which ports of this host lead to which container
 muslin docker uninstall
 """
 MORE = """\
@@ -28,20 +29,23 @@ def run(arguments: list[str]) -> int:
     if arguments[:1] == ["network"]:
         return docker_network.run(arguments[1:])
     parser = Parser("docker", "Make this host's dockerd use muslin; networks on every host.",
-                    usage="install|uninstall|show|network [options]", examples=EXAMPLES, more=MORE)
-    parser.positional("verb", nargs="?", default="", metavar="install|uninstall|show|network")
+                    usage="install|uninstall|show|port [CONTAINER]|network [options]", examples=EXAMPLES, more=MORE)
+    parser.positional("verb", nargs="?", default="", metavar="install|uninstall|show|port|network")
+    parser.positional("container", nargs="?", default="", metavar="CONTAINER")
     parser.add_argument("--host", default="", metavar="NAME", help="the agent, where several run on this machine")
     parser.add_argument("--docker", default="unix:/var/run/docker.sock", metavar="ADDRESS", help="of dockerd")
     parser.add_argument("--plugin-dir", default=PLUGINS, metavar="DIR", help=f"default: {PLUGINS}")
     words = parser.read(arguments)
-    if words.verb not in ("install", "uninstall", "show"):
-        raise Misused("muslin docker install, uninstall, show or network\n  see: muslin docker --help")
+    if words.verb not in ("install", "uninstall", "show", "port") or (words.container and words.verb != "port"):
+        raise Misused("muslin docker install, uninstall, show, port or network\n  see: muslin docker --help")
     client = agent(words.host)
     spec = Path(words.plugin_dir, "muslin.spec")
     if words.verb == "show":
         found = client.get("/v1/docker")
-        print("\n".join(f"{name}: {value}" for name, value in found.items()))
+        print("\n".join(f"{name}: {value}" for name, value in found.items() if not isinstance(value, dict)))
         return 0
+    if words.verb == "port":
+        return _ports(client.get("/v1/docker")["published"], words.container)
     if words.verb == "uninstall":
         client.put("/v1/docker", {"docker": words.docker, "enabled": False})
         spec.unlink(missing_ok=True)
@@ -54,4 +58,14 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         raise Refused(f"{spec}: {error.strerror}: `muslin docker install` needs root") from None
     print(f"{spec}: dockerd's networks of driver muslin are now made by the agent of {found['node']}")
+    return 0
+
+
+def _ports(published: dict[str, list[str]], container: str) -> int:
+    """`docker port` shows none of a foreign driver."""
+    if container:
+        print("\n".join(published.get(container, [])) or f"{container} publishes no port on this host")
+        return 0 if container in published else 1
+    rows = [[name, *port.split(" -> ")] for name, ports in sorted(published.items()) for port in ports]
+    print("\n".join(screen.columns([["CONTAINER", "PORT", "OF THIS HOST"], *rows])))
     return 0

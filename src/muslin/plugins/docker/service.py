@@ -22,7 +22,7 @@ from aiohttp import web
 from muslin.client.refusal import ApiError
 from muslin.errors import MuslinError
 from muslin.net import Cidr, host_cidr, version_of
-from muslin.plugins.docker import naming, words
+from muslin.plugins.docker import naming, ports, words
 from muslin.plugins.docker.addresses import AGAIN, CALICO, CALL, GATEWAY_V6, Addresses
 from muslin.plugins.docker.book import Book, Endpoint, Network
 from muslin.plugins.docker.daemon import Daemon
@@ -114,7 +114,16 @@ class Service:
 
     async def _configured(self, _: web.Request) -> web.Response:
         return web.json_response({"node": self._node, "docker": self._daemon.address,
-                                  "enabled": self._book.pages.enabled, "socket": str(self._keeper.listen)})
+                                  "enabled": self._book.pages.enabled, "socket": str(self._keeper.listen),
+                                  "published": self._published()})
+
+    def _published(self) -> dict[str, list[str]]:
+        """Container -> its ports, while it runs."""
+        found: dict[str, list[str]] = {}
+        for each in self._book.pages.endpoints.values():
+            if each.sandbox and each.published:
+                found.setdefault(each.container, []).extend(ports.spelled(each.published))
+        return found
 
     @property
     def _daemon(self) -> Daemon:
@@ -205,16 +214,15 @@ class Service:
         if not addresses:
             raise Refused("dockerd gave the endpoint no address: create the network with --ipam-driver muslin")
         endpoint = Endpoint(id=call["EndpointID"], network=network.id, addresses=addresses,
-                            mac=str(given.get("MacAddress") or ""), published=words.published(options),
-                            labels=words.driver_labels(options))
+                            mac=str(given.get("MacAddress") or ""), labels=words.driver_labels(options))
+        asked = ports.wanted(options)
         await self._addresses.still_ours(addresses)
         async with self._turn:
-            others = [port for each in self._book.pages.endpoints.values() if each.id != endpoint.id
-                      for port in each.published]
-            if taken := words.clash(endpoint.published, others):
-                raise Refused(f"port {taken} of this host is published by another container already: take another, or"
-                              " stop that container")
-            self._book.put(endpoint)
+            every = self._book.pages.endpoints
+            mine = every[endpoint.id].published if endpoint.id in every else ()
+            others = [port for each in every.values() if each.id != endpoint.id for port in each.published]
+            published = ports.settle(asked, mine, others, ports.in_use)
+            self._book.put(msgspec.structs.replace(endpoint, published=published))
         mac = "" if endpoint.mac else _mac(endpoint.id)
         return {"Interface": {"MacAddress": mac}} if mac else {}
 
@@ -282,9 +290,8 @@ class Service:
         endpoint = self._book.pages.endpoints.get(call["EndpointID"])
         if endpoint is None:
             return {"Value": {}}
-        published = [f"{each.host_ip or '0.0.0.0'}:{each.host_port}->{each.port}/{each.protocol.lower()}"
-                     for each in endpoint.published]
-        return {"Value": {"muslin.addresses": ",".join(endpoint.addresses), "muslin.published": ",".join(published)}}
+        return {"Value": {"muslin.addresses": ",".join(endpoint.addresses),
+                          "muslin.published": ",".join(ports.spelled(endpoint.published))}}
 
 
 def _mac(endpoint: str) -> str:

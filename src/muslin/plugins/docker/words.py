@@ -32,8 +32,7 @@ MTU = "com.docker.network.driver.mtu"
 _OPTIONS = ("net", "policy", MTU)
 _GENERIC = "com.docker.network.generic"
 _INTERNAL = "com.docker.network.internal"
-_PORTMAP = "com.docker.network.portmap"
-_PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
+PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
 _KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _NET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?")
@@ -127,7 +126,7 @@ def profile(net: str, network: Network, labels: Mapping[str, str]) -> Object:
     """What governs its containers while no policy selects them."""
     peers = {"selector": f"{NETWORK_LABEL} == '{net}'"}
     published = [{"action": "Allow", "protocol": protocol, "destination": {"ports": [PUBLISHED]}}
-                 for protocol in _PROTOCOLS.values()]
+                 for protocol in PROTOCOLS.values()]
     ingress: list[Object] = [{"action": "Allow", "source": peers}, *published]
     egress: list[Object] = [{"action": "Allow", "destination": peers} if network.internal else {"action": "Allow"}]
     if network.policy == "open":
@@ -187,33 +186,6 @@ def driver_labels(options: Mapping[str, Any]) -> dict[str, str]:
     """`--network name=NET,driver-opt=color=red`."""
     return labels({key: value for key, value in options.items()
                    if isinstance(value, str) and not key.startswith("com.docker.")})
-
-
-def published(options: Mapping[str, Any]) -> tuple[Publication, ...]:
-    """-p. Raises Refused."""
-    found = []
-    for each in options.get(_PORTMAP) or ():
-        protocol = _PROTOCOLS.get(int(each.get("Proto") or 0))
-        port, host_port = int(each.get("Port") or 0), int(each.get("HostPort") or 0)
-        if protocol is None:
-            raise Refused(f"protocol number {each.get('Proto')} cannot be published: TCP, UDP and SCTP can")
-        if not host_port:
-            raise Refused(f"port {port}/{protocol.lower()} is to be published on any free port, and dockerd cannot"
-                          f" be told which: say one, -p 8080:{port}; without -p its own address leads to the container")
-        host_ip = str(each.get("HostIP") or "")
-        found.append(Publication(protocol=protocol, host_port=host_port, port=port,
-                                 host_ip="" if host_ip in ("0.0.0.0", "::") else host_ip))
-    return tuple(dict.fromkeys(found))
-
-
-def clash(wanted: Iterable[Publication], others: Iterable[Publication]) -> str:
-    """The first port that somebody else has published on this host already, "" when there is none."""
-    taken = {(each.protocol, each.host_port): each.host_ip for each in others}
-    for each in wanted:
-        held = taken.get((each.protocol, each.host_port))
-        if held is not None and (not held or not each.host_ip or held == each.host_ip):
-            return f"{each.host_port}/{each.protocol.lower()}"
-    return ""
 
 
 def ports(publications: Iterable[Publication]) -> tuple[Object, ...]:

@@ -147,7 +147,8 @@ def compared(report: Report, given: Path | None) -> list[str]:
 
 def main() -> None:
     given = options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that everything made is removed
+    for ending in (signal.SIGTERM, signal.SIGINT):  # as an exception, so that everything made is removed
+        signal.signal(ending, lambda number, _: sys.exit(f"ended by {signal.Signals(number).name}, nothing is kept"))
     sheet = Sheet(shutil.get_terminal_size((120, 24)).columns, colour=sys.stdout.isatty())
     report = read(given.show) if given.show else run(given.names or MEASUREMENTS, Plan(given.size, Progress()))
     print("\n".join(sheet.report(report)))

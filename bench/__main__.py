@@ -101,9 +101,9 @@ def run(names: Iterable[str], plan: Plan) -> Report:
     return Report(facts=machine.end(facts, time.monotonic() - begun), sections=tuple(sections))
 
 
-def kept() -> list[tuple[str, Report]]:
+def kept(directory: Path = KEPT) -> list[tuple[str, Report]]:
     """Oldest first; the name of a file begins with its date."""
-    return [(path.name, read(path)) for path in sorted(KEPT.glob("*.json"))]
+    return [(path.name, read(path)) for path in sorted(directory.glob("*.json"))]
 
 
 def read(path: Path) -> Report:
@@ -130,12 +130,12 @@ def keep(report: Report) -> Path:
     return path
 
 
-def compared(report: Report, given: Path | None) -> list[str]:
+def compared(report: Report, given: Path | None, directory: Path = KEPT) -> list[str]:
     """With the run that was named, or of each measurement with the newest that was kept of this size."""
     if given:
         runs = [(given.name, read(given))]
     else:
-        runs = page.newest([(name, old) for name, old in kept() if old.facts.size == report.facts.size])
+        runs = page.newest([(name, old) for name, old in kept(directory) if old.facts.size == report.facts.size])
     lines: list[str] = []
     for name, old in runs:
         measured = {section.key for section in old.sections}

@@ -14,7 +14,7 @@ import asyncio
 import random
 import statistics
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from bench import packets, peers, rig, world
@@ -114,14 +114,14 @@ def measure(plan: Plan) -> list[Section]:
         for number in range(rounds):
             for layout, path in dice.sample(ready, len(ready)):
                 plan.progress.step(f"round {number + 1} of {rounds}: {layout.group} {layout.name}")
-                with _Named(layout):
+                with _named(layout):
                     taken[layout[:2]].append(path.measure(LOADS[plan.size]))
     return _sections(wanted, taken, rounds)
 
 
 def _ready(plan: Plan, layout: Layout, number: int, stack: ExitStack) -> packets.Path:
     plan.progress.step(f"setting up {layout.group} {layout.name}")
-    with _Named(layout):
+    with _named(layout):
         spaces = stack.enter_context(rig.rig(f"d{number}"))
         layout.put(spaces.host)
         path = packets.Path(spaces, stack)
@@ -129,17 +129,13 @@ def _ready(plan: Plan, layout: Layout, number: int, stack: ExitStack) -> packets
         return path
 
 
-class _Named:
-    """Says which layout it was."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
-        if isinstance(error, packets.Wrong):
-            raise SystemExit(f"{self._layout.group} {self._layout.name}: {error}") from error
+@contextmanager
+def _named(layout: Layout) -> Iterator[None]:
+    """Whoever is wrong is named, and ends the run: a figure beside his would be a false one."""
+    try:
+        yield
+    except packets.Wrong as error:
+        raise SystemExit(f"{layout.group} {layout.name}: {error}") from error
 
 
 def _sections(wanted: list[Layout], taken: dict[tuple[str, str], list[packets.Costs]], rounds: int) -> list[Section]:

@@ -26,8 +26,7 @@ Taken = dict[tuple[str, Side], list[Cost]]
 
 def measure(plan: Plan) -> list[Section]:
     endpoints, policies = plan.times(20, 1000, 1000), plan.times(5, 100, 100)
-    members = plan.times(200, 100_000, 100_000)
-    count = plan.times(500, 100_000, 100_000)
+    members, count = plan.times(200, 100_000, 100_000), plan.times(500, 100_000, 100_000)
     own = partial(world.of_their_own, endpoints, OWN_RULES, members)
     shared = partial(world.intent, endpoints, policies)
     rounds, changes = plan.times(1, 3, 7), plan.times(2, 9, 31)
@@ -42,21 +41,26 @@ def measure(plan: Plan) -> list[Section]:
         with ExitStack() as stack:
             there = desk.standing(stack, shared, interval=False)
             sharing, policy = desk.turns(there, "sharing", changes), desk.turns(there, "policy", changes)
-    road: Taken = {}
-    for number in range(rounds):
-        plan.progress.step(f"{count} routes")
-        for name, taken in routes.measure(count, f"r{number}").items():
-            road.setdefault(name, []).append(taken)
+    full["muslin, writing alone", Side.OURS] = writing
     alike = f"{endpoints} endpoints with {policies} policies in common"
     return [
         _section("full", f"All of a host: {endpoints} endpoints, {endpoints * OWN_RULES} rules, a set of {members}",
-                 full | {("muslin, writing alone", Side.OURS): writing}, {"muslin, writing alone": 300}),
+                 full, {"muslin, writing alone": 300}),
         _section("member", f"One member more in a set of {members}", member, {"muslin": 0.1}),
         _section("sharing", f"One endpoint more: {alike}", sharing, {KernelPart.name: 0.3}),
         _section("own", f"One endpoint more with {OWN_RULES} rules of its own, to {endpoints} such", alone, {}),
         _section("policy", f"A policy changes: {alike}", policy, {KernelPart.name: 1.0}),
-        _section("routes", f"{count} routes", road, {"muslin": 250}),
+        _section("routes", f"{count} routes", _routes(plan, count, rounds), {"muslin": 250}),
     ]
+
+
+def _routes(plan: Plan, count: int, rounds: int) -> Taken:
+    found: Taken = {}
+    for number in range(rounds):
+        plan.progress.step(f"{count} routes")
+        for name, taken in routes.measure(count, f"r{number}").items():
+            found.setdefault(name, []).append(taken)
+    return found
 
 
 class _Desk:

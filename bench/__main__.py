@@ -82,7 +82,7 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
                       help="a few packets only: does it still run?")
     parser.add_argument("--keep", action="store_true", help="also into bench/results/, and a new bench/RESULTS.md")
     parser.add_argument("--compare", type=Path, metavar="OLD.json",
-                        help="with this run, instead of the newest kept one of the same size")
+                        help="with this run, instead of the newest kept one")
     parser.add_argument("--show", type=Path, metavar="RUN.json", help="a run that was kept; nothing is measured")
     parser.add_argument("--output", type=Path, default=LAST, metavar="DIR", help="instead of bench/last")
     given = parser.parse_args(words)
@@ -131,11 +131,13 @@ def keep(report: Report) -> Path:
 
 
 def compared(report: Report, given: Path | None, directory: Path = KEPT) -> list[str]:
-    """With the run that was named, or of each measurement with the newest that was kept of this size."""
+    """With the run that was named, or of each measurement with the newest that was kept. A quick run and a long one
+    say the same, the long one more surely; a tiny one is of other hosts."""
     if given:
         runs = [(given.name, read(given))]
     else:
-        runs = page.newest([(name, old) for name, old in kept(directory) if old.facts.size == report.facts.size])
+        tiny = report.facts.size == "tiny"
+        runs = page.newest([(name, old) for name, old in kept(directory) if (old.facts.size == "tiny") == tiny])
     lines: list[str] = []
     for name, old in runs:
         measured = {section.key for section in old.sections}

@@ -60,16 +60,16 @@ def test_elsewhere_a_line_says_what_is_measured() -> None:
     assert file.getvalue() == "measuring dataplane\n"
 
 
-def test_the_newest_kept_run_of_the_same_size_is_compared_with(tmp_path: Path) -> None:
-    """Not the long one, though it is newer; and of each measurement the newest that has it."""
+def test_of_each_measurement_the_newest_kept_run_is_compared_with(tmp_path: Path) -> None:
+    """Not a tiny one, though it is newer."""
     def kept(name: str, size: str, **values: float) -> None:
         made = report(*(section(figure("it", value, value), key=key) for key, value in values.items()))
         facts = type(made.facts)(date=name, commit=name, size=size, cpu="a processor", cores=2)
         (tmp_path / f"{name}.json").write_bytes(figures.encode(figures.Report(facts=facts, sections=made.sections)))
 
     kept("2026-01", "quick", cni=100, calc=100)
-    kept("2026-02", "quick", cni=300)
-    kept("2026-03", "long", cni=900)
+    kept("2026-02", "long", cni=300)
+    kept("2026-03", "tiny", cni=900)
     now = report(section(figure("it", 200, 200), key="cni"), section(figure("it", 200, 200), key="calc"))
     told = "\n".join(command.compared(now, None, tmp_path))
     assert "0.67 times  cni: it" in told

@@ -20,7 +20,7 @@ from prove.run import Difference, Progress
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 SEED = int(os.environ.get("MUSLIN_SEED", "20"))
-FLIGHTS, PACKETS = 250, 20_000
+FLIGHTS, PACKETS = 250, 23_000
 
 
 def test_the_kernels_explain_and_a_plain_reading_agree_on_every_packet() -> None:

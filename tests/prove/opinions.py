@@ -18,12 +18,13 @@ from muslin.calc.cluster import Graph as Cluster
 from muslin.calc.host import Graph as HostGraph
 from muslin.explain import Packet as ExplainedPacket
 from muslin.explain import journey
+from muslin.explain.census import enacted
 from muslin.explain.text import origin_text
 from muslin.intent import HostIntent
 from muslin.model.kinds import BY_NAME
 from muslin.model.meta import Resource, ResourceKey
 from muslin.model.translated import translation
-from prove import kubernetes as _  # noqa: F401  the oracle reads these policies too
+from prove import administrators as _  # noqa: F401  the oracle reads these policies too
 from prove import law, site
 from prove.aim import Tally
 from prove.flight import Flight, Packet
@@ -31,6 +32,16 @@ from prove.kernels import Kernel
 from prove.oracle import World
 
 Object = dict[str, Any]
+
+
+STAGED = "staged: "
+"""Before the names of those who say what would become of the packet, were the staged policies in force."""
+
+
+def part(said: Mapping[str, str]) -> bool:
+    """Do the opinions part, of what is or of what would be?"""
+    return any(len({place for name, place in said.items() if name.startswith(STAGED) is supposed}) > 1
+               for supposed in (False, True))
 
 
 class Site:
@@ -52,7 +63,7 @@ class Site:
 
     def becomes(self, objects: list[Object]) -> None:
         """This world, by what is different from the last one."""
-        wanted = {_key(each): each for each in map(_kept_as, objects)}
+        wanted = {_key(each): each for each in map(kept_as, objects)}
         gone: dict[ResourceKey, Resource | None] = dict.fromkeys(self._objects.keys() - wanted.keys())
         came = {key: _struct(each) for key, each in wanted.items() if self._objects.get(key) != each}
         self._objects = wanted
@@ -69,6 +80,11 @@ class Site:
         world = World(objects)
         goals = [{flight.packet.destination, law.translated(world, flight.packet).destination} for flight in flights]
         found = [{"oracle": self._read(world, flight), "explain": explained(self.intent, flight)} for flight in flights]
+        if any(each["kind"].startswith("Staged") for each in objects):
+            supposed, intent = World(objects, staged=True), enacted(self.intent)
+            for flight, opinions in zip(flights, found, strict=True):
+                opinions[f"{STAGED}oracle"] = law.comes_out(supposed, flight.arrives, flight.packet)
+                opinions[f"{STAGED}explain"] = explained(intent, flight)
         for name, kernel in self.kernels.items():
             arrived = kernel.rig.arrivals(flights, goals)
             for number, opinions in enumerate(found):
@@ -130,16 +146,23 @@ def floating(objects: list[Object], flight: Flight) -> list[Packet]:
     outer = {inside: outside for outside, inside in pairs.items()}
     packet = flight.packet
     inside = packet._replace(destination=pairs.get(packet.destination, packet.destination))
-    return [inside, inside._replace(source=outer.get(packet.source, packet.source)),
+    return [*_masqueraded(objects, inside), inside, inside._replace(source=outer.get(packet.source, packet.source)),
             packet._replace(source=outer.get(packet.source, packet.source))]
+
+
+def _masqueraded(objects: list[Object], packet: Packet) -> list[Packet]:
+    leaves = site.INTERFACES.get(site.exit_to(packet.destination))
+    if leaves is None or not any(each["kind"] == "IPPool" for each in objects):
+        return []
+    return [packet._replace(source=leaves[packet.version == 6])]
 
 
 def resources(objects: list[Object]) -> dict[ResourceKey, Resource]:
     """As the store would hold them."""
-    return {_key(each): _struct(each) for each in map(_kept_as, objects)}
+    return {_key(each): _struct(each) for each in map(kept_as, objects)}
 
 
-def _kept_as(each: Object) -> Object:
+def kept_as(each: Object) -> Object:
     """As the server keeps it: what is Kubernetes' own becomes Calico's."""
     found = translation(each)
     return each if found is None else found.to_calico(each)

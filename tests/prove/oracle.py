@@ -76,8 +76,10 @@ def selects(text: str, labels: dict[str, str], prefix: str = "", all_means: str 
 class World:
     """The resources, and what was found out about them: it does not change while the world is looked at."""
 
-    def __init__(self, objects: list[Object]) -> None:
+    def __init__(self, objects: list[Object], *, staged: bool = False) -> None:
+        """`staged`: as if the staged policies were in force."""
         self.objects = objects
+        self.staged = staged
         self._labels: dict[int, dict[str, str]] = {}
         self._at: dict[str, list[Object]] = {}
         self.kept: dict[Any, Any] = {}
@@ -348,7 +350,7 @@ def by_policy(
     world: World, endpoint: Object, direction: str, packet: Any, sort: Sort = NORMAL, *, staged: bool = False
 ) -> str:
     """Allow, Deny, or Pass where the sort of policy leaves the packet to others."""
-    for default, policies in tiers(world, endpoint, direction, sort, staged):
+    for default, policies in tiers(world, endpoint, direction, sort, staged or world.staged):
         action = default
         for policy in policies:
             found = policy.says(direction, packet)

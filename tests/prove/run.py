@@ -13,8 +13,9 @@ from typing import Any
 
 from prove import aim, scenario, worlds
 from prove.flight import Flight
+from prove.governed import governed
 from prove.kernels import BACKENDS
-from prove.opinions import Site, floating
+from prove.opinions import Site, floating, kept_as, part
 from prove.rig import one_processor, rig
 from prove.scenario import Scenario
 from prove.shrink import reduced
@@ -22,6 +23,7 @@ from prove.shrink import reduced
 Object = dict[str, Any]
 DRIFT_EVERY = 20
 CROWDED_EVERY = 3
+GOVERNED_EVERY = 4
 SHRINK_SECONDS = 90.0
 
 
@@ -62,25 +64,28 @@ def proof(
     without: tuple[str, ...] = (), drift_every: int = DRIFT_EVERY,
 ) -> Iterator[Difference]:
     """Differences as they are found: at most one of each world. `goes_on` is asked before every world. Some worlds are
-    looked at again with crowded ports, with dice of their own, and are not counted twice."""
+    looked at again with crowded ports, or under administrators, with dice of their own, and are not counted twice."""
     random = Random(seed)
     progress = Progress(seed)
     before: list[Object] = []
     while goes_on(progress):
         number = progress.worlds
         objects = worlds.world(random, without=without)
-        variants = [(objects, random)]
+        variants = [(objects, objects, random)]
         if number % CROWDED_EVERY == 1:
             dice = Random(f"{seed} {number}")
-            variants.append((worlds.crowded(dice, objects), dice))
-        for objects, dice in variants:
-            made = aim.apart(aim.flights(dice, objects, flights), partial(floating, objects))
+            variants.append((crowd := worlds.crowded(dice, objects), crowd, dice))
+        if number % GOVERNED_EVERY == 2:
+            dice = Random(f"governed {seed} {number}")
+            variants.append((more := governed(dice, objects), list(map(kept_as, more)), dice))
+        for objects, targets, dice in variants:
+            made = aim.apart(aim.flights(dice, targets, flights), partial(floating, objects))
             site.becomes(objects)
             opinions = site.opinions(objects, made)
             if number % drift_every == 0 and (found := site.drift()):
                 raise Drift(f"seed {seed}, world {number}: {found}")
             for flight, said in zip(made, opinions, strict=True):
-                if len(set(said.values())) > 1:
+                if part(said):
                     progress.disagreements += 1
                     yield Difference(number, before, objects, flight, said)
                     break
@@ -99,7 +104,7 @@ def shrunk(site: Site, found: Difference, seed: int) -> Scenario:
         site.becomes([])
         site.becomes(before)
         site.becomes(objects)
-        return len(set(site.opinions(objects, [found.flight])[0].values())) > 1
+        return part(site.opinions(objects, [found.flight])[0])
 
     before, objects = found.before, found.objects
     if differs([], objects):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -153,15 +155,18 @@ def main() -> None:
         signal.signal(ending, lambda number, _: sys.exit(f"ended by {signal.Signals(number).name}, nothing is kept"))
     sheet = Sheet(shutil.get_terminal_size((120, 24)).columns, colour=sys.stdout.isatty())
     report = read(given.show) if given.show else run(given.names or MEASUREMENTS, Plan(given.size, Progress()))
-    print("\n".join(sheet.report(report)))
+    lines = [*sheet.report(report)]
     if given.compare or not given.show:
-        print("\n".join(compared(report, given.compare)))
-    if given.show:
+        lines += compared(report, given.compare)
+    if not given.show:
+        write(given.output, report)
+        lines += ["", f"{given.output}/report.json, {given.output}/picture.svg"]
+        if given.keep:
+            lines.append(f"kept: {keep(report)}, and bench/RESULTS.md is new")
+    with suppress(BrokenPipeError):  # whoever read has seen enough
+        print("\n".join(lines), flush=True)
         return
-    write(given.output, report)
-    print(f"\n{given.output}/report.json, {given.output}/picture.svg")
-    if given.keep:
-        print(f"kept: {keep(report)}, and bench/RESULTS.md is new")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

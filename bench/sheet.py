@@ -18,7 +18,9 @@ from bench.scale import Scale, scale_of
 
 _COLOURS = {Side.OURS: "36", Side.PEER: "33", Side.LIMIT: "90"}
 _BLOCKS = " ▏▎▍▌▋▊▉█"
-_NARROWEST, _WIDEST_BAR, _LONGEST_NAME, _WITH_NOTES = 8, 48, 44, 110
+_NARROWEST, _WIDEST_BAR, _LONGEST_NAME = 8, 48, 44
+_ROOMY, _WITH_NOTES = 100, 110
+"""Columns from which on an aim is said in words, and notes have room."""
 
 
 class Sheet:
@@ -41,9 +43,9 @@ class Sheet:
         yield self._paint(section.title, "1")
         kind = "; bars by factors of ten" if scale.by_tens else ""
         yield self._paint(_cut(f"  {section.measure}{kind}", self._width), "90")
-        rows = [_cells(section, figure) for figure in section.figures]
+        rows = [_cells(section, figure, brief=self._width < _ROOMY) for figure in section.figures]
         widths = [max((len(row[at]) for row in rows), default=0) for at in range(4)]
-        widths[0] = min(widths[0], _LONGEST_NAME)
+        widths[0] = min(widths[0], max(20, min(_LONGEST_NAME, self._width * 2 // 5)))
         room = self._width - sum(widths) - 10
         if self._width >= _WITH_NOTES:
             room -= min(30, max((len(figure.note) + 1 for figure in section.figures), default=0))
@@ -77,10 +79,12 @@ def _shown(section: Section, figure: Figure) -> float:
     return figure.middle if ratio is None else ratio
 
 
-def _cells(section: Section, figure: Figure) -> tuple[str, str, str, str]:
+def _cells(section: Section, figure: Figure, *, brief: bool = False) -> tuple[str, str, str, str]:
     ratio, met = section.ratio(figure), section.met(figure)
     aim = ""
-    if met is not None:
+    if met is not None and brief:
+        aim = f"{'≤' if met else 'not ≤'} {figure.aim if figure.aim is not None else figure.aim_ratio:g}"
+    elif met is not None:
         what = f"{figure.aim:g} {figure.unit}" if figure.aim is not None else f"x {figure.aim_ratio:g}"
         aim = f"aim {what} {'met' if met else 'missed'}"
     return figure.name, f"{short(figure.middle)} {figure.unit}", "" if ratio is None else f"x {short(ratio)}", aim

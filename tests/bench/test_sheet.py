@@ -64,6 +64,14 @@ def test_no_bar_pushes_a_row_over_the_edge(width: int) -> None:
     assert len(lines) == 6, "two of heading, three rows and a group"
 
 
+def test_eighty_columns_have_bars_and_the_aim_in_few_letters() -> None:
+    row = _row(_established(), "muslin", width=80)
+    assert _bar(row) > 8
+    assert row.endswith(" ≤ 1.5")
+    late = section(figure("plain", 100), figure("muslin", 280, aim_ratio=1.5), base="plain")
+    assert _row(late, "muslin", width=80).endswith(" not ≤ 1.5")
+
+
 def test_a_narrow_screen_has_figures_but_no_bars() -> None:
     row = _row(_established(), "muslin", width=40)
     assert _bar(row) == 0

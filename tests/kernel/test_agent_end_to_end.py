@@ -77,7 +77,7 @@ def test_new_labels_and_another_namespace_of_the_kernel_are_taken_over(place: Si
 
 def test_what_fails_is_undone_and_says_so(place: Site) -> None:
     place.start_agent("h1")
-    with pytest.raises(ApiError, match=r"nowhere.*undone again: addresses") as refused:
+    with pytest.raises(ApiError, match=r"nowhere.*undone again: endpoint, addresses") as refused:
         place.add("h1", "web", "nowhere")
     assert refused.value.code == 422
     taken = place.guest("h1", "web")

@@ -119,6 +119,8 @@ def test_the_hosts_side_has_its_switches_from_the_start(host: Host, space: Calla
     with host.inside():
         plug.lay(host.netlink, guest)
         assert sysctl.ensure(sysctl.workload_link(guest.interface)) == ()
+    [link] = ip_json(host.name, "addr", "show", guest.interface)
+    assert link["addr_info"] == [], "the same MAC on every link would make the same address"
 
 
 def test_nothing_is_up_before_connect(host: Host, space: Callable[[], str]) -> None:

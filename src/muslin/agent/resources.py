@@ -41,23 +41,15 @@ async def remove(upstream: Upstream, path: str) -> bool:
     return True
 
 
-async def ensure_namespace(upstream: Upstream, name: str) -> None:
-    """A workload's profile `kns.<namespace>` exists only with the Namespace."""
-    if await find(upstream, f"/api/v1/namespaces/{name}") is not None:
-        return
-    try:
-        await upstream.call("POST", "/api/v1/namespaces",
-                            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    except ApiError as error:
-        if error.code != HTTPStatus.CONFLICT:
-            raise
+def wanted_addresses(node: str, handle: str, request: Request) -> Object:
+    """Those that it asks for, or one of each family that has a pool."""
+    return {"host": node, "handle": handle, "namespace": request.namespace, "addresses": list(request.addresses),
+            "v4": request.v4, "v6": request.v6, "pools": list(request.pools),
+            "attributes": {"namespace": request.namespace}}
 
 
 async def assign(upstream: Upstream, node: str, handle: str, request: Request) -> tuple[Cidr, ...]:
-    """The addresses that it asks for, or one of each family that has a pool."""
-    wanted = {"host": node, "handle": handle, "namespace": request.namespace, "addresses": list(request.addresses),
-              "v4": request.v4, "v6": request.v6, "pools": list(request.pools),
-              "attributes": {"namespace": request.namespace}}
+    wanted = wanted_addresses(node, handle, request)
     answer = await upstream.call("POST", "/muslin/v1/addresses/assign", wanted)
     return tuple(Cidr(address) for address in answer["addresses"])
 
@@ -66,18 +58,15 @@ async def release(upstream: Upstream, handle: str) -> None:
     await upstream.call("POST", "/muslin/v1/addresses/release", {"handle": handle})
 
 
-async def put_endpoint(upstream: Upstream, wanted: Object, existing: Object | None) -> None:
-    """Create it, or make the one that is there like it."""
-    namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
-    if existing is None:
-        await upstream.call("POST", endpoint_path(namespace), wanted)
-        return
+async def put_endpoint(upstream: Upstream, wanted: Object, existing: Object) -> None:
+    """Make the one that is there like it."""
     labels = _replacing(existing["metadata"].get("labels") or {}, wanted["metadata"]["labels"])
     change = {
         "metadata": {"labels": labels, "annotations": wanted["metadata"]["annotations"]},
         "spec": {key: wanted["spec"].get(key) for key in existing["spec"].keys() | wanted["spec"].keys()},
     }
-    await upstream.call("PATCH", endpoint_path(namespace, name), change, content=MERGE_PATCH)
+    path = endpoint_path(wanted["metadata"]["namespace"], wanted["metadata"]["name"])
+    await upstream.call("PATCH", path, change, content=MERGE_PATCH)
 
 
 def _replacing(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str | None]:

@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from muslin.agent import remains, resources
+from muslin.agent.additions import Additions, Refused
 from muslin.agent.journal import Entry, Journal
 from muslin.agent.resources import Object
 from muslin.agent.upstream import Upstream
@@ -42,7 +43,6 @@ _WORD = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 
 A = TypeVar("A")
 B = TypeVar("B")
-C = TypeVar("C")
 log = structlog.get_logger()
 
 
@@ -74,6 +74,7 @@ class Workloads:
         self._upstream = upstream
         self._journal = journal
         self._fitter = Fitter()
+        self._additions = Additions(upstream)
         self._turns: WeakValueDictionary[EndpointKey, asyncio.Lock] = WeakValueDictionary()
 
     def listed(self) -> tuple[Workload, ...]:
@@ -114,20 +115,18 @@ class Workloads:
 
     async def _add(self, request: Request, name: str, undo: AsyncExitStack, undone: Undone) -> Workload:
         key, path = endpoint_key(request.namespace, name), resources.endpoint_path(request.namespace, name)
-        existing = await resources.find(self._upstream, path)
         cable = self._cable(request, name)
+        existing = None if self._is_surely_new(key) else await resources.find(self._upstream, path)
         if existing is None:
-            link = "" if request.tap else cable.interface
-            self._journal.write(Entry(key=key, interface=link, handle=request.handle(self._node)))
-        addresses, link_there, _ = await _together(  # they do not wait for each other
-            self._addresses(request, name, existing, undo, undone),
-            self._link(request, cable, existing, undo, undone),
-            resources.ensure_namespace(self._upstream, request.namespace),
-        )
-        if existing is None:
-            undo.push_async_callback(_step_back, undone, "endpoint", resources.remove, self._upstream, path)
-        await resources.put_endpoint(self._upstream, self._endpoint(request, name, cable, addresses), existing)
-        await self._wait_up(key, link_there, addresses)
+            try:
+                addresses, link = await self._create(request, name, cable, undo, undone)
+            except Refused as refused:
+                if not refused.is_there_already:
+                    raise
+                existing = await resources.find(self._upstream, path)
+        if existing is not None:
+            addresses, link = await self._renew(request, name, cable, existing, undo, undone)
+        await self._wait_up(key, link, addresses)
         if request.netns:
             await self._fitter.do(lambda host: plug.connect(host, cable, addresses))
         log.info("workload_added", key=key, interface=cable.interface, addresses=",".join(addresses))
@@ -135,7 +134,60 @@ class Workloads:
                         addresses=addresses, state="up", mac=request.mac if request.tap else cable.inner_mac,
                         mtu=cable.mtu)
 
-    async def _addresses(self, request: Request, name: str, existing: Object | None, undo: AsyncExitStack,
+    def _is_surely_new(self, key: EndpointKey) -> bool:
+        """The server would have told us of it. Where it has not yet, it refuses to make it again."""
+        return self._worker.in_sync and key not in self._worker.intent.endpoints
+
+    async def _create(self, request: Request, name: str, cable: Cable, undo: AsyncExitStack,
+                      undone: Undone) -> tuple[tuple[Cidr, ...], Link]:
+        """Server and link do not wait for each other."""
+        link = "" if request.tap else cable.interface
+        self._journal.write(Entry(key=cable.owner, interface=link, handle=request.handle(self._node)))
+        return await _together(self._register(request, name, cable, undo, undone),
+                               self._link(request, cable, None, undo, undone))
+
+    async def _register(self, request: Request, name: str, cable: Cable, undo: AsyncExitStack,
+                        undone: Undone) -> tuple[Cidr, ...]:
+        """Endpoint, addresses, namespace: one call."""
+        given = tuple(map(host_cidr, request.addresses)) if request.foreign_addresses else ()
+        handle = request.handle(self._node)
+        if handle and request.floating:  # which lead to its own: these must be known first
+            given = await resources.assign(self._upstream, self._node, handle, request)
+            undo.push_async_callback(_step_back, undone, "addresses", resources.release, self._upstream, handle)
+        wanted = resources.wanted_addresses(self._node, handle, request) if handle and not given else None
+
+        def undo_all() -> None:
+            if wanted is not None:
+                undo.push_async_callback(_step_back, undone, "addresses", resources.release, self._upstream, handle)
+            path = resources.endpoint_path(request.namespace, name)
+            undo.push_async_callback(_step_back, undone, "endpoint", resources.remove, self._upstream, path)
+
+        try:
+            found = await self._additions.ask(self._endpoint(request, name, cable, given), wanted)
+        except Refused:
+            raise
+        except MuslinError:
+            undo_all()  # nobody knows how far it came
+            raise
+        undo_all()
+        self._expect(found, undo)
+        return found
+
+    def _expect(self, addresses: tuple[Cidr, ...], undo: AsyncExitStack) -> None:
+        """Flows that another holder of them left are forgotten meanwhile; not while somebody has them here."""
+        if self._worker.intent.routes.keys().isdisjoint(addresses):
+            bare = [_bare(address) for address in addresses]
+            self._worker.forgetting.ask_early(bare)
+            undo.callback(self._worker.forgetting.not_coming, bare)
+
+    async def _renew(self, request: Request, name: str, cable: Cable, existing: Object, undo: AsyncExitStack,
+                     undone: Undone) -> tuple[tuple[Cidr, ...], Link]:
+        addresses, link = await _together(self._addresses(request, existing, undo, undone),
+                                          self._link(request, cable, existing, undo, undone))
+        await resources.put_endpoint(self._upstream, self._endpoint(request, name, cable, addresses), existing)
+        return addresses, link
+
+    async def _addresses(self, request: Request, existing: Object, undo: AsyncExitStack,
                          undone: Undone) -> tuple[Cidr, ...]:
         """Those it has, unless others are asked for."""
         if request.foreign_addresses:
@@ -144,14 +196,10 @@ class Workloads:
         if there and (not asked or asked == {_bare(address) for address in there}):
             return there
         handle = request.handle(self._node)
-        if existing is not None:
-            await resources.release(self._upstream, handle)
+        await resources.release(self._upstream, handle)
         found = await resources.assign(self._upstream, self._node, handle, request)
         undo.push_async_callback(_step_back, undone, "addresses", resources.release, self._upstream, handle)
-        if self._worker.intent.routes.keys().isdisjoint(found):  # not while somebody has them here
-            bare = [_bare(address) for address in found]
-            self._worker.forgetting.ask_early(bare)
-            undo.callback(self._worker.forgetting.not_coming, bare)
+        self._expect(found, undo)
         return found
 
     async def _link(self, request: Request, cable: Cable, existing: Object | None, undo: AsyncExitStack,
@@ -178,7 +226,8 @@ class Workloads:
             "serviceAccountName": request.service_account_name, "interfaceName": cable.interface,
             "ipNetworks": list(addresses), "profiles": list(request.profiles) or [f"kns.{request.namespace}"],
             "mac": request.mac if request.tap else cable.inner_mac, "ports": list(request.ports),
-            "ipNATs": _nats(request.floating, addresses), "allowSpoofedSourcePrefixes": list(request.spoofable),
+            "ipNATs": _nats(request.floating, addresses) if addresses else [],
+            "allowSpoofedSourcePrefixes": list(request.spoofable),
             "qosControls": request.qos_controls,
         }
         return {
@@ -328,13 +377,11 @@ def _bare(address: str) -> str:
     return address.partition("/")[0]
 
 
-async def _together(
-    one: Coroutine[Any, Any, A], two: Coroutine[Any, Any, B], three: Coroutine[Any, Any, C]
-) -> tuple[A, B, C]:
-    """All at once, and all to their end, so that what was done is known; then the first failure is raised."""
-    tasks = asyncio.ensure_future(one), asyncio.ensure_future(two), asyncio.ensure_future(three)
+async def _together(one: Coroutine[Any, Any, A], two: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Both at once, and both to their end, so that what was done is known; then the first failure is raised."""
+    tasks = asyncio.ensure_future(one), asyncio.ensure_future(two)
     await asyncio.gather(*tasks, return_exceptions=True)
-    return tasks[0].result(), tasks[1].result(), tasks[2].result()
+    return tasks[0].result(), tasks[1].result()
 
 
 async def _step_back(undone: Undone, what: str, step: Callable[..., Awaitable[object]], *words: object) -> None:

@@ -32,7 +32,7 @@ _NEW, _DELETE, _GET = 16, 17, 18
 _ADDRESS, _NAME, _MTU, _LINK, _QDISC, _LINKINFO, _ALIAS_ATTRIBUTE, _GROUP, _NET_NS_FD, _EXT_MASK, _NETNSID = (
     1, 3, 4, 5, 6, 18, 20, 27, 28, 29, 37,
 )
-_AF_SPEC, _INET, _INET_SETTINGS = 26, 2, 1
+_AF_SPEC, _INET, _INET_SETTINGS, _INET6, _ADDR_GEN_MODE, _GENERATE_NONE = 26, 2, 1, 10, 8, 1
 _GET_NSID, _NSID, _NSID_FD = 90, 1, 3
 _DROPS_ALL = "noop"
 _KIND, _DATA = 1, 2
@@ -78,7 +78,8 @@ class AlreadyThere(Invalid):
 class Veth:
     """A veth to be made: our end, and the other end inside the namespace that `peer_namespace` (a descriptor) opens.
 
-    `settings`: IPv4's switches of our end, by the kernel's numbers (`enum` in uapi/linux/ip.h).
+    `settings`: IPv4's switches of our end, by the kernel's numbers (`enum` in uapi/linux/ip.h). `gives_itself_none`:
+    no IPv6 address is made from its MAC.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Veth:
     peer_mac: str
     peer_namespace: int
     settings: Mapping[int, int] = field(default_factory=dict)
+    gives_itself_none: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,18 +190,29 @@ def make_veth(netlink: Netlink, veth: Veth) -> None:
     )
     # IFLA_IFALIAS and IFLA_AF_SPEC are ignored when a link is made (rtnl_create_link does not look at them): a second
     # message sets them, in the same send, so that no kill -9 can fall between them.
-    settings = b"".join(attribute(number, _U32.pack(value)) for number, value in veth.settings.items())
-    inet = attribute(_INET | NESTED, attribute(_INET_SETTINGS | NESTED, settings)) if settings else b""
+    families = _families(veth)
     alias = _INFO.pack(0, 0, 0, 0, 0) + b"".join(
         (
             attribute(_NAME, veth.name.encode() + b"\0"),
             attribute(_ALIAS_ATTRIBUTE, f"{_ALIAS}{veth.owner}".encode()),
-            attribute(_AF_SPEC | NESTED, inet) if inet else b"",
+            attribute(_AF_SPEC | NESTED, families) if families else b"",
         )
     )
     refused = netlink.send([(_NEW, CREATE | EXCLUSIVE, body), (_NEW, 0, alias)])
     if refused:
         raise _not_made(veth, refused[0])
+
+
+def _families(veth: Veth) -> bytes:
+    """IFLA_AF_SPEC. As files below /proc/sys some of these would be waited for by spinning, while anybody has the lock
+    for links: the kernel cannot wait for it there, and has the system call begun again (restart_syscall)."""
+    found = b""
+    if veth.settings:
+        settings = b"".join(attribute(number, _U32.pack(value)) for number, value in veth.settings.items())
+        found += attribute(_INET | NESTED, attribute(_INET_SETTINGS | NESTED, settings))
+    if veth.gives_itself_none:
+        found += attribute(_INET6 | NESTED, attribute(_ADDR_GEN_MODE, bytes((_GENERATE_NONE,))))
+    return found
 
 
 def _not_made(veth: Veth, refusal: Refusal) -> Exception:

@@ -35,6 +35,7 @@ GATEWAY_ROUTE = Route(destination=Cidr("169.254.1.0/24"), kind=RouteKind.LOCAL, 
 """Once per host: makes the host itself own 169.254.1.1, so that it answers ARP for it on every link."""
 
 _READY_WITHIN = 5.0
+_LEAST_MTU_V6 = 1280
 
 _ADOPTABLE = frozenset({"tun", "veth", "macvtap"})
 
@@ -133,7 +134,8 @@ def lay_loose(host: Netlink, cable: Cable) -> Link:
 
 def _make(host: Netlink, cable: Cable, namespace: int) -> Link:
     veth = Veth(name=cable.interface, mac=HOST_MAC, owner=cable.owner, mtu=cable.mtu, peer_name=cable.inner,
-                peer_mac=cable.inner_mac, peer_namespace=namespace, settings=sysctl.workload_link_v4())
+                peer_mac=cable.inner_mac, peer_namespace=namespace, settings=sysctl.workload_link_v4(),
+                gives_itself_none=sysctl.has_ipv6() and cable.mtu >= _LEAST_MTU_V6)
     links.make_veth(host, veth)
     # Before it is up: the kernel would give it a link-local address, and look for its double, otherwise.
     sysctl.ensure(sysctl.workload_link_v6(cable.interface))
@@ -342,6 +344,7 @@ def adopt(host: Netlink, interface: str, mtu: int = 0) -> Link:
     if mtu and link.mtu != mtu:
         links.change_link(host, LinkChange(index=link.index, mtu=mtu))
     if not link.up or link.mac != HOST_MAC:
-        sysctl.ensure(sysctl.workload_link(interface) | sysctl.closed_link(interface))
+        sysctl.ensure(sysctl.no_address_from_mac(interface) | sysctl.workload_link(interface)
+                      | sysctl.closed_link(interface))
         links.change_link(host, LinkChange(index=link.index, mac=HOST_MAC, up=True))
     return link

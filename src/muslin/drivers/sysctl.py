@@ -42,7 +42,6 @@ _WORKLOAD_LINK_V6 = {
     "accept_source_route": "0",
     "accept_dad": "0",  # duplicate address detection holds the first packet back for a second
     "dad_transmits": "0",
-    "addr_gen_mode": "1",  # no address from the MAC: it is the same on every workload link
     "proxy_ndp": "0",
 }
 _INNER_V6 = {"disable_ipv6": "0", "accept_dad": "0", "dad_transmits": "0", "accept_ra": "0", "autoconf": "0"}
@@ -136,6 +135,12 @@ def workload_link_v6(interface: str) -> dict[str, str]:
 def workload_link_v4() -> dict[int, int]:
     """The part of it that is IPv4's, by its numbers in rtnetlink."""
     return {_NUMBERS_V4[name]: int(value) for name, value in _WORKLOAD_LINK_V4.items()}
+
+
+def no_address_from_mac(interface: str) -> dict[str, str]:
+    """The host's MAC is the same on every workload link. For links that we did not make; `make_veth` tells others,
+    because whoever reads this file spins while anybody has the kernel's lock for links."""
+    return {f"ipv6/conf/{interface}/addr_gen_mode": "1"} if has_ipv6() else {}
 
 
 def forwarding(interface: str, on: bool) -> dict[str, str]:

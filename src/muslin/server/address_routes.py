@@ -31,14 +31,14 @@ def register(app: web.Application, store: Store) -> Addresses:
         try:
             return web.json_response({"addresses": await addresses.assign(wanted)})
         except MuslinError as error:
-            raise _refusal(error) from error
+            raise refusal_of_addresses(error) from error
 
     async def release(request: web.Request) -> web.Response:
         unwanted = await _read(request, Unwanted)
         try:
             return web.json_response({"released": await addresses.release(unwanted)})
         except MuslinError as error:
-            raise _refusal(error) from error
+            raise refusal_of_addresses(error) from error
 
     async def books(request: web.Request) -> web.Response:
         prefix = request.query.get("handlePrefix")
@@ -47,7 +47,7 @@ def register(app: web.Application, store: Store) -> Addresses:
         try:
             return web.json_response({"handles": await addresses.of_handles(prefix)})
         except MuslinError as error:
-            raise _refusal(error) from error
+            raise refusal_of_addresses(error) from error
 
     async def settings(_: web.Request) -> web.Response:
         return web.json_response(await addresses.books.settings())
@@ -70,7 +70,7 @@ async def _read(request: web.Request, shape: type[Body]) -> Body:
         raise bad_request(f"the body is not a request for addresses: {error}") from None
 
 
-def _refusal(error: MuslinError) -> Refusal:
+def refusal_of_addresses(error: MuslinError) -> Refusal:
     match error:
         case Taken():
             return Refusal(409, "AlreadyExists", str(error))

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from muslin import paths
 from muslin.server import address_routes, builtin, discovery, openapi, reviews
+from muslin.server.additions import Additions
 from muslin.server.auto_host_endpoints import AutoHostEndpoints
 from muslin.server.bodies import MOST
 from muslin.server.feeds import Feeds
@@ -134,5 +135,6 @@ def application(
     app.router.add_routes(Matrix(store, hub).routes())
     app.router.add_routes(Foresight(store, hub).routes())
     addresses = address_routes.register(app, store)
+    app.router.add_routes(Additions(objects, addresses).routes())
     app.router.add_routes(Resources(objects, Watching(objects, stopping, metrics), addresses).routes())
     return app

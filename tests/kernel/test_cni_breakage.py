@@ -179,7 +179,7 @@ def test_del_with_the_agents_state_gone(place: Site, runtime: Runtime) -> None:
     ("ip route del default", "route 0.0.0.0/0"),
     ("ip -6 route del default", "route ::/0"),
     ("ip addr flush dev eth0 scope global", "address"),
-    ("ip neigh del 169.254.1.1 dev eth0", "neighbour 169.254.1.1"),
+    ("ip link set eth0 address 02:00:00:00:00:99", "02:00:00:00:00:99"),
     ("ip link set eth0 down", "is down"),
     ("ip link set eth0 name other", "is not the other end"),
     ("ip link del eth0", "is not there"),

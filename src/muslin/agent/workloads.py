@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+import msgspec
 import structlog
 
 from muslin.agent import remains, resources
@@ -291,7 +292,8 @@ class Workloads:
         state = self._worker.states.get(key)
         if state is None or state.state != "up":
             return (f"{key} is not up: {state.message if state else 'this host does not know it'}",)
-        cable, addresses = self._cable(request, name), _addresses_of(existing)
+        has = msgspec.structs.replace(request, mac=existing["spec"].get("mac", ""))
+        cable, addresses = self._cable(has, name), _addresses_of(existing)
         return await self._fitter.do(lambda host: plug.check(host, cable, addresses))
 
     @property

@@ -292,7 +292,10 @@ def resize(host: Netlink, doomed: Sequence[Link], mtu: int) -> dict[str, str]:
 
 
 def check(host: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> tuple[str, ...]:
-    """What is not as `lay` and `connect` leave it, in words; nothing is changed."""
+    """What is not as `lay` and `connect` leave it, in words; nothing is changed.
+
+    A neighbour may be missing: the workload then asks for its gateway, and is answered.
+    """
     ours = links.read_link(host, cable.interface)
     if ours is None:
         return (f"interface {cable.interface} is not there",)
@@ -310,9 +313,12 @@ def check(host: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> tuple[str
             return (*faults, f"interface {cable.inner} in {cable.namespace} is not the other end of {cable.interface}")
         if not theirs.up:
             faults.append(f"interface {cable.inner} in {cable.namespace} is down")
+        if theirs.mac != cable.inner_mac:
+            faults.append(f"interface {cable.inner} in {cable.namespace} has MAC {theirs.mac}, the host sends to"
+                          f" {cable.inner_mac}")
         present = _present(netlink, {name: link.index for name, link in inside.items()}, cable.inner)
-        faults += [f"{words} in {cable.namespace} is missing" for words in _wanted(cable.inner, addresses)
-                   if words not in present]
+        faults += [f"{words} in {cable.namespace} is missing" for words, item in _wanted(cable.inner, addresses).items()
+                   if words not in present and not isinstance(item, Neighbour)]
     return tuple(faults)
 
 

@@ -70,7 +70,7 @@ def _by_iptables(flavour: Flavour, made: HostIntent) -> Put:
     def put(space: str) -> None:
         enter = ("ip", "netns", "exec", space)
         rig.run(*enter, "ipset", "restore", text=peers.ipset_text(made))
-        rig.run(*enter, f"iptables-{flavour}-restore", text=peers.iptables_text(made))
+        rig.run(*enter, f"iptables-{flavour}-restore", "-w", text=peers.iptables_text(made))
 
     return put
 

@@ -234,7 +234,7 @@ class Restore:
     def program(self, made: HostIntent) -> Cost:
         self._made = made
         return _run(self._space, (("ipset", "restore"), peers.ipset_text(made)),
-                    ((self._program,), peers.iptables_text(made)))
+                    ((self._program, "-w"), peers.iptables_text(made)))
 
     def member(self, number: int) -> Cost:
         joined(self._made, number)
@@ -264,4 +264,4 @@ class Restore:
     def _restore(self, rules: list[str]) -> Cost:
         chains = dict.fromkeys(rule.split()[1] for rule in rules if rule.startswith("-A"))
         text = "\n".join(["*filter", *(f":{chain} - [0:0]" for chain in chains), *rules, "COMMIT", ""])
-        return _run(self._space, ((self._program, "--noflush"), text))
+        return _run(self._space, ((self._program, "-w", "--noflush"), text))

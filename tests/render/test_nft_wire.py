@@ -224,7 +224,7 @@ def test_every_field_and_type_has_its_place_in_the_kernel() -> None:
         assert number_of((type_,))
 
 
-@given(st.lists(st.ip_addresses(v=4), max_size=20))
+@given(st.lists(st.ip_addresses(v=4), min_size=1, max_size=20))
 def test_many_hosts_are_what_each_is(hosts) -> None:
     cidrs = [host_cidr(str(host)) for host in hosts]
 
@@ -242,10 +242,17 @@ def test_addresses_of_ipv6_are_read_as_they_are_written(address) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(Broken):
         packed(text, Type.ADDRESS4)
-    with pytest.raises(Broken):
-        packed4(["10.0.0.1/32", f"{text}/32"])
+    assert packed4(["10.0.0.1/32", f"{text}/32"]) is None
     with pytest.raises(Broken):
         packed(f"{text}::1::", Type.ADDRESS6)
+
+
+def test_hosts_among_which_is_a_prefix_are_not_taken_for_hosts() -> None:
+    for odd in ("10.0.0.0/24", "10.0.0.1", "10.0.0.0/3", "fd00::1/128"):
+        assert packed4(["10.0.0.1/32", odd]) is None
+    assert _elements(HOSTS, "10.0.0.1/32", "10.0.0.2") == _elements(HOSTS, "10.0.0.1/32", "10.0.0.2/32")
+    with pytest.raises(Broken, match="10.0.0.0/24 is not one ipv4_addr"):
+        encoded([AddElements(HOSTS, (("10.0.0.1/32", None), ("10.0.0.0/24", None)))])
 
 
 def test_a_prefix_of_any_length_has_ends() -> None:

@@ -147,15 +147,15 @@ class Netlink:
                 if code:
                     refused.append(Refusal(start + sequence - first, -code, _words(flags, answer)))
 
-    def transact(self, data: bytes, barrier: int, question: Message) -> list[Refusal]:
-        """Has the kernel do one transaction: messages that are whole and numbered, below `barrier`. It answers only
-        those that it refuses, so the question of that number follows, and its answer is the last. Positions are the
-        messages' numbers. Raises Transient when it cannot be sent."""
+    def transact(self, data: Sequence[bytes], barrier: int, question: Message) -> list[Refusal]:
+        """Has the kernel do one transaction: messages that are whole and numbered, below `barrier`, in one or more
+        pieces. It answers only those that it refuses, so the question of that number follows, and its answer is the
+        last. Positions are the messages' numbers. Raises Transient when it cannot be sent."""
         try:
-            self._socket.send(data)
+            self._socket.sendmsg(data)
         except OSError as error:
-            why = errno_names.errorcode.get(error.errno or 0, "")
-            raise Transient(f"netlink: {len(data)} bytes cannot be sent at once: {error.strerror} ({why})") from None
+            size = sum(map(len, data))
+            raise Transient(f"netlink: {size} bytes cannot be sent at once: {error.strerror}") from None
         kind, flags, body = question
         self._socket.send(HEADER.pack(16 + len(body), kind, flags | REQUEST, barrier, 0) + body)
         refused: list[Refusal] = []

@@ -29,6 +29,9 @@ class Type(Enum):
     CT_STATE = ("ct_state", 4)
     ADDRESS_TYPE = ("fib_addrtype", 4)
 
+    __hash__ = object.__hash__
+    """There is one of each. Enum's own takes Python code for what is asked for every statement of every rule."""
+
     @property
     def word(self) -> str:
         return self.value[0]
@@ -60,6 +63,8 @@ class Field(Enum):
     DESTINATION_TYPE = ("fib daddr type", Type.ADDRESS_TYPE)
     RETURN_INDEX = ("fib saddr . iif oif", Type.INTERFACE_INDEX)
     """The interface by which the host itself would answer the source, 0 unless it is the one the packet came by."""
+
+    __hash__ = object.__hash__
 
     @property
     def word(self) -> str:

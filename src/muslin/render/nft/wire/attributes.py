@@ -22,6 +22,11 @@ def nest(kind: int, body: bytes) -> bytes:
     return _HEAD.pack(4 + len(body), kind | _NESTED) + body
 
 
+def nest_of(kind: int, length: int) -> bytes:
+    """What stands before a nest of so many bytes."""
+    return _HEAD.pack(4 + length, kind | _NESTED)
+
+
 def number(kind: int, value: int) -> bytes:
     return _NUMBER.pack(8, kind, (value & 0xFFFFFFFF).to_bytes(4, "big"))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import msgspec
@@ -33,9 +33,9 @@ from muslin.render.nft.table import (
 )
 from muslin.render.nft.text import place
 from muslin.render.nft.wire import sets
-from muslin.render.nft.wire.attributes import attribute, name, nest, number, spans
-from muslin.render.nft.wire.rules import Row, comment
-from muslin.render.nft.words import Chain, Element, Mapped, NamedSet, Rule
+from muslin.render.nft.wire.attributes import attribute, name, nest, nest_of, number, spans
+from muslin.render.nft.wire.rules import comment, expressions
+from muslin.render.nft.words import Chain, Rule
 
 _HEADER = struct.Struct("=IHHIIBBH")
 """Length, type, flags, sequence, port; family, version, and zero or the subsystem, big-endian."""
@@ -62,11 +62,12 @@ class Batch(msgspec.Struct, frozen=True):
     count: int
     first: tuple[int, ...]
 
-    def framed(self, generation: int | None = None) -> bytes:
-        """Ready to be sent. `generation`: the kernel refuses the batch when its ruleset is of another one."""
+    def framed(self, generation: int | None = None) -> tuple[bytes, bytes, bytes]:
+        """Ready to be sent, one behind the other. `generation`: the kernel refuses the batch when its ruleset is of
+        another one."""
         guard = number(1, generation) if generation is not None else b""
         begin = _HEADER.pack(20 + len(guard), _BEGIN, _REQUEST, 0, 0, 0, 0, _subsystem()) + guard
-        return begin + self.data + _HEADER.pack(20, _END, _REQUEST, self.count + 1, 0, 0, 0, _subsystem())
+        return begin, self.data, _HEADER.pack(20, _END, _REQUEST, self.count + 1, 0, 0, 0, _subsystem())
 
     def place(self, message: int, offset: int = 0) -> str:
         """`line 4: add rule ...`: what the message says, in nft's words, and where that would be in nft's text. Empty
@@ -150,17 +151,21 @@ class _Encoder:
                     self.put(kind, flags, _TABLE)
 
     def _rule(self, chain: str, rule: Rule) -> None:
-        expressions = Row(self._bring_along).of(rule)
-        said = comment(rule.comment) if rule.comment else b""
-        self.put(_NEW_RULE, _CREATE | _APPEND, _of_chain(chain) + nest(4, expressions) + said)
+        said = expressions(rule, self._bring_along)
+        where, length = _of_chain(chain), sum(map(len, said))
+        behind = comment(rule.comment) if rule.comment else b""
+        self.count += 1
+        total = 20 + len(where) + 4 + length + len(behind)
+        kind, flags = _NEW_RULE | _SUBSYSTEM << 8, _REQUEST | _CREATE | _APPEND
+        self.parts.append(_HEADER.pack(total, kind, flags, self.count, 0, _INET, 0, 0) + where + nest_of(4, length))
+        self.parts += said
+        self.parts.append(behind)
 
-    def _bring_along(self, declared: NamedSet, pairs: Sequence[tuple[Element, Mapped]]) -> tuple[str, int]:
-        """nft counts the ends of intervals too, where the kernel wants to know how many there will be."""
-        own, bodies = "__map%d" if declared.verdicts else "__set%d", list(sets.added(declared, pairs))
-        size = sum(len(spans(body, 0, len(body))) for body in bodies)
-        self._set(sets.named(own), sets.anonymous(declared, size))
+    def _bring_along(self, brought: sets.Brought) -> tuple[str, int]:
+        own = "__map%d" if brought.is_map else "__set%d"
+        self._set(sets.named(own), brought.declaration)
         named = sets.named(own) + number(_SET_NUMBER_OF_ELEMENTS, self._sets)
-        self._elements(_NEW_ELEMENTS, _CREATE, named, bodies)
+        self._elements(_NEW_ELEMENTS, _CREATE, named, brought.elements)
         return own, self._sets
 
     def _set(self, named: bytes, declaration: bytes) -> None:

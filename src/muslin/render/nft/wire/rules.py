@@ -7,9 +7,11 @@ batch, and go with it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import assert_never
+
+import msgspec
 
 from muslin.errors import Broken
 from muslin.render.nft.wire import expressions as kernel
@@ -27,17 +29,14 @@ from muslin.render.nft.words import (
     ConnectionsOver,
     Counter,
     CtState,
-    Element,
     Equal,
     Field,
     InSet,
     Limit,
     Log,
-    Mapped,
     Marked,
     Masquerade,
     NameBegins,
-    NamedSet,
     NoTrack,
     OneOf,
     OpensTcp,
@@ -55,7 +54,7 @@ from muslin.render.nft.words import (
     Verdict,
 )
 
-BringAlong = Callable[[NamedSet, Sequence[tuple[Element, Mapped]]], tuple[str, int]]
+BringAlong = Callable[[sets.Brought], tuple[str, int]]
 """Makes an anonymous set in the same batch: its name there, and its number."""
 
 TCP = 6
@@ -67,6 +66,7 @@ _PORT_WORDS = (4, 8)
 _LONGEST_COMMENT = 254
 
 
+@lru_cache(maxsize=1024)
 def comment(text: str) -> bytes:
     """What nft shows behind a rule."""
     found = text.encode() + b"\0"
@@ -75,68 +75,104 @@ def comment(text: str) -> bytes:
     return attribute(7, bytes((0, len(found))) + found)
 
 
-class Row:
-    """The expressions of one rule, and what is known of a packet that has come so far in it."""
+def expressions(rule: Rule, bring: BringAlong) -> list[bytes]:
+    """One after another. `bring` is called for the sets of its own, before the rule may be sent."""
+    parts: list[bytes] = []
+    family, protocol = 0, NOTHING_KNOWN
+    for statement in rule.statements:
+        one = _brought(statement, bring) if isinstance(statement, OneOf | Choose) else statement
+        said, family, protocol = _said(one, family, protocol)
+        parts.append(said)
+    return parts
 
-    __slots__ = ("_bring", "_family", "_parts", "_protocol")
 
-    def __init__(self, bring: BringAlong) -> None:
-        self._bring = bring
-        self._parts: list[bytes] = []
-        self._family = 0
-        self._protocol = -1
+class _Own(msgspec.Struct, frozen=True, gc=False):
+    """A lookup in a set that the rule has brought along."""
 
-    def of(self, rule: Rule) -> bytes:
-        for statement in rule.statements:
-            self._say(statement)
-        return b"".join(self._parts)
+    fields: tuple[Field, ...]
+    name: str
+    identity: int
+    negated: bool = False
+    verdicts: bool = False
 
-    def _say(self, statement: Statement) -> None:
+
+def _brought(statement: OneOf | Choose, bring: BringAlong) -> _Own:
+    match statement:
+        case OneOf(fields=fields, elements=elements, negated=negated):
+            types = tuple([field.type for field in fields])
+            name, identity = bring(sets.brought(types, elements, None))
+            return _Own(fields, name, identity, negated)
+        case Choose(field=field, choices=choices):
+            atoms, verdicts = tuple([atom for atom, _ in choices]), tuple([verdict for _, verdict in choices])
+            name, identity = bring(sets.brought((field.type,), atoms, verdicts))
+            return _Own((field,), name, identity, verdicts=True)
+
+
+NOTHING_KNOWN = -1
+
+
+@lru_cache(maxsize=32768)
+def _said(statement: Statement | _Own, family: int, protocol: int) -> tuple[bytes, int, int]:
+    """The expressions of a statement, behind others that have asked for that family and protocol, and what is known of
+    a packet that has come through. Rules are much alike: most of what they say has been said before."""
+    row = _Row(family, protocol)
+    row.say(statement)
+    return b"".join(row.parts), row.family, row.protocol
+
+
+class _Row:
+    """The expressions of one statement."""
+
+    __slots__ = ("family", "parts", "protocol")
+
+    def __init__(self, family: int, protocol: int) -> None:
+        self.parts: list[bytes] = []
+        self.family = family
+        self.protocol = protocol
+
+    def say(self, statement: Statement | _Own) -> None:
         match statement:
             case Equal():
                 self._equal(statement)
             case Counter():
-                self._parts.append(kernel.COUNTER)
+                self.parts.append(kernel.COUNTER)
             case Verdict():
-                self._parts.append(kernel.decide(statement))
-            case OneOf(fields=fields, elements=elements, negated=negated):
-                self._look_up(fields, *self._own(fields, elements), negated=negated)
+                self.parts.append(kernel.decide(statement))
+            case _Own(fields=fields, name=name, identity=identity, negated=negated, verdicts=verdicts):
+                into = kernel.VERDICT_OF_MAP if verdicts else None
+                self._look_up(fields, name, identity, into=into, negated=negated)
             case InSet(fields=fields, set=name, negated=negated):
                 self._look_up(fields, name, negated=negated)
             case ByMap(fields=fields, map=name):
                 self._look_up(fields, name, into=kernel.VERDICT_OF_MAP)
-            case Choose(field=field, choices=choices):
-                declared = sets.of_elements((field.type,), [atom for atom, _ in choices], verdicts=True)
-                name, identity = self._bring(declared, choices)
-                self._look_up((field,), name, identity, into=kernel.VERDICT_OF_MAP)
             case NameBegins(field=field, prefix=prefix):
-                self._parts += (load(field), kernel.compare(Comparison.EQUAL, interface(prefix).rstrip(b"\0")))
+                self.parts += (load(field), kernel.compare(Comparison.EQUAL, interface(prefix).rstrip(b"\0")))
             case Translate() | Redirect() | SourceNat() | Masquerade():
                 self._translate(statement)
             case PacketsOver() | ConnectionsOver():
                 self._measure(statement)
             case SetDscp(family=family, value=number):
                 self._need_family(family)
-                self._parts.append(_set_dscp(family, number))
+                self.parts.append(_set_dscp(family, number))
             case OpensTcp() | Reject(reset=True):
                 self._need_protocol(TCP)
-                self._parts.append(_plain(statement))
+                self.parts.append(_plain(statement))
+            case Marked() | SetMark() | ClearMark() | Limit() | NoTrack() | Log() | Reject():
+                self.parts.append(_plain(statement))
+            case OneOf() | Choose():
+                raise Broken(f"{statement} brings a set along, which is not there yet")
             case _:
-                self._parts.append(_plain(statement))
+                assert_never(statement)
 
     def _equal(self, test: Equal) -> None:
         field = test.field
         self._need(field)
         if not test.negated and isinstance(test.value, int):
             if field is Field.FAMILY:
-                self._family = test.value
+                self.family = test.value
             elif field is Field.PROTOCOL:
-                self._protocol = test.value
-        self._parts.append(_compared(field, test.value, test.negated))
-
-    def _own(self, fields: Sequence[Field], elements: Sequence[Element]) -> tuple[str, int]:
-        declared = sets.of_elements([field.type for field in fields], elements)
-        return self._bring(declared, [(element, None) for element in elements])
+                self.protocol = test.value
+        self.parts.append(_compared(field, test.value, test.negated))
 
     def _look_up(
         self, fields: tuple[Field, ...], name: str, identity: int = 0, *, into: int | None = None, negated: bool = False
@@ -144,43 +180,43 @@ class Row:
         for field in fields:
             self._need(field)
         looked = kernel.lookup(name, identity=identity, into=into, negated=negated)
-        self._parts += (load_all(fields), looked)
+        self.parts += (load_all(fields), looked)
 
     def _translate(self, statement: Translate | Redirect | SourceNat | Masquerade) -> None:
         match statement:
             case Translate(field=field, map=name):
                 what = Nat.SOURCE if field in (Field.SOURCE4, Field.SOURCE6) else Nat.DESTINATION
                 self._look_up((field,), name, into=kernel.DATA_OF_MAP)
-                self._parts.append(kernel.translate(what, _NUMBER_OF_FAMILY[FAMILY_OF[field]], address=0))
+                self.parts.append(kernel.translate(what, _NUMBER_OF_FAMILY[FAMILY_OF[field]], address=0))
             case Redirect(family=family, fields=fields, map=name):
                 self._look_up(fields, name, into=kernel.DATA_OF_MAP)
                 port = 1 if family == 4 else 4
                 made = kernel.translate(Nat.DESTINATION, _NUMBER_OF_FAMILY[family], address=0, ports=(port, port))
-                self._parts.append(made)
+                self.parts.append(made)
             case SourceNat(address=address, ports=ports):
-                self._parts.append(kernel.immediate(0, packed(address, Type.ADDRESS4)))
+                self.parts.append(kernel.immediate(0, packed(address, Type.ADDRESS4)))
                 words = self._ports(ports, _PORT_WORDS)
-                self._parts.append(kernel.translate(Nat.SOURCE, _NUMBER_OF_FAMILY[4], address=0, ports=words))
+                self.parts.append(kernel.translate(Nat.SOURCE, _NUMBER_OF_FAMILY[4], address=0, ports=words))
             case Masquerade(ports=ports):
-                self._parts.append(kernel.masquerade(self._ports(ports, (0, 4))))
+                self.parts.append(kernel.masquerade(self._ports(ports, (0, 4))))
 
     def _ports(self, ports: Span | None, words: tuple[int, int]) -> tuple[int, int] | None:
         if ports is None:
             return None
         first, last = ends(ports, Type.PORT)
-        self._parts += (kernel.immediate(words[0], first), kernel.immediate(words[1], last))
+        self.parts += (kernel.immediate(words[0], first), kernel.immediate(words[1], last))
         return words
 
     def _measure(self, statement: PacketsOver | ConnectionsOver) -> None:
         self._need(statement.field)
-        self._parts.append(load(statement.field))
+        self.parts.append(load(statement.field))
         match statement:
             case PacketsOver(set=name, limit=limit):
                 body = kernel.limit_body(limit.number, _SECONDS[limit.unit], limit.burst, over=True)
-                self._parts.append(kernel.measure(name, update=True, seconds=IDLE, kind="limit", body=body))
+                self.parts.append(kernel.measure(name, update=True, seconds=IDLE, kind="limit", body=body))
             case ConnectionsOver(set=name, number=number):
                 body = kernel.connections_body(number)
-                self._parts.append(kernel.measure(name, update=False, seconds=0, kind="connlimit", body=body))
+                self.parts.append(kernel.measure(name, update=False, seconds=0, kind="connlimit", body=body))
 
     def _need(self, field: Field) -> None:
         if field in FAMILY_OF:
@@ -189,20 +225,19 @@ class Row:
             self._need_protocol(PROTOCOL_OF[field])
 
     def _need_family(self, family: int) -> None:
-        if self._family != family:
-            self._family = family
-            self._parts.append(of_family(family))
+        if self.family != family:
+            self.family = family
+            self.parts.append(of_family(family))
 
     def _need_protocol(self, protocol: int) -> None:
-        if self._protocol != protocol:
-            self._protocol = protocol
-            self._parts.append(of_protocol(protocol))
+        if self.protocol != protocol:
+            self.protocol = protocol
+            self.parts.append(of_protocol(protocol))
 
 
 _NUMBER_OF_FAMILY = {4: 2, 6: 10}
 
 
-@lru_cache(maxsize=65536)
 def _compared(field: Field, atom: Atom, negated: bool) -> bytes:
     """The field against one value, a prefix or a range."""
     comparison = Comparison.OTHER if negated else Comparison.EQUAL
@@ -248,7 +283,6 @@ def _set_dscp(family: int, number: int) -> bytes:
 _Plain = Marked | SetMark | ClearMark | OpensTcp | Limit | NoTrack | Log | Reject
 
 
-@lru_cache(maxsize=4096)
 def _plain(statement: _Plain) -> bytes:
     """What depends on nothing else in the rule."""
     match statement:

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+import msgspec
 
 from muslin.errors import Broken
-from muslin.render.nft.wire.attributes import LARGEST, attribute, head_of, long, name, nest, number, spans
+from muslin.render.nft.wire.attributes import LARGEST, attribute, head_of, long, name, nest, nest_of, number, spans
 from muslin.render.nft.wire.expressions import data, verdict_data
 from muslin.render.nft.wire.values import interface, is_wide, key, key_ends, packed, packed4, padded, value, width
 from muslin.render.nft.words import DYNAMIC_SIZE, Element, Mapped, NamedSet, Type, Verdict
@@ -55,10 +58,23 @@ def declaration(declared: NamedSet) -> bytes:
     return _declared(declared, flags, size)
 
 
-def anonymous(declared: NamedSet, size: int) -> bytes:
-    """A set that a rule brings along."""
-    flags = ANONYMOUS | CONSTANT | INTERVAL * declared.interval | CONCATENATED * _is_concatenated(declared)
-    return _declared(declared, flags, size)
+class Brought(msgspec.Struct, frozen=True, gc=False):
+    """A set that a rule brings along: without its name, and bodies of lists of its elements."""
+
+    declaration: bytes
+    elements: tuple[bytes, ...]
+    is_map: bool
+
+
+@lru_cache(maxsize=4096)
+def brought(types: tuple[Type, ...], elements: tuple[Element, ...], verdicts: tuple[Verdict, ...] | None) -> Brought:
+    """nft counts the ends of intervals too, where the kernel wants to know how many elements there will be."""
+    wide = any(is_wide(element, types) for element in elements)
+    declared = NamedSet("", types, interval=wide, verdicts=verdicts is not None)
+    bodies = tuple(added(declared, tuple(zip(elements, verdicts or [None] * len(elements), strict=True))))
+    size = sum(len(spans(body, 0, len(body))) for body in bodies)
+    flags = ANONYMOUS | CONSTANT | INTERVAL * wide | CONCATENATED * _is_concatenated(declared)
+    return Brought(_declared(declared, flags, size), bodies, declared.verdicts)
 
 
 def _declared(declared: NamedSet, flags: int, size: int) -> bytes:
@@ -107,7 +123,15 @@ def added(declared: NamedSet, pairs: Sequence[tuple[Element, Mapped]], seconds: 
         yield from removed(declared, [element for element, _ in pairs])
         return
     lifetime = long(_TIMEOUT, seconds * 1000) if seconds else b""
-    yield from _chunks(_listed(declared, element, _mapped(declared, mapped) + lifetime) for element, mapped in pairs)
+    if declared.interval:
+        spread = (_listed(declared, element, _mapped(declared, mapped) + lifetime) for element, mapped in pairs)
+        yield from _chunks(spread)
+        return
+    length = width(declared.key)
+    head, tail = _template(length)[4:], bytes(-length & 3)
+    room = len(head) + length + len(tail)
+    mapped_pairs = ((key(element, declared.key), _mapped(declared, mapped) + lifetime) for element, mapped in pairs)
+    yield from _chunks(nest_of(_ITEM, room + len(more)) + head + each + tail + more for each, more in mapped_pairs)
 
 
 def removed(declared: NamedSet, elements: Sequence[Element]) -> Iterator[bytes]:
@@ -120,8 +144,12 @@ def removed(declared: NamedSet, elements: Sequence[Element]) -> Iterator[bytes]:
     many = _ROOM // (len(template) + length + 3 & ~3)
     tail = bytes(-length & 3)
     for start in range(0, len(elements), many):
-        keys = _keys(declared, elements[start : start + many])
-        yield b"".join([template + each + tail for each in keys])
+        some = elements[start : start + many]
+        hosts = packed4(some) if declared.key == (Type.ADDRESS4,) else None
+        if hosts is not None:
+            yield _patched(template, hosts)
+        else:
+            yield b"".join([template + each + tail for each in _keys(declared, some)])
 
 
 def _template(length: int) -> bytes:
@@ -130,21 +158,23 @@ def _template(length: int) -> bytes:
     return head_of(_ITEM | 0x8000, up + 8) + head_of(_KEY | 0x8000, up + 4) + head_of(1, length)
 
 
+def _patched(template: bytes, packed_hosts: bytes) -> bytes:
+    """All of them at once: the template as often as there are hosts, then each byte of theirs in its place."""
+    length = len(template) + 4
+    found = bytearray((template + bytes(4)) * (len(packed_hosts) // 4))
+    for byte in range(4):
+        found[len(template) + byte :: length] = packed_hosts[byte::4]
+    return bytes(found)
+
+
 def _keys(declared: NamedSet, elements: Sequence[Element]) -> Iterable[bytes]:
-    match declared.key:
-        case (Type.ADDRESS4,):
-            hosts = [element for element in elements if isinstance(element, str) and element.endswith("/32")]
-            if len(hosts) == len(elements):
-                packed_hosts = packed4(hosts)
-                return [packed_hosts[place : place + 4] for place in range(0, len(packed_hosts), 4)]
-        case (Type.INTERFACE,):
-            return [interface(str(element)) for element in elements]
+    if declared.key == (Type.INTERFACE,):
+        return [interface(str(element)) for element in elements]
     return [key(element, declared.key) for element in elements]
 
 
 def _listed(declared: NamedSet, element: Element, more: bytes) -> bytes:
-    if not declared.interval:
-        return nest(_ITEM, nest(_KEY, data(key(element, declared.key))) + more)
+    """A range of them."""
     first, last = key_ends(element, declared.key)
     if first > last:
         raise Broken(f"set {declared.name}: {element} ends before it begins")
@@ -192,9 +222,3 @@ def is_end(data: bytes, start: int, end: int) -> bool:
 
 def named(set_name: str) -> bytes:
     return name(2, set_name)
-
-
-def of_elements(types: Sequence[Type], elements: Sequence[Element], *, verdicts: bool = False) -> NamedSet:
-    """The set that a rule brings along for these elements."""
-    wide = any(is_wide(element, types) for element in elements)
-    return NamedSet("", tuple(types), interval=wide, verdicts=verdicts)

@@ -29,6 +29,7 @@ def width(types: Sequence[Type]) -> int:
     return types[0].length if len(types) == 1 else sum(type_.length + 3 & ~3 for type_ in types)
 
 
+@lru_cache(maxsize=16384)
 def value(atom: Atom, type_: Type) -> bytes:
     """The one value that the atom stands for. Raises Broken for what cannot be one."""
     match atom:
@@ -100,16 +101,16 @@ def packed(address: str, type_: Type) -> bytes:
     return found
 
 
-def packed4(hosts: Sequence[str]) -> bytes:
-    """Many `10.0.0.1/32` at once, four bytes each. Raises Broken."""
-    octets = ".".join(hosts).replace("/32", "").split(".") if hosts else []
+def packed4(hosts: Sequence[Element]) -> bytes | None:
+    """Many `10.0.0.1/32` at once, four bytes each; None when not all of them are that."""
     try:
-        found = bytes([_OCTETS[octet] for octet in octets])
-    except KeyError as wrong:
-        raise Broken(f"{wrong.args[0]!r} is no part of an ipv4_addr") from None
-    if len(found) != 4 * len(hosts):
-        raise Broken("one of these is no ipv4_addr")
-    return found
+        text = ".".join(hosts)  # type: ignore[arg-type]
+        if not text.count("/32") == text.count("/") == len(hosts):
+            return None
+        found = bytes(map(_OCTETS.__getitem__, text.replace("/32", "").split(".")))
+    except (TypeError, KeyError):
+        return None
+    return found if len(found) == 4 * len(hosts) else None
 
 
 def _packed6(address: str) -> bytes:

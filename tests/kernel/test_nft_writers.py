@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -118,6 +121,8 @@ def test_both_write_every_table_and_every_change_alike(spaces: Spaces, writers, 
         now = then
 
     assert _listed(spaces[0]) == _listed(spaces[1])
+    ours, theirs = (asyncio.run(writer.read()) for writer in writers)
+    assert ours == theirs
 
 
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
@@ -239,6 +244,70 @@ def test_both_say_every_word_alike(spaces: Spaces, writers: tuple[Nft, Nft]) -> 
     assert len([item for item in wire if "rule" in item]) == len(WORDS) + len(ADDRESSES) + 2 + len(SOURCES) + 1
     for ours, theirs in zip(wire, program, strict=True):
         assert ours == theirs
+
+
+STRANGE = """
+add set inet muslin marks { type mark; elements = { 7 } ; }
+add set inet muslin mixed { type ipv4_addr . mark; elements = { 10.0.0.1 . 7 } ; }
+add map inet muslin more { type ifname : verdict; elements = { muself : jump other } ; }
+add set inet muslin spread { type ipv4_addr; flags interval; elements = { 10.0.0.3-10.0.0.9, 10.2.0.0-10.3.255.255 } ; }
+add set inet muslin lasting { type inet_service; timeout 1h; elements = { 80 } ; }
+add chain inet muslin barred { type filter hook input priority 7; policy drop; }
+add rule inet muslin barred tcp dport 80 counter
+add rule inet muslin barred ct mark set 7 comment "theirs"
+add rule inet muslin barred iifname vmap { "lo" : accept }
+add chain ip theirs muslin
+"""
+
+
+def test_both_read_everything_alike(spaces: Spaces, writers: tuple[Nft, Nft]) -> None:
+    """Also what a stranger has put into our table, and nothing that lies in his. Of types that are not ours, our reader
+    gives the bytes: that they are not ours is all that counts."""
+    _fill(writers[0])
+    netrig.in_ns(spaces[0], "nft", "add", "table", "ip", "theirs")
+    netrig.run("ip", "netns", "exec", spaces[0], "nft", "-f", "-", stdin=STRANGE)
+    program = Nft(spaces[0], program=True)
+
+    ours, theirs = asyncio.run(writers[0].read()), asyncio.run(program.read())
+
+    assert ours is not None
+    assert theirs is not None
+    assert ours.chains == theirs.chains
+    assert ours.elements.pop("marks") == {"07000000": ""}
+    assert ours.elements.pop("mixed") == {"10.0.0.1 . 07000000": ""}
+    assert ours.elements == {name: found for name, found in theirs.elements.items() if name not in ("marks", "mixed")}
+    assert asyncio.run(writers[0].counters()) == asyncio.run(program.counters())
+    netrig.in_ns(spaces[0], "nft", "delete", "table", "ip", "theirs")
+
+
+def test_a_table_is_read_as_it_is_while_others_write(spaces: Spaces, writers: tuple[Nft, Nft]) -> None:
+    """One of many states, never a mixture: here each set holds what the other does."""
+    one, other = NamedSet("one", (V4,)), NamedSet("other", (V4,))
+    members = [tuple((f"10.{number}.{n >> 8}.{n & 255}/32", None) for n in range(3000)) for number in range(2)]
+    nft, over = Nft(spaces[0], program=False), threading.Event()
+    asyncio.run(nft.apply(Changes(fresh=True, new_sets=(one, other))))
+
+    def play() -> None:
+        for turn in itertools.count():
+            if over.is_set():
+                return
+            changes = tuple(ElementChange(each, new=members[turn % 2]) for each in (one, other))
+            asyncio.run(nft.apply(Changes(renewed=True, flushed=(one, other), elements=changes)))
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    found = []
+    try:
+        for _ in range(20):
+            with contextlib.suppress(Transient):  # somebody wrote during each of several readings
+                found.append(asyncio.run(writers[0].read()))
+    finally:
+        over.set()
+        thread.join()
+    for each in (*found, asyncio.run(writers[0].read())):
+        assert each is not None
+        assert each.elements["one"] == each.elements["other"]
+    nft.close()
 
 
 def test_what_was_put_in_can_be_taken_out(spaces: Spaces, writers: tuple[Nft, Nft]) -> None:

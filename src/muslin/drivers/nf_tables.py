@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import errno
 import threading
+from collections.abc import Callable
 
 from muslin.drivers.netlink import Netlink, Refusal, attributes
 from muslin.drivers.netns import inside, opened
 from muslin.errors import Transient
-from muslin.render.nft.wire import Batch
+from muslin.render.nft.listing import Listing
+from muslin.render.nft.wire import Batch, reading
 
 _NETFILTER = 12
 _GET_GENERATION = 10 << 8 | 16
@@ -29,6 +31,51 @@ _SEND_BUFFER = 256 << 20
 _RECEIVE_BUFFER = 8 << 20
 """A refusal takes some hundred bytes, and there may be one for each message."""
 _TRIES = 64
+_READINGS = 8
+
+
+def read(netlink: Netlink) -> Listing | None:
+    """Our table, None where there is none. Raises Transient."""
+    def taken() -> Listing | None:
+        if isinstance(answer := netlink.get(reading.GET_TABLE, reading.OF_TABLE), Refusal):
+            if answer.errno == errno.ENOENT:
+                return None
+            raise Transient(f"nf_tables does not tell of our table: {answer}")
+        found = [reading.found_set(body) for _, body in netlink.dump(reading.GET_SETS, reading.OF_TABLE)]
+        named = [each for each in found if not each.is_anonymous]
+        chains, rules = (_bodies(netlink, reading.GET_CHAINS, reading.INET), _rules(netlink))
+        elements = ((each, _bodies(netlink, reading.GET_ELEMENTS, each.question)) for each in named)
+        return reading.listing(chains, rules, elements)
+
+    return _undisturbed(netlink, taken)
+
+
+def counters(netlink: Netlink) -> dict[str, tuple[int, int]]:
+    """Comment -> (packets, bytes) of our rules. Raises Transient."""
+    return reading.counters(_rules(netlink))
+
+
+def _rules(netlink: Netlink) -> list[bytes]:
+    return _bodies(netlink, reading.GET_RULES, reading.OF_TABLE)
+
+
+def _bodies(netlink: Netlink, kind: int, question: bytes) -> list[bytes]:
+    return [body for _, body in netlink.dump(kind, question)]
+
+
+def _undisturbed(netlink: Netlink, read: Callable[[], Listing | None]) -> Listing | None:
+    """Nobody wrote while we read one list after another: else we read again."""
+    for _ in range(_READINGS):
+        before = generation(netlink)
+        try:
+            found = read()
+        except Transient:  # a set that goes cannot be read to its end
+            if generation(netlink) == before:
+                raise
+            continue
+        if generation(netlink) == before:
+            return found
+    raise Transient(f"nf_tables: others changed the ruleset during each of {_READINGS} readings")
 
 
 def asking(netns: str | None) -> Netlink:

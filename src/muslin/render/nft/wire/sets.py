@@ -28,7 +28,8 @@ _KEY, _DATA, _FLAGS, _TIMEOUT, _KEY_END = 1, 2, 3, 4, 10
 """Attributes of an element."""
 _ITEM = 1
 _END_OF_INTERVAL = number(_FLAGS, 1)
-_VERDICT = 0xFFFFFF00
+VERDICT = 0xFFFFFF00
+"""What a map of verdicts says of its data."""
 _VERDICT_LENGTH = 16
 
 _NUMBERS = {
@@ -37,6 +38,7 @@ _NUMBERS = {
     Type.ADDRESS_TYPE: 38,
 }
 """nft's own, six bits each in a concatenation. To the kernel they mean nothing."""
+_TYPES = {number: type_ for type_, number in _NUMBERS.items()}
 _OF_THE_MACHINE = frozenset({Type.INTERFACE, Type.INTERFACE_INDEX, Type.CT_STATE, Type.ADDRESS_TYPE})
 _MIXED, _MACHINE, _BIG = 0, 1, 2
 _CONCATENATION = b"\0\4" + (13).to_bytes(4, sys.byteorder) + b"\1\0"
@@ -48,6 +50,15 @@ def number_of(types: Sequence[Type]) -> int:
     for type_ in types:
         found = found << 6 | _NUMBERS[type_]
     return found
+
+
+def types_of(number: int) -> tuple[Type | None, ...]:
+    """The way back; None for a type that is not among our words."""
+    found: list[Type | None] = []
+    while number:
+        found.insert(0, _TYPES.get(number & 0x3F))
+        number >>= 6
+    return tuple(found)
 
 
 def declaration(declared: NamedSet) -> bytes:
@@ -81,7 +92,7 @@ def _declared(declared: NamedSet, flags: int, size: int) -> bytes:
     body, key_types = b"", declared.key
     if declared.verdicts:
         flags |= MAP
-        body = number(6, _VERDICT) + number(7, _VERDICT_LENGTH)
+        body = number(6, VERDICT) + number(7, _VERDICT_LENGTH)
     elif declared.data:
         flags |= MAP
         body = number(6, number_of(declared.data)) + number(7, width(declared.data))

@@ -224,6 +224,7 @@ def _wire(host: str, space: str, interface: str, v4: str, v6: str) -> None:
     """
     for line in commands.strip().splitlines():
         netrig.run("ip", *line.split())
+    netrig.in_ns(space, "sysctl", "-qw", "net.ipv6.conf.eth0.router_solicitations=0")  # they would count as packets
 
 
 class Probe:

@@ -20,7 +20,7 @@ from muslin.drivers.netlink import Netlink, Refusal, attributes
 from muslin.drivers.netns import inside, opened
 from muslin.errors import Transient
 from muslin.render.nft.listing import Listing
-from muslin.render.nft.wire import Batch, reading
+from muslin.render.nft.wire import Batch, encoded, reading
 
 _NETFILTER = 12
 _GET_GENERATION = 10 << 8 | 16
@@ -32,6 +32,7 @@ _RECEIVE_BUFFER = 8 << 20
 """A refusal takes some hundred bytes, and there may be one for each message."""
 _TRIES = 64
 _READINGS = 8
+_EMPTY = encoded(())
 
 
 def read(netlink: Netlink) -> Listing | None:
@@ -64,8 +65,13 @@ def _bodies(netlink: Netlink, kind: int, question: bytes) -> list[bytes]:
 
 
 def _undisturbed(netlink: Netlink, read: Callable[[], Listing | None]) -> Listing | None:
-    """Nobody wrote while we read one list after another: else we read again."""
+    """Nobody wrote while we read one list after another: else we read again.
+
+    A commit raises the number before it puts anything into force. So an empty batch goes first, which waits until
+    whoever is committing has finished."""
     for _ in range(_READINGS):
+        if refused := netlink.transact(_EMPTY.framed(), _EMPTY.count + 2, _QUESTION):
+            raise Transient(f"nf_tables: {refused[0]}")
         before = generation(netlink)
         try:
             found = read()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ class Site:
     def start_server(self) -> None:
         store, listen = f"sqlite:///{self.state / 'store.db'}", f"unix:{self.run / 'server.sock'}"
         self.start("server", sys.executable, "-m", "muslin.server", "--store", store, "--listen", listen)
+        self.wait_for_server()
+
+    def wait_for_server(self) -> None:
         wait_for("the server", lambda: self._answers(self.api, "/healthz"))
 
     def make_host(self, host: str) -> str:
@@ -57,7 +60,10 @@ class Site:
         command = (MUSLIN, "agent", "--node", host, *(options or ("--no-bgp",)))
         self.start(f"agent-{host}", "ip", "netns", "exec", self.make_host(host), *command)
         if healthy:
-            wait_for(f"the agent of {host}", lambda: self._answers(self.agent(host), "/healthz"))
+            self.wait_for_agent(host)
+
+    def wait_for_agent(self, host: str) -> None:
+        wait_for(f"the agent of {host}", lambda: self._answers(self.agent(host), "/healthz"))
 
     def start(self, name: str, *command: str) -> None:
         environment = {
@@ -162,12 +168,12 @@ def deny_to(name: str, selector: str, **rule: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def site() -> Iterator[Site]:
+def site(start_server: Callable[[Site], None] = Site.start_server) -> Iterator[Site]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mut-")))
         made = Site(directory, stack)
         stack.callback(made.end)
-        made.start_server()
+        start_server(made)
         made.declare(*POOLS)
         made.start("traffic", sys.executable, "-m", "muslin.lab.traffic", str(made.run / "traffic.sock"))
         wait_for("traffic", (made.run / "traffic.sock").exists)

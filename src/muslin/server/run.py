@@ -61,16 +61,18 @@ class ServerOptions:
 async def serve(options: ServerOptions, stop: asyncio.Event | None = None,
                 started: asyncio.Event | None = None) -> None:
     """Until `stop` is set or this is cancelled. `started` is set when every listener answers. Raises Invalid."""
-    listeners = options.listeners()
+    options.listeners()  # what is wrong with them is said before a store is made
     store = open_store(options.store)
     try:
-        await _serve(store, options, listeners, stop or asyncio.Event(), started or asyncio.Event())
+        await serve_store(store, options, stop, started)
     finally:
         await store.close()
 
 
-async def _serve(store: Store, options: ServerOptions, listeners: Sequence[Listener], stop: asyncio.Event,
-                 started: asyncio.Event) -> None:
+async def serve_store(store: Store, options: ServerOptions, stop: asyncio.Event | None = None,
+                      started: asyncio.Event | None = None) -> None:
+    """As `serve`, from a store that is open, and stays so."""
+    listeners, stop, started = options.listeners(), stop or asyncio.Event(), started or asyncio.Event()
     await builtin.ensure(store)
     gc.set_threshold(20_000, 20, 50)  # the many small dicts of a list are no garbage; look less often
     stopping, metrics = Stopping(), Metrics()

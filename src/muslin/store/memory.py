@@ -13,13 +13,17 @@ LAST = "\U0010ffff"
 """Above every key."""
 
 
+_EVENTS_KEPT = 10_000
+"""At least; a watch that is further behind begins anew."""
+
+
 class MemoryStore:
     """All history is kept until `compact`."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
-        self._history = History(0)
+        self._history = History(0, limit=_EVENTS_KEPT)
 
     async def get(self, key: str) -> Entry | None:
         return self._entries.get(key)

@@ -159,6 +159,14 @@ def docker(place: Site, host: str, options: tuple[str, ...] = NO_BRIDGE) -> Iter
         yield made
 
 
+def compose(host: Docker, directory: Path, *words: str) -> None:
+    """Of the docker-compose.yaml that is there, as project `shop`."""
+    done = subprocess.run(
+        ["docker-compose", "-H", f"unix://{host.socket}", "-p", "shop", *words], cwd=directory, capture_output=True,
+        text=True, timeout=120, check=False, env={**os.environ, "DOCKER_CONFIG": str(directory)})
+    assert done.returncode == 0, done.stderr
+
+
 def install(place: Site, host: str, verb: str, *options: str) -> str:
     return run("env", f"MUSLIN_RUN={place.run}", f"MUSLIN_STATE={place.state}", MUSLIN, "docker", verb, "--host", host,
                *options)

@@ -6,11 +6,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from agentrig import MUSLIN, Site, site
-from dockerrig import Docker, docker
+from dockerrig import Docker, compose, docker
 from netrig import run, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -36,11 +37,22 @@ def muslin(place: Site, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+COMPOSE = """
+version: "2.4"
+networks: {shop: {external: true}}
+services:
+  db:
+    image: bb:1
+    command: ["/bin/sleep", "600"]
+    networks: {shop: {aliases: [database]}}
+"""
+
+
 def networks(host: Docker) -> set[str]:
     return set(host("network", "ls", "--filter", "driver=muslin", "--format", "{{.Name}}").split())
 
 
-def test_a_network_on_every_host_by_one_command(place: Site) -> None:
+def test_a_network_on_every_host_by_one_command(place: Site, tmp_path: Path) -> None:
     with ExitStack() as stack:
         one = stack.enter_context(docker(place, "h1"))
         code, said = muslin(place, "docker", "network", "create", "shop", "--subnet", "10.65.0.0/17")
@@ -50,8 +62,10 @@ def test_a_network_on_every_host_by_one_command(place: Site) -> None:
 
         two = stack.enter_context(docker(place, "h2"))
         wait_for("the network on a host that joined later", lambda: networks(two) == {"shop"}, 20)
-        database = two.container("db", "--network", "shop")
-        wait_for("name and way", lambda: one.say(web, "ping", "-4", "-c1", "-W1", "db"), 30)
+        (tmp_path / "docker-compose.yaml").write_text(COMPOSE)
+        compose(two, tmp_path, "up", "-d")
+        for name in ("db", "database", "shop_db_1"):
+            wait_for(f"name and way of {name}", lambda name=name: one.say(web, "ping", "-4", "-c1", "-W1", name), 30)
         wait_for("both in the list", lambda: "2/2" in muslin(place, "docker", "network", "ls")[1], 20)
         assert "10.65.0.0/17" in muslin(place, "get", "dockernetworks")[1]
 
@@ -60,10 +74,10 @@ def test_a_network_on_every_host_by_one_command(place: Site) -> None:
 
         code, said = muslin(place, "docker", "network", "rm", "shop")
         assert code == 1
-        assert "active endpoints" in said
+        assert "h1: docker network shop cannot go: web of this host is in it" in said
         assert "disconnect" in muslin(place, "status")[1]
-        for host, name in ((one, web), (two, database)):
-            host("rm", "-f", name)
+        one("rm", "-f", web)
+        compose(two, tmp_path, "down", "-t", "0")
         wait_for("the network's end", lambda: not networks(one) | networks(two), 20)
 
 
@@ -96,6 +110,7 @@ def _one_that_is_down(place: Site, one: Docker, two: Docker) -> None:
     (("--subnet", "10.65.8.0/24", "--subnet", "10.65.9.0/24"), "one of each family"),
     (("--subnet", "fd00:65::/112"), "no subnet of IPv4"),
     (("--subnet", "10.65.8.1/24"), "10.65.8.0/24"),
+    (("--subnet", "10.65.8.0"), "10.65.8.0"),
     (("-o", "colour=blue"), "policy and mtu"),
     (("-o", "policy=maybe"), "same-network"),
 ])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentrig import V3, Site, site
-from dockerrig import Docker, docker
+from dockerrig import Docker, compose, docker
 from netrig import run, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -93,10 +91,3 @@ def test_compose_files_just_work(hosts: tuple[Site, Docker, Docker], tmp_path: P
     finally:
         compose(host, tmp_path, "down", "-t", "0")
     assert place.api.get(f"{V3}/workloadendpoints")["items"] == []
-
-
-def compose(host: Docker, directory: Path, *words: str) -> None:
-    done = subprocess.run(
-        ["docker-compose", "-H", f"unix://{host.socket}", "-p", "shop", *words], cwd=directory, capture_output=True,
-        text=True, timeout=120, check=False, env={**os.environ, "DOCKER_CONFIG": str(directory)})
-    assert done.returncode == 0, done.stderr

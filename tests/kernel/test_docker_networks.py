@@ -149,6 +149,7 @@ def test_a_container_in_two_networks_and_out_again(place: Site, host: Docker) ->
     (("--ipam-driver", "muslin", "--subnet", "10.65.8.0/24", "-o", "policy=maybe"), "same-network, open, deny"),
     (("--ipam-driver", "muslin", "--ipam-opt", "x=y"), "--ipam-opt x"),
     (("--subnet", "10.65.8.0/24"), "--ipam-driver muslin"),
+    (("-d", "bridge", "--ipam-driver", "muslin", "--subnet", "10.65.8.0/24"), "of driver bridge"),
 ])
 @pytest.mark.usefixtures("clean")
 def test_what_cannot_be_is_refused_in_words(host: Docker, words: tuple[str, ...], says: str) -> None:
@@ -158,8 +159,12 @@ def test_what_cannot_be_is_refused_in_words(host: Docker, words: tuple[str, ...]
 
 def _create_and_use(host: Docker, words: tuple[str, ...]) -> None:
     """Some are seen when the first address is asked for, and no earlier."""
-    host("network", "create", "-d", "muslin", *words, "bad")
-    host.container("never", "--network", "bad")
+    host("network", "create", *(() if "-d" in words else ("-d", "muslin")), *words, "bad")
+    try:
+        host.container("never", "--network", "bad")
+    finally:
+        host("rm", "-f", "never")
+        host("network", "rm", "bad")
 
 
 @pytest.mark.usefixtures("clean")
@@ -193,12 +198,17 @@ def test_dockerd_may_be_killed_and_come_back_and_the_book_may_be_lost(place: Sit
     network(host, "live", "--subnet", "10.65.8.0/24")
     one, two = (host.container(name, "--network", "live") for name in ("l1", "l2"))
     address = host.address(two, "live")
-    host.stop(signal.SIGKILL)
-    place.signal("agent-h1", signal.SIGKILL)
-    (place.state / "agents" / "h1" / "docker.json").unlink()
-    host.start()
-    place.start_agent("h1")
-    install(place, "h1", "install", "--docker", f"unix:{host.socket}", "--plugin-dir", str(host.plugins))
+    with nothing_lost(host, one, address):
+        host.stop()
+        host.start()
+        place.signal("agent-h1", signal.SIGKILL)
+        place.start_agent("h1")
+        host.stop(signal.SIGKILL)
+        place.signal("agent-h1", signal.SIGKILL)
+        (place.state / "agents" / "h1" / "docker.json").unlink()
+        host.start()
+        place.start_agent("h1")
+        install(place, "h1", "install", "--docker", f"unix:{host.socket}", "--plugin-dir", str(host.plugins))
     assert host.ping(one, address)
     three = host.container("l3", "--network", "live")
     assert host.ping(three, address)
@@ -206,6 +216,23 @@ def test_dockerd_may_be_killed_and_come_back_and_the_book_may_be_lost(place: Sit
     assert endpoints(place) == []
     four = host.container("l4", "--network", "live", "--ip", address)
     assert host.address(four, "live") == address, "addresses of before are free again, too"
+
+
+@contextmanager
+def nothing_lost(host: Docker, name: str, address: str) -> Iterator[None]:
+    """Every packet of a container passes meanwhile, dockerd stopped and started, killed, agent killed, or both."""
+    pid = str(host.inspect(name)["State"]["Pid"])
+    process = subprocess.Popen(["nsenter", "-t", pid, "-n", "ping", "-i", "0.05", "-q", address],
+                               stdout=subprocess.PIPE, text=True)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=10)
+    [counted] = [line.split() for line in said.splitlines() if "transmitted" in line]
+    sent, received = int(counted[0]), int(counted[3])
+    assert sent > 20
+    assert sent - received <= 1, said  # the last may still be under way
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import msgspec
 from muslin.model.cluster_configuration import GROUP_VERSION
 from muslin.model.meta import Resource
 from muslin.model.policy import Spec
-from muslin.model.shape import Labels, Net, about
+from muslin.model.shape import Labels, about
 
 POLICIES = ("same-network", "open", "deny")
 
@@ -20,7 +20,7 @@ POLICIES = ("same-network", "open", "deny")
 class DockerNetworkSpec(Spec, frozen=True, kw_only=True):
     """What `docker network create` is told. Cannot change: hosts have made their networks of it."""
 
-    subnets: Annotated[tuple[Net, ...], about(
+    subnets: Annotated[tuple[Annotated[str, about(form="pool_cidr")], ...], about(
         "Where its addresses come from: one of IPv4, and one of IPv6 if it has both. None: any pool.", most=2,
         unique=True)] = ()
     policy: Annotated[str, about(

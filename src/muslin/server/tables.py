@@ -116,6 +116,13 @@ _POLICY = (
     Column("Ingress", count("spec.ingress"), wide=True), Column("Egress", count("spec.egress"), wide=True),
 )
 _STAGED = Column("Action", _default(at("spec.stagedAction"), "Set"))
+def _workload(obj: Json) -> str:
+    """Calico's name for every container of Docker is libnetwork: here it is the container's own."""
+    annotations = _look(obj, "metadata.annotations")
+    name = annotations.get("muslin.dev/container-name") if isinstance(annotations, dict) else None
+    return name if isinstance(name, str) else str(at("spec.workload")(obj))
+
+
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "Tier": (Column("Order", at("spec.order")), Column("Default", at("spec.defaultAction"))),
     "NetworkPolicy": _POLICY,
@@ -127,7 +134,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "Profile": (Column("Labels", at("spec.labelsToApply")), Column("Ingress", count("spec.ingress"), wide=True),
                 Column("Egress", count("spec.egress"), wide=True)),
     "WorkloadEndpoint": (
-        Column("Workload", at("spec.workload")), Column("Node", at("spec.node")), Column("Networks", _address),
+        Column("Workload", _workload), Column("Node", at("spec.node")), Column("Networks", _address),
         Column("Interface", at("spec.interfaceName")), Column("Profiles", at("spec.profiles"), wide=True),
         Column("MAC", at("spec.mac"), wide=True),
     ),

@@ -18,6 +18,7 @@ from muslin.client.refusal import ApiError
 from muslin.net import Cidr, parse_address, parse_cidr, version_of
 from muslin.plugins.docker import words
 from muslin.plugins.docker.book import Book
+from muslin.plugins.docker.daemon import Daemon
 from muslin.plugins.docker.faults import Refused
 
 Object = dict[str, Any]
@@ -61,16 +62,30 @@ class Addresses:
         found = words.subnet(pool, part, await self._pools())
         return {"PoolID": found, "Pool": str(words.pool_of(found)[0]), "Data": {}}
 
-    async def _pools(self) -> dict[str, Cidr]:
+    async def _pools(self) -> dict[str, tuple[Cidr, int]]:
+        """Name -> prefix, and length of its blocks."""
         items = (await self._api.call("GET", f"{CALICO}/ippools"))["items"]
-        return {item["metadata"]["name"]: parse_cidr(item["spec"]["cidr"]) for item in items
-                if not item["spec"].get("disabled")}
+        return {item["metadata"]["name"]: (parse_cidr(item["spec"]["cidr"]), int(item["spec"].get("blockSize") or 0))
+                for item in items if not item["spec"].get("disabled")}
+
+    async def _require_ours(self, whole: Cidr) -> None:
+        """Other drivers lay an address on a bridge, with its network beside it: ours is alone, behind a gateway.
+        dockerd does not say whom an address is for, but who has networks of this subnet. Raises Refused, Transient."""
+        if any(whole in network.subnets for network in self._book.pages.networks.values()):
+            return
+        of_pool = [each for each in await Daemon(self._book.pages.docker).networks() if any(
+            str(config.get("Subnet")) == whole for config in (each.get("IPAM") or {}).get("Config") or ())]
+        if of_pool and not any(each.get("Driver") == words.DRIVER for each in of_pool):
+            raise Refused(f"network {of_pool[0].get('Name')} is of driver {of_pool[0].get('Driver')}, which cannot use"
+                          f" muslin's addresses: create it with `docker network create --driver {words.DRIVER}"
+                          f" --ipam-driver {words.DRIVER} ...`, or without --ipam-driver")
 
     async def _request_address(self, call: Object) -> Object:
         whole, part = words.pool_of(str(call.get("PoolID") or ""))
         asked = str(call.get("Address") or "")
         if (call.get("Options") or {}).get("RequestAddressType") == _GATEWAY_TYPE:
             return self._gateway(whole, asked)
+        await self._require_ours(whole)
         handle = f"{self.prefix}{call.get(CALL) or uuid.uuid4().hex}"
         if call.get(AGAIN):
             await self.give_back(handle)

@@ -141,7 +141,8 @@ class Networks:
         try:
             await daemon.create_network(_body(name, spec))
         except MuslinError as error:
-            return Problem(what=f"docker network {name} cannot be made: {error}", mend="it is tried again and again")
+            return Problem(what=f"docker network {name} cannot be made: {str(error).rpartition('muslin: ')[2]}",
+                           mend=f"it is tried until it can, or until dockernetwork {name} is deleted")
         log.info("docker_network_made", name=name)
         return None
 
@@ -149,10 +150,21 @@ class Networks:
         try:
             await daemon.remove_network(str(found["Id"]))
         except MuslinError as error:
-            return Problem(what=f"docker network {name} cannot go: {error}",
-                           mend="remove its containers on this host, or docker network disconnect them")
+            within = await _containers(daemon, str(found["Id"]))
+            verb = "is" if len(within) == 1 else "are"
+            why = f"{', '.join(within)} of this host {verb} in it" if within else str(error)
+            mend = "remove these containers, or docker network disconnect them" if within else "it is tried again"
+            return Problem(what=f"docker network {name} cannot go: {why}", mend=mend)
         log.info("docker_network_removed", name=name)
         return None
+
+
+async def _containers(daemon: Daemon, network: str) -> list[str]:
+    try:
+        found = await daemon.network(network) or {}
+    except MuslinError:
+        return []  # the next try asks again
+    return sorted(str(each.get("Name")) for each in (found.get("Containers") or {}).values())
 
 
 def _spec(item: Object) -> DockerNetworkSpec | None:

@@ -86,6 +86,7 @@ class Service:
             tasks.create_task(self._keep())
 
     async def _keep(self) -> None:
+        unknown = ""
         while True:
             if self._book.pages.enabled:
                 try:
@@ -93,8 +94,11 @@ class Service:
                     await self._leftovers.look(self._daemon)
                 except TimeoutError:
                     log.error("docker_door_not_open", socket=str(self._keeper.listen))
+                    unknown = ""
                 except MuslinError as error:
-                    log.warning("docker_leftovers_not_known", why=str(error))
+                    if str(error) != unknown:
+                        unknown = str(error)
+                        log.warning("docker_leftovers_not_known", why=unknown)
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _configure(self, request: web.Request) -> web.Response:

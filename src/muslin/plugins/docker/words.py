@@ -54,11 +54,18 @@ def pool_of(text: str) -> tuple[Cidr, Cidr]:
     return parse_cidr(pool), parse_cidr(part or pool)
 
 
-def subnet(pool: str, part: str, pools: Mapping[str, Cidr]) -> str:
-    """The PoolID for a subnet that docker asks for; `pools`: our IPPools by name. Raises Refused."""
+def subnet(pool: str, part: str, pools: Mapping[str, tuple[Cidr, int]]) -> str:
+    """The PoolID for a subnet that docker asks for; `pools`: our IPPools by name, and the length of their blocks. Raises
+    Refused."""
     wanted = _prefix("--subnet", pool)
-    if not any(version_of(each) == version_of(wanted) and contains(each, wanted) for each in pools.values()):
-        there = ", ".join(f"{name} {cidr}" for name, cidr in sorted(pools.items())) or "none"
+    around = [(name, size) for name, (cidr, size) in pools.items()
+              if version_of(cidr) == version_of(wanted) and contains(cidr, wanted)]
+    for name, size in around:
+        if size and int(wanted.partition("/")[2]) > size:
+            raise Refused(f"subnet {wanted} is smaller than a block of IPPool {name} (/{size}), and hosts take whole"
+                          f" blocks: take a /{size} or larger")
+    if not around:
+        there = ", ".join(f"{name} {cidr}" for name, (cidr, _) in sorted(pools.items())) or "none"
         raise Refused(f"subnet {wanted} is in no IPPool (there are: {there}): take one inside a pool, or make a pool"
                       f" with `muslin create ippool NAME --cidr {wanted}`")
     if part and not contains(wanted, _prefix("--ip-range", part)):

@@ -55,8 +55,8 @@ def pool_of(text: str) -> tuple[Cidr, Cidr]:
 
 
 def subnet(pool: str, part: str, pools: Mapping[str, tuple[Cidr, int]]) -> str:
-    """The PoolID for a subnet that docker asks for; `pools`: our IPPools by name, and the length of their blocks. Raises
-    Refused."""
+    """The PoolID for a subnet that docker asks for; `pools`: our IPPools by name, and how long a block's prefix is.
+    Raises Refused."""
     wanted = _prefix("--subnet", pool)
     around = [(name, size) for name, (cidr, size) in pools.items()
               if version_of(cidr) == version_of(wanted) and contains(cidr, wanted)]

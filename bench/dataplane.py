@@ -27,7 +27,7 @@ from muslin.intent import Delta, HostIntent
 from muslin.render import iptables, nft
 
 WORLDS = (*((endpoints, policies, Sort.PORTS) for policies in (10, 100) for endpoints in (10, 100, 1000)),
-          (100, 100, Sort.PEERS), (100, 100, Sort.MIXED))
+          *((100, 100, sort) for sort in Sort if sort is not Sort.PORTS))
 OURS_BY_IPTABLES = ((10, 10, Sort.PORTS), (1000, 100, Sort.PORTS))
 TINY = ((10, 10, Sort.PORTS), (10, 10, Sort.MIXED))
 PLAIN, AGAIN, CONNTRACK = "plain routing", "plain routing, again", "conntrack alone"

@@ -54,6 +54,8 @@ class Sort(StrEnum):
 
     PORTS = "a port for each rule"
     PEERS = "one port, peers for each rule"
+    RANGES = "wide ranges that overlap"
+    ANY = "peers, and no port"
     MIXED = "mixed: denies, prefixes, wide ranges"
 
 
@@ -75,6 +77,11 @@ def _rule(sort: Sort, number: int, origin: Origin) -> Rule:
     if sort is Sort.PEERS:
         return Rule(action=Action.ALLOW, origin=origin, protocol=17, source=_from(policy),
                     destination=Match(ports=((7001, 7001),)))
+    if sort is Sort.RANGES:
+        return Rule(action=Action.ALLOW, origin=origin, protocol=17, source=_from(policy),
+                    destination=Match(ports=((1000 + number, 60000 - number),)))
+    if sort is Sort.ANY:
+        return Rule(action=Action.ALLOW, origin=origin, source=_from(policy))
     if sort is Sort.MIXED and index in (1, 3):
         prefix = Match(nets=(Cidr(f"172.{16 + number % 16}.{number % 256}.0/24"),))
         return Rule(action=Action.DENY if index == 1 else Action.ALLOW, origin=origin, protocol=17, source=prefix,

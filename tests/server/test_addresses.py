@@ -339,6 +339,29 @@ def test_releasing_twice_is_not_an_error() -> None:
     play(scene)
 
 
+def test_a_whole_block_of_workloads_may_go_at_once() -> None:
+    """Each of 200 that gives back to the same block would lose more races against the others than one may."""
+    async def scene(world: World) -> None:
+        await world.pool("four", "10.65.0.0/16", blockSize=24)
+        for number in range(200):
+            await world.assign(handle=f"w{number}", v4=1)
+        reads = 0
+
+        class Counting(Far):
+            async def get(self, key: str) -> Entry | None:
+                nonlocal reads
+                reads += key.startswith(layout.BLOCKS)
+                return await super().get(key)
+
+        addresses = Addresses(Counting(world.store, 7), world.clock)
+        await asyncio.gather(*(addresses.release(Unwanted(handle=f"w{number}")) for number in range(200)))
+        assert await world.held() == {}
+        assert await world.handles() == {}
+        assert reads == 200, "nobody had to look twice"
+
+    play(scene)
+
+
 def test_who_holds_addresses_under_names_of_his_own_finds_all_of_them_again() -> None:
     async def scene(world: World) -> None:
         await world.pool("four", "10.65.0.0/24", blockSize=26)

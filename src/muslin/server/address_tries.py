@@ -1,9 +1,15 @@
-"""Compare-and-swap for address assignment: ask `ipam` for the next write, try it, and look again when it lost."""
+"""Compare-and-swap for address assignment: ask `ipam` for the next write, try it, and look again when it lost.
+
+Fifty workloads of a host that go at once all give back to one block. Racing, each loses to most others, and a hundred
+would give up: so the releases of one server stand in line for a block. The store's compare-and-swap stays the referee.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from weakref import WeakValueDictionary
 
 from muslin.errors import Conflict, Transient
 from muslin.ipam import affinity, handle, release
@@ -23,6 +29,7 @@ class Tries:
     def __init__(self, records: Records, clock: Callable[[], int]) -> None:
         self._records = records
         self._clock = clock
+        self._turns: WeakValueDictionary[Cidr, asyncio.Lock] = WeakValueDictionary()
 
     async def claim(self, host: str, cidr: Cidr) -> None:
         """The host owns the block afterwards, unless somebody else was quicker."""
@@ -54,6 +61,11 @@ class Tries:
 
     async def release(self, cidr: Cidr, name: str, conditions: Sequence[Condition]) -> tuple[str, ...]:
         """What a handle holds in one block or, without a handle, the addresses named. Raises Taken."""
+        turn = self._turns.setdefault(cidr, asyncio.Lock())
+        async with turn:
+            return await self._release(cidr, name, conditions)
+
+    async def _release(self, cidr: Cidr, name: str, conditions: Sequence[Condition]) -> tuple[str, ...]:
         for _ in range(ATTEMPTS):
             held = await self._records.block(cidr)
             if held is None:

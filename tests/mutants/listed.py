@@ -89,7 +89,13 @@ RENDER = (
            "value=int() as number, negated=False):\n            return (number,)",
            "value=int() as number):\n            return (number,)", NFT),
     Mutant("nft: of two policies at one port the first is asked", AGREE, "render/nft/merging.py",
-           "        if len(parts) == 1:\n", "        if parts:\n", (*NFT, "--worlds", "150")),
+           "        if len(parts) == 1 and len(parts[0][1]) < CROWD:\n", "        if parts:\n",
+           (*NFT, "--worlds", "150")),
+    Mutant("nft: an address in two sets meets the first rule only", AGREE, "render/nft/peers.py",
+           "        if len(found) == 1:\n", "        if found:\n", (*NFT, "--worlds", "150")),
+    Mutant("nft: rules for nobody in particular are looked up by peer", AGREE, "render/nft/merging.py",
+           "key=lambda single: bool(self._wants(single))):", "key=lambda single: any(map(self._wants, singles))):",
+           ("tests/render/test_nft_merging.py",)),
     Mutant("nft: a tier never passes", AGREE, "render/nft/chains.py",
            "    if stage.default_action is Action.PASS:\n        return ()\n", "", NFT),
     Mutant("nft: a tier of staged policies denies", STAGED, "render/nft/chains.py",
@@ -137,6 +143,13 @@ EXPLAIN = (
 )
 
 STEPS = (
+    Mutant("nft: who leaves a set stays in the maps by peer", INCREMENTAL, "render/nft/contents.py",
+           "        for name, elements in gone.items():\n            self._note(name, elements)\n",
+           "        for name, elements in gone.items():\n",
+           ("tests/render/test_nft_state.py::test_maps_of_peers_follow_every_sort_of_change",)),
+    Mutant("nft: sets that outgrow their map keep it", INCREMENTAL, "render/nft/state.py",
+           "        groups |= self._peers.outgrown(moved_members)\n", "",
+           ("tests/render/test_nft_state.py::test_maps_of_peers_follow_every_sort_of_change",)),
     Mutant("nft: a group does not hear of its policies' ports", INCREMENTAL, "render/nft/lists.py",
            "        return before != {", "        return False and before != {", CHANGES),
     Mutant("nft: pieces come and go without their policy", INCREMENTAL, "render/nft/lists.py",

@@ -323,7 +323,8 @@ def _staged(random: Random, policies: list[Object]) -> Iterator[Object]:
 
 def crowded(random: Random, objects: list[Object]) -> list[Object]:
     """The same world, with many rules about a few ports: ranges that overlap, touch and hold each other, allowed here
-    and denied there, in one policy and across several. A renderer that sorts rules by port makes its mistakes here."""
+    and denied there, in one policy and across several; or many that differ in the peer. Where a renderer sorts rules, it
+    errs here."""
     return [
         each | {"spec": each["spec"] | {
             way: _crowd(random) for way in ("ingress", "egress") if way in each["spec"] and random.random() < 0.8}}
@@ -365,6 +366,10 @@ def _rule(random: Random, namespace: str, direction: str, *, few: bool = False) 
 def _crowd(random: Random) -> list[Object]:
     """Mostly of one protocol, so that they meet; now and then one that stands between because it speaks of any port."""
     protocol = random.choice(("TCP", "TCP", "UDP", "SCTP"))
+    if random.random() < 0.25:
+        ports = {"destination": {"ports": [random.choice(CROWD)]}} if random.random() < 0.5 else {}
+        return [{"action": random.choice(("Allow", "Deny")), "protocol": protocol,
+                 "source": {"selector": _selector(random)}, **ports} for _ in range(random.randint(6, 9))]
     return [_crowding(random, protocol) for _ in range(random.randint(3, 9))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -128,14 +129,22 @@ def _rule(dice: Random, index: int) -> Rule:
     return rule(action, protocol, side(**to), side(**by), index=index)
 
 
+def _rules(dice: Random, index: Iterator[int]) -> list[Rule]:
+    """Of any sort; or a crowd that differs in the peer."""
+    if dice.random() < 0.7:
+        return [_rule(dice, next(index)) for _ in range(dice.randint(0, 9))]
+    protocol, ports = dice.choice(((TCP, "80"), (TCP, ""), (None, "")))
+    return [rule(dice.choice((ALLOW, DENY)), protocol, side(ports=ports), side(sets=dice.choice("ssstvu")),
+                 index=next(index)) for _ in range(dice.randint(5, 9))]
+
+
 def world(seed: int) -> HostIntent:
     """A group of one to three tiers with one to four policies each."""
     dice, index = Random(seed), iter(range(10**6))
     policies: list[Policy] = []
     stages = []
     for number in range(dice.randint(1, 3)):
-        mine = [policy(f"p{number}{place}", *(_rule(dice, next(index)) for _ in range(dice.randint(0, 9))))
-                for place in range(dice.randint(1, 4))]
+        mine = [policy(f"p{number}{place}", *_rules(dice, index)) for place in range(dice.randint(1, 4))]
         policies += mine
         stages.append(tier(*mine, name=f"t{number}", default=dice.choice((DENY, PASS))))
     return intent(*policies, *_sets(), group(INGRESS, *stages))

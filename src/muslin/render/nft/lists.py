@@ -76,6 +76,8 @@ class Lists:
 
     def _call(self, key: GroupId, pieces: frozenset[Piece]) -> None:
         before = self._callers.by(key)
+        if before == pieces:
+            return
         self._callers.put(key, pieces)
         for piece in before ^ pieces:
             called = self._pieces.setdefault(piece.policy, set())

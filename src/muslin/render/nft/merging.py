@@ -50,6 +50,11 @@ MANY = 4096
 """Elements of a block above which only single ports are listed."""
 
 
+Part = tuple[PolicyId, Numbers]
+"""Lines of a policy."""
+Reached = list[tuple[Reach, tuple[Part, ...]]]
+
+
 class Called(msgspec.Struct, frozen=True):
     """A stretch of a policy."""
 
@@ -76,35 +81,29 @@ def merged(chain: str, place: Place, items: Iterable[Line | Called], size: Size)
             for item in run:
                 merger.add(item)
             continue
-        for block in _blocks([item for item in run if isinstance(item, Called)]):
-            merger.block(block)
+        for calls, reached in _blocks([item for item in run if isinstance(item, Called)]):
+            merger.block(calls, reached)
     return merger.done()
-
-
-Block = tuple[Called, ...]
 
 
 def _is_known(item: Line | Called) -> bool:
     return isinstance(item, Called) and item.stretch.reached is not None
 
 
-def _blocks(calls: list[Called]) -> Iterator[Block]:
-    """As few as fit."""
-    filled = {who for _, who in _reached(calls) if len(who) > 1}
+def _blocks(calls: list[Called]) -> Iterator[tuple[list[Called], Reached]]:
+    """As few as fit, each with what is reached in it."""
+    reached = _reached(calls)
+    filled = {who for _, who in reached if len(who) > 1}
     lines = sum(len(call.stretch.lines) for call in calls)
     if len(calls) == 1 or sum(len(who) for who in filled) <= room(lines):
-        yield tuple(calls)
+        yield calls, reached
     else:
         half = len(calls) // 2
         yield from _blocks(calls[:half])
         yield from _blocks(calls[half:])
 
 
-Part = tuple[PolicyId, Numbers]
-"""Lines of a policy."""
-
-
-def _reached(calls: Iterable[Called]) -> list[tuple[Reach, tuple[Part, ...]]]:
+def _reached(calls: Iterable[Called]) -> Reached:
     return cut((reached, (call.policy, lines)) for call in calls for reached, lines in call.stretch.reached or ())
 
 
@@ -118,6 +117,7 @@ class _Merger:
         self._maps: dict[NamedSet, Mapping[Element, Verdict]] = {}
         self._crowds: list[Crowd] = []
         self._pieces: set[Piece] = set()
+        self._jumps: dict[Part, Verdict] = {}
         self._outlines: dict[PolicyId, Outline] = {}
         self._open: list[Part] = []
         self._blocks = 0
@@ -132,7 +132,7 @@ class _Merger:
             self._close()
             self._lines.append(item)
 
-    def block(self, calls: Block) -> None:
+    def block(self, calls: list[Called], reached: Reached) -> None:
         if sum(len(call.stretch.lines) for call in calls) < SMALL:
             for call in calls:
                 self.add(call)
@@ -142,7 +142,6 @@ class _Merger:
         ports: dict[Element, Verdict] = {}
         wide: dict[int, list[tuple[Reach, Verdict]]] = {}
         chains: dict[tuple[Part, ...], Verdict] = {}
-        reached = _reached(calls)
         most = _listed(reach for reach, _ in reached)
         for reach, parts in reached:
             verdict = chains.get(parts) or chains.setdefault(parts, self._verdict(reach, parts))
@@ -163,6 +162,8 @@ class _Merger:
         self._open = []
 
     def _verdict(self, reach: Reach, parts: tuple[Part, ...]) -> Verdict:
+        if len(parts) == 1 and len(parts[0][1]) < CROWD:
+            return self._jump(*parts[0])
         name = names.ports_chain(self._chain, self._blocks, reach.protocol, reach.first)
         lines = self._sequence(name, parts)
         match lines:
@@ -201,10 +202,13 @@ class _Merger:
         return Line((ByMap((end.address,), name),)) if mapped else None
 
     def _jump(self, policy: PolicyId, lines: Numbers) -> Verdict:
-        whole = len(lines) == len(self._outlines[policy].peers)
-        piece = Piece(policy, self._place.gate, self._place.family, lines, whole)
-        self._pieces.add(piece)
-        return jump(piece.chain)
+        part = policy, lines
+        if part not in self._jumps:
+            whole = len(lines) == len(self._outlines[policy].peers)
+            piece = Piece(policy, self._place.gate, self._place.family, lines, whole)
+            self._pieces.add(piece)
+            self._jumps[part] = jump(piece.chain)
+        return self._jumps[part]
 
     def _look_up(self, ports: dict[Element, Verdict], wide: dict[int, list[tuple[Reach, Verdict]]]) -> None:
         if ports:

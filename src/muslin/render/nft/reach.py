@@ -13,7 +13,8 @@ counts as unknown: it also speaks of packets whose port cannot be read, which a 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 from muslin.errors import Broken
@@ -76,7 +77,12 @@ def _until(before: Reach, then: Reach) -> Reach | None:
     return before if before.last + 1 == then.first else None
 
 
-def _swept(protocol: int, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[Reach, tuple[int, ...]]]:
+def _swept(protocol: int, spans: list[tuple[int, int, int]]) -> Iterator[tuple[Reach, tuple[int, ...]]]:
+    spans.sort()
+    if all(before[1] < then[0] for before, then in pairwise(spans)):
+        for first, last, number in spans:
+            yield Reach(protocol, first, last), (number,)
+        return
     begins: dict[int, list[int]] = {}
     ends: dict[int, list[int]] = {}
     for first, last, number in spans:

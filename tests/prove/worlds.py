@@ -323,7 +323,7 @@ def _staged(random: Random, policies: list[Object]) -> Iterator[Object]:
 
 def crowded(random: Random, objects: list[Object]) -> list[Object]:
     """The same world, with many rules about a few ports: ranges that overlap, touch and hold each other, allowed here
-    and denied there, in one policy and across several; or many that differ in the peer. Where a renderer sorts rules, it
+    and denied there, in one policy and across several; or many that differ in the peer. A renderer that sorts rules
     errs here."""
     return [
         each | {"spec": each["spec"] | {

@@ -176,14 +176,19 @@ class _Merger:
         """These parts, one after another, in a chain of that name: crowds by a map, the rest by jumps."""
         singles = [(policy, number) for policy, numbers in parts for number in numbers]
         found: list[Line] = []
+        waiting: list[tuple[PolicyId, int]] = []
         for is_peer, run in groupby(singles, key=lambda single: bool(self._wants(single))):
             lines = list(run)
             if is_peer and len(lines) >= CROWD and (line := self._by_peer(chain, lines)):
-                found.append(line)
+                found += [*self._by_jumps(waiting), line]
+                waiting = []
             else:
-                by_policy = groupby(lines, key=lambda single: single[0])
-                found += [Line((self._jump(policy, tuple(number for _, number in own)),)) for policy, own in by_policy]
-        return found
+                waiting += lines
+        return [*found, *self._by_jumps(waiting)]
+
+    def _by_jumps(self, singles: list[tuple[PolicyId, int]]) -> list[Line]:
+        by_policy = groupby(singles, key=lambda single: single[0])
+        return [Line((self._jump(policy, tuple(number for _, number in own)),)) for policy, own in by_policy]
 
     def _wants(self, single: tuple[PolicyId, int]) -> str:
         return self._outlines[single[0]].peers[single[1]]

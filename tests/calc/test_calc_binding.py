@@ -120,11 +120,21 @@ def test_who_loses_one_interface_takes_another_that_has_its_address() -> None:
     assert not made.troubles
 
 
-def test_one_whose_addresses_are_on_two_interfaces_guards_one_and_says_so() -> None:
+def test_one_whose_addresses_are_on_two_interfaces_guards_both() -> None:
+    """As with Calico (decision 0086); and what it leaves is nobody's again."""
     made = graph(guard(A, "", "10.0.1.5", "10.0.0.5"), eth0=("10.0.0.5",), eth1=("10.0.1.5",))
-    assert bound(made) == {"a": "eth1"}, "the order is that of its addresses"
-    assert trouble(made, A)[0] == "error"
-    assert "eth0 has an address of it" in trouble(made, A)[1]
+    assert bound(made) == {"a": "eth1", "a@eth0": "eth0"}, "the order is that of its addresses"
+    assert not made.troubles
+    made.update_interfaces({"eth0": frozenset({"10.0.0.5"}), "eth1": frozenset()})
+    made.flush()
+    assert bound(made) == {"a": "eth0"}
+
+
+def test_of_two_interfaces_another_has_one() -> None:
+    """It guards the other, and nothing is wrong."""
+    made = graph(guard(A, "eth0"), guard(B, "", "10.0.0.5", "10.0.1.5", "10.0.2.5"),
+                 eth0=("10.0.0.5",), eth1=("10.0.1.5",), eth2=("10.0.2.5",))
+    assert bound(made) == {"a": "eth0", "b": "eth1", "b@eth2": "eth2"}
 
 
 def test_a_workloads_interface_is_no_host_endpoint() -> None:

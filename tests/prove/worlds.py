@@ -122,6 +122,8 @@ COVERS: tuple[tuple[Object, ...], ...] = (
     ({"expectedIPs": ["10.66.0.1"]},), ({"expectedIPs": ["fd66:0:1::1"]}, {"interfaceName": "*"}),
     ({"interfaceName": "up0", "expectedIPs": ["10.66.0.1", "fd66::1"]}, {"expectedIPs": ["10.66.1.1"]}),
     ({"interfaceName": "up0"}, {"interfaceName": "up0"}), ({"expectedIPs": ["10.66.0.1"]}, {"interfaceName": "up0"}),
+    ({"expectedIPs": ["10.66.1.1", "10.66.0.1"]},),
+    ({"expectedIPs": ["10.66.0.1", "fd66:0:1::1"]}, {"interfaceName": "*"}),
     ({"interfaceName": "up9"}, {"interfaceName": "up0", "expectedIPs": ["192.0.2.1"]}),
 )
 """Which interfaces of the host are covered: by name, by address, all, twice, and one that is not there."""

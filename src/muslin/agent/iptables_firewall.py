@@ -8,27 +8,38 @@ No number tells that somebody meddled, so all is read again now and then, as sel
 before our jump is moved behind it again.
 
 What is refused by its line is laid to the charge of the object that made the line: something that denies stands for it,
-and the rest is in force, as with nftables (decision 0044). It is tried again when it changes, and now and then.
+and the rest is in force, as with nftables (decision 0044). It is tried again when it changes, and now and then. What
+the kernel refuses only at a table's COMMIT names no line: then halves of what is new are tried, until the culprit is
+alone.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from types import MappingProxyType
 
 from muslin.drivers.iptables import Flavour, Iptables
 from muslin.drivers.program import RefusedLine
 from muslin.errors import Broken, Transient
 from muslin.intent import Delta, EndpointKey, HostIntent, Problem
-from muslin.reconcile import Retry, after_failure
+from muslin.reconcile import Retry, after_failure, search
 from muslin.render.iptables import Changes, IptablesState, whole
 from muslin.render.iptables.blame import culprit
 from muslin.render.iptables.listing import differences
 from muslin.render.iptables.probes import CORE, OTHERS
 from muslin.render.iptables.words import Table
 from muslin.render.nft import Flow
-from muslin.render.nft.refused import Key, describe, named_by, telling, with_stand_ins
+from muslin.render.nft.refused import (
+    Key,
+    copied,
+    describe,
+    differing,
+    mixed,
+    named_by,
+    telling,
+    with_stand_ins,
+)
 
 NOTHING_REFUSED: Mapping[Key, Retry] = MappingProxyType({})
 RETRIED_AFTER = 600.0
@@ -45,6 +56,8 @@ class IptablesFirewall:
         self._iptables = iptables
         self._state: IptablesState | None = None
         self._intent = HostIntent()
+        self._held = HostIntent()
+        """What was in force last: of what is new since, something is refused."""
         self._whole_is_due = True
         self._rest_until = 0.0
         self._refused: dict[Key, Retry] = {}
@@ -161,14 +174,14 @@ class IptablesFirewall:
         except (Transient, Broken) as error:
             self._whole_is_due, self.fault = True, str(error)
         else:
-            self._whole_is_due, self.fault = False, ""
+            self._whole_is_due, self.fault, self._held = False, "", copied(self._target)
 
     async def _follows(self, state: IptablesState, changes: Changes, before: Mapping[Key, Retry]) -> bool:
         """The change alone, if what it builds on is there."""
         try:
             await self._iptables.apply(changes)
         except RefusedLine as error:
-            if not self._lay_to_charge(state, error, before):
+            if not self._lay_to_charge(state, error, before) and not error.of_all:
                 self._mended.append(f"iptables: our chains were not there as we left them ({error})")
             return False
         except (Transient, Broken):
@@ -179,10 +192,40 @@ class IptablesFirewall:
         """Without what is refused, line by line, as long as it is known whose line it is."""
         while True:
             try:
-                return await self._iptables.apply(whole(state.ruleset))
+                await self._iptables.apply(whole(state.ruleset))
             except RefusedLine as error:
+                if error.of_all and await self._search(state, error, before):
+                    return
                 if not self._lay_to_charge(state, error, before):
                     raise
+            else:
+                return
+
+    async def _search(self, state: IptablesState, error: RefusedLine, before: Mapping[Key, Retry]) -> bool:
+        """Whom to blame for what was refused at a COMMIT. True: found, and the rest is in force."""
+        keys = [key for key in differing(self._held, self._intent) if key not in self._refused]
+        looking = search(keys)
+        while (asked := looking.next) is not None:
+            taken = await self._try(state, keys, {*looking.cleared, *asked}, looking.culprits)
+            looking = looking.answered(refused=not taken)
+        found = bool(keys) and await self._try(state, keys, {*keys} - {*looking.culprits}, looking.culprits)
+        if found:
+            now = time.monotonic()
+            self._refused |= {key: after_failure(before.get(key), now, str(error), RETRIED_AFTER)
+                              for key in looking.culprits}
+        else:
+            state.update(telling(keys, self._target), self._target)
+        return found
+
+    async def _try(self, state: IptablesState, keys: Iterable[Key], new: Set[Key], culprits: Iterable[Key]) -> bool:
+        """What was in force, with these new; the culprits and what is refused already denied."""
+        trial = mixed(self._held, self._intent, new, (*self._refused, *culprits))
+        state.update(telling(keys, trial), trial)
+        try:
+            await self._iptables.apply(whole(state.ruleset))
+        except RefusedLine:
+            return False
+        return True
 
     def _lay_to_charge(self, state: IptablesState, error: RefusedLine, before: Mapping[Key, Retry]) -> bool:
         """Something that denies stands for whoever made the line from now on. False: nobody is known to have."""

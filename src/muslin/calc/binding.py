@@ -5,7 +5,7 @@ knows, and it may change. Two host endpoints may mean the same interface, by nam
 smaller key has it, as in Calico, and the other is told.
 
     by name       that name, whether such an interface is there or not: its rules wait for it
-    by address    the first of its addresses that an interface has which no smaller key covers
+    by address    every interface that has one of its addresses and that no smaller key covers
     *             one for all that are left
 
 A workload's interface is guarded by the workload's policy, never by a host endpoint. Output depends on nothing but who
@@ -27,7 +27,8 @@ Interfaces = Mapping[str, frozenset[str]]
 
 @dataclass(slots=True)
 class Binding:
-    """`bound`: each with the name of its interface, no two with the same. `troubles`: what is to be said of a host
+    """`bound`: each with the name of its interface, no two with the same; a host endpoint that covers several stands
+    there several times, see `also`. `troubles`: what is to be said of a host
     endpoint, bound or not."""
 
     bound: dict[EndpointKey, HostInterface] = field(default_factory=dict)
@@ -38,14 +39,20 @@ class Binding:
         return self._owners.get(interface)
 
     def take(self, given: HostInterface, interface: str) -> None:
+        key = given.key if given.key not in self.bound else also(given.key, interface)
         self._owners[interface] = given.key
-        self.bound[given.key] = msgspec.structs.replace(given, interface=interface)
+        self.bound[key] = msgspec.structs.replace(given, key=key, interface=interface)
 
     def pending(self, key: EndpointKey, why: str) -> None:
         self.troubles[key] = EndpointState(state="pending", message=why)
 
     def error(self, key: EndpointKey, why: str) -> None:
         self.troubles[key] = EndpointState(state="error", message=why)
+
+
+def also(key: EndpointKey, interface: str) -> EndpointKey:
+    """What a host endpoint is called at every interface but its first. No name of a resource has an @."""
+    return EndpointKey(f"{key}@{interface}")
 
 
 def bind(
@@ -91,10 +98,8 @@ def _by_address(binding: Binding, given: HostInterface, homes: Mapping[str, list
         owner = binding.owner(candidates[0])
         binding.error(given.key, f"{candidates[0]} is covered by {owner} already; it guards nothing")
     else:
-        binding.take(given, free[0])
-        if len(free) > 1:
-            binding.error(given.key, f"it guards {free[0]} alone, though {', '.join(free[1:])} has an address of it, "
-                                     "too; write a host endpoint for each interface")
+        for name in free:
+            binding.take(given, name)
 
 
 def _shown(name: str) -> str:

@@ -16,6 +16,11 @@ class RefusedLine(Broken):
         super().__init__(message)
         self.line = line
 
+    @property
+    def of_all(self) -> bool:
+        """It is said of the whole that was given, so that no line is to blame."""
+        return self.line.strip() in ("", "COMMIT")
+
 
 class Program:
     """`netns` is for tests and labs: the name of a namespace, instead of our own."""

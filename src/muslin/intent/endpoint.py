@@ -100,7 +100,8 @@ class HostInterface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     From the server `interface` may be "": then it is the interface that has one of `addresses`, which only the host
     knows. What `calc.host` hands on names an interface that is there, or `*`, at most one HostInterface for each; of
-    several that claim one, by name or by address, the one with the smallest key has it.
+    several that claim one, by name or by address, the one with the smallest key has it. One that covers several, by
+    their addresses, is handed on once for each, all but the first with the key KEY@INTERFACE.
     `ingress` and `egress` are never empty: a host endpoint without policy and profiles lets only failsafes through.
     """
 

@@ -1,6 +1,6 @@
 """Whose line was refused? iptables and ipset name the line, and a line names a chain or a set, which one object made.
 
-What is said at COMMIT is said of a whole table; then nobody is to blame, and the host stays as it was.
+What is said at COMMIT is said of a whole table; then nobody is to blame by his line, and the agent looks for him.
 """
 
 from __future__ import annotations

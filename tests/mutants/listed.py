@@ -127,6 +127,21 @@ RENDER = (
            "def input_rules(site: Site) -> Iterator[Rule]:\n    if False:\n", LEGACY),
 )
 
+WIRE = (
+    Mutant("wire: an interval ends one early", AGREE, "render/nft/wire/sets.py",
+           'behind = int.from_bytes(last, "big") + 1', 'behind = int.from_bytes(last, "big")', NFT),
+    Mutant("wire: lookups forget that they are negated", AGREE, "render/nft/wire/expressions.py",
+           '(number(5, 1) if negated else b"")', 'b""', NFT),
+    Mutant("wire: a range has no end", AGREE, "render/nft/wire/rules.py",
+           " + kernel.compare(Comparison.AT_MOST, last)", "", NFT),
+    Mutant("wire: a prefix is of whole bytes", AGREE, "render/nft/wire/rules.py",
+           "if whole and not bits:", "if whole:", NFT),
+    Mutant("wire: a family is asked for once for each address", AGREE, "render/nft/wire/rules.py",
+           "        said, family, protocol = _said(one, family, protocol)",
+           "        said, _, protocol = _said(one, family, protocol)",
+           ("tests/render/test_nft_wire.py::test_a_field_waits_for_what_it_depends_on_and_only_once",)),
+)
+
 EXPLAIN = (
     Mutant("explain: the last port of a range is left out", AGREE, "explain/rule.py",
            "any(first <= port <= last for", "any(first <= port < last or port == first for"),
@@ -165,4 +180,4 @@ STEPS = (
            ("tests/calc/test_calc_host.py",)),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*CALC, *RENDER, *EXPLAIN, *STEPS)
+MUTANTS: tuple[Mutant, ...] = (*CALC, *RENDER, *WIRE, *EXPLAIN, *STEPS)

@@ -20,7 +20,7 @@ from muslin.drivers.nft import Drifted, Nft
 from muslin.errors import Broken, Transient
 from muslin.intent import HostIntent
 from muslin.render.nft import Changes, ElementChange, Flow, NftState
-from muslin.render.nft.table import AddElements, AddSet
+from muslin.render.nft.table import AddElements, AddSet, RemoveElements
 from muslin.render.nft.wire import encoded
 from muslin.render.nft.words import (
     ACCEPT,
@@ -401,6 +401,20 @@ def test_a_batch_that_the_socket_cannot_hold_is_a_shortage(spaces: Spaces) -> No
 
     with asking(spaces[0]) as netlink, pytest.raises(Transient, match="cannot be sent at once: Message too long"):
         netlink.transact(batch.framed(), batch.count + 2, (10 << 8 | 16, 0, bytes(4)))
+
+
+def test_a_kernel_that_refuses_more_than_can_be_told_is_asked_anew(spaces: Spaces) -> None:
+    """Each message is refused, and the answers do not find room in our socket. The next batch gets its own answers."""
+    gone = [RemoveElements(NamedSet("missing", (V4,)), ("10.0.0.1/32",))] * 60_000
+    netrig.in_ns(spaces[0], "nft", "add", "table", "inet", "muslin")
+    committing = Committing(spaces[0])
+
+    with pytest.raises(Transient, match="answers were lost"):
+        committing.commit(encoded(gone))
+
+    assert [refusal.position for refusal in committing.commit(encoded(gone[:3]))] == [1, 2, 3]
+    assert committing.commit(encoded([AddSet(NamedSet("there", (V4,)))])) == []
+    committing.close()
 
 
 def test_a_flow_is_cut_with_the_table_that_is_made(spaces: Spaces, writers: tuple[Nft, Nft]) -> None:

@@ -104,19 +104,33 @@ class Committing:
     """A socket that stays open. Callers wait for each other."""
 
     def __init__(self, netns: str | None = None) -> None:
-        self._netlink = asking(netns)
-        self._netlink.enlarge_sending(_SEND_BUFFER)
+        self._netns = netns
+        self._netlink = self._opened()
         self._lock = threading.Lock()
+
+    def _opened(self) -> Netlink:
+        netlink = asking(self._netns)
+        netlink.enlarge_sending(_SEND_BUFFER)
+        return netlink
 
     def close(self) -> None:
         self._netlink.close()
 
     def commit(self, batch: Batch) -> list[Refusal]:
         """What the kernel does not take, in order; nothing: the batch is in force. A refusal's position is the number
-        of the message, 0 for the batch as a whole. Raises Transient: it could not be sent."""
+        of the message, 0 for the batch as a whole. Raises Transient: it could not be sent, or so much of it was refused
+        that the answers did not find room."""
         with self._lock:
             for _ in range(_TRIES):
-                refused = self._netlink.transact(batch.framed(generation(self._netlink)), batch.count + 2, _QUESTION)
+                refused = self._sent(batch)
                 if not refused or refused[0].errno != errno.ERESTART:
                     return refused
         raise Transient(f"nf_tables: others changed the ruleset during each of {_TRIES} tries to write ours")
+
+    def _sent(self, batch: Batch) -> list[Refusal]:
+        try:
+            return self._netlink.transact(batch.framed(generation(self._netlink)), batch.count + 2, _QUESTION)
+        except Transient:  # what is left of the answers must not be taken for those to the next batch
+            self._netlink.close()
+            self._netlink = self._opened()
+            raise

@@ -70,21 +70,21 @@ def test_containers_of_other_hosts_are_found_by_name_alias_and_network(hosts: tu
     stranger = container(two, "stranger", "red")
     address = two.address(database, "blue")
     for name in ("db-1", "DB-1", "db-1.blue", two.inspect(database)["Id"][:12]):
-        wait_for(f"the name {name}", lambda name=name: ask(one, web, name) == [address], 5)
+        wait_for(f"the name {name}", lambda name=name: ask(one, web, name) == [address], 20)
     for name in ("database", "db.shop", "database.blue"):
-        wait_for(f"the alias {name}", lambda name=name: ask(one, web, name) == [address], 5)
+        wait_for(f"the alias {name}", lambda name=name: ask(one, web, name) == [address], 20)
     wait_for("the way", lambda: one.say(web, "ping", "-4", "-c1", "-W1", "database"), 30)
 
     settings = two.inspect(database)["NetworkSettings"]["Networks"]["blue"]
     assert ask(one, web, "database", "AAAA") == [settings["GlobalIPv6Address"]]
     assert ask(one, web, ".".join(reversed(address.split("."))) + ".in-addr.arpa", "PTR") == ["db-1.blue"]
     assert ask(one, web, "database", "A", "tcp") == [address]
-    wait_for("the other way round", lambda: ask(two, database, "web") == [one.address(web, "blue")], 5)
+    wait_for("the other way round", lambda: ask(two, database, "web") == [one.address(web, "blue")], 20)
 
     assert unknown(one, web, "stranger", two.address(stranger, "red")), "not of a network that it is not in"
     assert unknown(two, stranger, "db-1", address)
     two("rm", "-f", database)
-    wait_for("the end of the name", lambda: unknown(one, web, "db-1", address), 5)
+    wait_for("the end of the name", lambda: unknown(one, web, "db-1", address), 20)
 
 
 @pytest.mark.usefixtures("clean")
@@ -96,7 +96,7 @@ def test_a_name_of_many_leads_to_all_of_them(hosts: tuple[Site, Docker, Docker])
         for number in range(2):
             name = container(host, f"w-{host.host}-{number}", "red", "--network-alias", "w")
             addresses.add(host.address(name, "red"))
-    wait_for("all of them", lambda: set(ask(one, asker, "w")) == addresses, 5)
+    wait_for("all of them", lambda: set(ask(one, asker, "w")) == addresses, 20)
 
 
 @pytest.mark.usefixtures("clean")
@@ -119,9 +119,9 @@ def test_a_container_that_joins_a_network_sees_its_names_and_loses_them_when_it_
     address = two.address(other, "red")
     assert unknown(one, web, "other", address)
     one("network", "connect", "red", web)
-    wait_for("the name", lambda: ask(one, web, "other") == [address], 5)
+    wait_for("the name", lambda: ask(one, web, "other") == [address], 20)
     one("network", "disconnect", "red", web)
-    wait_for("its end", lambda: unknown(one, web, "other", address), 5)
+    wait_for("its end", lambda: unknown(one, web, "other", address), 20)
 
 
 @pytest.mark.usefixtures("clean")
@@ -130,15 +130,15 @@ def test_names_outlive_the_agent_and_docker_s_own_outlive_the_resolver(hosts: tu
     web, near = container(one, "web", "blue"), container(one, "near", "blue")
     far = container(two, "far", "blue")
     address = two.address(far, "blue")
-    wait_for("the name", lambda: ask(one, web, "far") == [address], 5)
+    wait_for("the name", lambda: ask(one, web, "far") == [address], 20)
 
     place.signal("agent-h1", signal.SIGKILL)
     assert ask(one, web, "far") == [address], "no agent: what was known is answered"
     pid = place.run / "agents/h1.docker-names.pid"
     os.kill(int(pid.read_text()), signal.SIGKILL)
-    wait_for("Docker alone", lambda: ask(one, web, "near") == [one.address(near, "blue")], 5)
+    wait_for("Docker alone", lambda: ask(one, web, "near") == [one.address(near, "blue")], 20)
     assert unknown(one, web, "far", address)
     place.start_agent("h1", "--as-number", "64512")
     wait_for("the names again", lambda: ask(one, web, "far") == [address], 20)
     late = container(two, "late", "blue")
-    wait_for("a new name", lambda: ask(one, web, "late") == [two.address(late, "blue")], 5)
+    wait_for("a new name", lambda: ask(one, web, "late") == [two.address(late, "blue")], 20)

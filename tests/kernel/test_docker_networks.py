@@ -326,10 +326,10 @@ def test_an_agent_killed_in_the_middle_of_any_call_leaves_nothing_behind(place: 
             if words[0] == "run":
                 assert host.ping(peer, host.address(f"k{number}", "kill"))
         assert f"k{number}" not in host("ps", "-a", "--format", "{{.Names}}").split()
-    wait_for("the end of what broken calls left", lambda: len(endpoints(place)) == 2 and used(place) == 2, 30)
+    wait_for("the end of what broken calls left", lambda: len(endpoints(place)) == 2 and used(place) == 2, 60)
     assert host.ping(peer, host.address(other, "kill")), "who was not touched goes on"
     host("rm", "-f", peer, other)
-    wait_for("the end of the last", lambda: not endpoints(place) and not used(place) and not links(place))
+    wait_for("the end of the last", lambda: not endpoints(place) and not used(place) and not links(place), 60)
 
 
 @pytest.mark.usefixtures("clean")
@@ -343,7 +343,7 @@ def test_what_was_removed_while_no_agent_ran_is_found_when_it_comes_back(place: 
         host("rm", "-f", gone)
     finally:
         place.start_agent("h1")
-    wait_for("the end of what is gone", lambda: len(endpoints(place)) == 1 and used(place) == 1, 30)
+    wait_for("the end of what is gone", lambda: len(endpoints(place)) == 1 and used(place) == 1, 60)
     again = host.container("again", "--network", "away", "--ip", address)
     assert host.ping(kept, host.address(again, "away"))
 

@@ -336,16 +336,20 @@ def test_an_agent_killed_in_the_middle_of_any_call_leaves_nothing_behind(place: 
 def test_what_was_removed_while_no_agent_ran_is_found_when_it_comes_back(place: Site, host: Docker) -> None:
     """dockerd could tell nobody, and forgot; its network is still there."""
     network(host, "away", "--subnet", "10.65.8.0/24")
-    kept, gone = (host.container(name, "--network", "away") for name in ("kept", "gone"))
+    kept, gone, more = (host.container(name, "--network", "away") for name in ("kept", "gone", "more"))
     address = host.address(gone, "away")
     place.signal("agent-h1", signal.SIGKILL)
     try:
-        host("rm", "-f", gone)
+        host("rm", "-f", gone, more)
     finally:
         place.start_agent("h1")
-    wait_for("the end of what is gone", lambda: len(endpoints(place)) == 1 and used(place) == 1, 60)
     again = host.container("again", "--network", "away", "--ip", address)
-    assert host.ping(kept, host.address(again, "away"))
+    assert host.ping(kept, host.address(again, "away")), "who asks for the address by name gets it at once"
+    with pytest.raises(Failed, match=address):
+        host.container("thief", "--network", "away", "--ip", address)
+    host("rm", "-f", "thief")
+    wait_for("the end of what is gone", lambda: len(endpoints(place)) == 2 and used(place) == 2, 60)
+    assert host.ping(kept, address)
 
 
 def used(place: Site) -> int:

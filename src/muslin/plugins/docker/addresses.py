@@ -15,7 +15,8 @@ from urllib.parse import quote
 import structlog
 
 from muslin.client.refusal import ApiError
-from muslin.net import Cidr, parse_address, parse_cidr, version_of
+from muslin.errors import Transient
+from muslin.net import Cidr, host_cidr, parse_address, parse_cidr, version_of
 from muslin.plugins.docker import words
 from muslin.plugins.docker.book import Book
 from muslin.plugins.docker.daemon import Daemon
@@ -45,6 +46,9 @@ class Addresses:
         self._book = book
         self._node = node
         self._taken_back: set[str] = set()
+        self.given: dict[Cidr, str] = {}
+        """Address -> handle, of what this process gave: whoever asked for it was answered, or will be."""
+        self.reclaim: Callable[[Cidr, Daemon], Awaitable[bool]] = _never
 
     def calls(self) -> dict[str, Callable[[Object], Awaitable[Object]]]:
         return {"IpamDriver.RequestPool": self._request_pool, "IpamDriver.RequestAddress": self._request_address,
@@ -95,9 +99,21 @@ class Addresses:
         else:
             wanted = {"v4": int(version == 4), "v6": int(version == 6)}
             wanted |= {} if whole in words.ANY.values() else {"pools": [part]}
-        address = await self._assign(handle, wanted)
+        try:
+            address = await self._assign(handle, wanted)
+        except ApiError as error:
+            if error.code != _CONFLICT or not asked or not await self._reclaimed(asked):
+                raise
+            address = await self._assign(handle, wanted)
         self._taken_back.discard(address)
         return {"Address": address, "Data": {}}
+
+    async def _reclaimed(self, asked: str) -> bool:
+        try:
+            return await self.reclaim(host_cidr(asked), Daemon(self._book.pages.docker))
+        except Transient as error:
+            log.warning("docker_address_not_reclaimed", address=asked, why=str(error))
+            return False
 
     def _gateway(self, whole: Cidr, asked: str) -> Object:
         """The host's own address on every link. Of IPv4 each network gets another."""
@@ -113,6 +129,7 @@ class Addresses:
         address = str(call.get("Address") or "").partition("/")[0]
         if address == GATEWAY_V6 or self._book.give_gateway(address):
             return {}
+        self.given.pop(host_cidr(address), None)
         try:
             await self._api.call("POST", f"{_ADDRESSES}/release",
                                  {"addresses": [address], "handlePrefix": self.prefix})
@@ -137,6 +154,8 @@ class Addresses:
     async def give_back(self, handle: str) -> tuple[Cidr, ...]:
         found = await self._api.call("POST", f"{_ADDRESSES}/release", {"handle": handle})
         released = tuple(map(Cidr, found["released"]))
+        for address in released:
+            self.given.pop(address, None)
         self._taken_back |= set(released)
         return released
 
@@ -152,4 +171,9 @@ class Addresses:
         [address] = (await self._api.call("POST", f"{_ADDRESSES}/assign", {
             "host": self._node, "handle": handle, "namespace": words.NAMESPACE,
             "attributes": {"namespace": words.NAMESPACE}, **wanted}))["addresses"]
+        self.given[Cidr(address)] = handle
         return Cidr(address)
+
+
+async def _never(_: Cidr, __: Daemon) -> bool:
+    return False

@@ -3,9 +3,10 @@
 The agent or dockerd may be killed between any two steps: an address that the server gave and dockerd never heard of; a
 container that was removed while no agent ran, so that dockerd could tell nobody and forgot it. Neither is told again.
 
-So after whatever may leave something (the agent's start, dockerd's start, a call that failed) dockerd is asked, once it
-has been silent for a while, which endpoints and addresses it knows. What this host holds for it beyond those goes. A
-dockerd that slept between two of its calls longer than that finds its address taken again (`Addresses.still_ours`).
+So after whatever may leave something (the agent's start, dockerd's start, a call that failed) dockerd is asked, again
+and again, which endpoints and addresses it knows. What this host holds for it beyond those, and did for a while, goes.
+A dockerd that slept between two of its calls longer than that finds its address taken again (`Addresses.still_ours`);
+and who asks for such an address by name need not wait (`reclaim`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from muslin.plugins.docker.addresses import Addresses
 from muslin.plugins.docker.book import Book
 from muslin.plugins.docker.daemon import Daemon
 
-QUIET = 5.0
+LONG_ENOUGH = 5.0
+"""Between two calls of dockerd about one endpoint are milliseconds."""
 _ACTIVATE = "Plugin.Activate"
 Object = dict[str, Any]
 
@@ -49,49 +51,61 @@ class Door(Protocol):
 
 
 class Leftovers:
-    def __init__(self, door: Door, addresses: Addresses, book: Book, node: str) -> None:
+    def __init__(self, door: Door, addresses: Addresses, book: Book) -> None:
         self._door = door
         self._addresses = addresses
         self._book = book
-        self._node = node
         self._suspected = True  # who was here before us may have died in the middle of a call
-        self._under_way = 0
-        self._calls = 0
-        self._last = 0.0
+        self._unknown: dict[str, float] = {}
+        """Endpoints and handles that dockerd does not know -> since when."""
 
     @contextmanager
     def during(self, call: str) -> Iterator[None]:
-        """Around every call: nothing is looked for meanwhile, and a failure makes us look later."""
-        self._under_way += 1
-        self._calls += 1
+        """Around every call: a failure makes us look."""
         self._suspected |= call == _ACTIVATE  # dockerd has just started
         try:
             yield
         except BaseException:
             self._suspected = True
             raise
-        finally:
-            self._under_way -= 1
-            self._last = _now()
 
     async def look(self, daemon: Daemon) -> None:
         """Raises Transient, ApiError: not this time."""
-        if not self._suspected or self._under_way or _now() - self._last < QUIET or self._door.why_not_ready:
+        if not self._suspected or self._door.why_not_ready:
             return
-        calls = self._calls
         endpoints, addresses = await _known(daemon)
         strangers = [each for each in self._endpoints() if each not in endpoints]
         lost = [handle for handle, held in (await self._addresses.held()).items() if not addresses & set(held)]
-        if self._calls != calls:
-            return  # what was seen may be the past: again in the next silence
-        for endpoint in strangers:
-            await self._door.detach(identity(endpoint))
-            self._book.forget(endpoint)
-            log.warning("docker_endpoint_left_behind", endpoint=endpoint)
-        for handle in lost:
+        now = asyncio.get_running_loop().time()
+        self._unknown = {each: self._unknown.get(each, now) for each in (*strangers, *lost)}
+        old = {each for each, since in self._unknown.items() if now - since >= LONG_ENOUGH}
+        for endpoint in old.intersection(strangers):
+            await self._forget(endpoint)
+        for handle in old.intersection(lost):
             released = await self._addresses.give_back(handle)
             log.warning("docker_address_left_behind", handle=handle, addresses=",".join(released))
-        self._suspected = False
+        self._suspected = bool(self._unknown)
+
+    async def reclaim(self, address: Cidr, daemon: Daemon) -> bool:
+        """An address that a container asks for, and that this host holds, was left behind: it is free now. What we gave
+        away ourselves, since we started, dockerd has heard of."""
+        handle = next((handle for handle, held in (await self._addresses.held()).items() if address in held), "")
+        if not handle or self._addresses.given.get(address) == handle:
+            return False
+        endpoints, addresses = await _known(daemon)
+        if address in addresses:
+            return False
+        for endpoint in [each for each in self._book.pages.endpoints.values() if address in each.addresses]:
+            if endpoint.id not in endpoints:
+                await self._forget(endpoint.id)
+        await self._addresses.give_back(handle)
+        log.warning("docker_address_left_behind", handle=handle, addresses=address)
+        return True
+
+    async def _forget(self, endpoint: str) -> None:
+        await self._door.detach(identity(endpoint))
+        self._book.forget(endpoint)
+        log.warning("docker_endpoint_left_behind", endpoint=endpoint)
 
     def _endpoints(self) -> set[str]:
         """Those of Docker that this host has, by dockerd's names for them."""
@@ -131,7 +145,3 @@ async def _known(daemon: Daemon) -> tuple[set[str], set[Cidr]]:
 
 def _addresses(*texts: Any) -> set[Cidr]:
     return {host_cidr(str(text)) for text in texts if text}
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -51,7 +51,8 @@ class Service:
         self._addresses = Addresses(api, book, node)
         self._naming = Naming(api, book, self._resolver, node)
         self._networks = Networks(api, book, report)
-        self._leftovers = Leftovers(door, self._addresses, book, node)
+        self._leftovers = Leftovers(door, self._addresses, book)
+        self._addresses.reclaim = self._leftovers.reclaim
         self._turn = asyncio.Lock()
         """dockerd asks for one thing at a time mostly; what it asks at once must not race for gateways and ports."""
         self._calls: dict[str, Callable[[Object], Awaitable[Object]]] = {

@@ -20,6 +20,7 @@ import os
 import resource
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from muslin.drivers import netns
@@ -81,7 +82,8 @@ async def serve(path: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.umask(0o077)
     door = Door()
-    server = await asyncio.start_unix_server(door.attend, path, limit=1 << 26)
+    server = await asyncio.start_unix_server(door.attend, f"{path}.new", limit=1 << 26)
+    Path(f"{path}.new").rename(path)  # a socket is there before it is listened on: who sees this one may connect
     await server.serve_forever()
 
 

@@ -28,10 +28,14 @@ class Journal:
         self._directory = directory / "additions"
 
     def write(self, entry: Entry) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        beside = self._path(entry.key).with_suffix(".new")
-        beside.write_bytes(msgspec.json.encode(entry))
-        beside.replace(self._path(entry.key))
+        path, text = self._path(entry.key), msgspec.json.encode(entry)
+        beside = path.with_suffix(".new")
+        try:
+            beside.write_bytes(text)
+        except FileNotFoundError:  # the first of all, or somebody has cleared up
+            self._directory.mkdir(parents=True, exist_ok=True)
+            beside.write_bytes(text)
+        beside.replace(path)
 
     def remove(self, key: EndpointKey) -> None:
         self._path(key).unlink(missing_ok=True)

@@ -137,7 +137,7 @@ class Workloads:
 
     def _is_surely_new(self, key: EndpointKey) -> bool:
         """The server would have told us of it. Where it has not yet, it refuses to make it again."""
-        return self._worker.in_sync and key not in self._worker.intent.endpoints
+        return self._worker.has_intent and key not in self._worker.intent.endpoints
 
     async def _create(self, request: Request, name: str, cable: Cable, undo: AsyncExitStack,
                       undone: Undone) -> tuple[tuple[Cidr, ...], Link]:

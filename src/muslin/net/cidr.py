@@ -15,6 +15,7 @@ Cidr = NewType("Cidr", str)
 """Canonical prefix text with its length, host bits zero."""
 
 
+@lru_cache(maxsize=65536)
 def parse_cidr(text: str, *, strict: bool = False) -> Cidr:
     """Canonical form of `10.1.2.3`, `10.1.2.3/8` or `fd00::1/64`; host bits are cleared.
 

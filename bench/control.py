@@ -126,6 +126,7 @@ def _changes_for_many(plan: Plan, count: int, rounds: int) -> Taken:
     plan.progress.step(f"a host with {count} endpoints")
     with daemons.site() as site:
         asyncio.run(cold.fill(site.store, count, local=count))
+        cold.make_links(site.namespace, count)
         site.serve()
         site.attend("here")
         daemons.wait_for("the agent to be in sync", lambda: site.synced("here"), seconds=120)

@@ -14,6 +14,7 @@ import asyncio
 import fcntl
 import signal
 import socket
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,9 @@ from muslin.errors import Invalid, Transient
 _SERVER_HAS = 2.0
 """Seconds in which a server may answer before the snapshot is taken instead."""
 _SNAPSHOT_AT_MOST_EVERY = 0.2
+_SNAPSHOT_TAKES = 0.05
+"""Of a processor, at most: the whole is written, and may hold sets of 100,000 addresses."""
+_SNAPSHOT_AT_LEAST_EVERY = 2.0
 _AGAIN = 1.0
 
 log = structlog.get_logger()
@@ -180,13 +184,14 @@ async def _keep(directory: Path, worker: Worker) -> None:
     kept = 0
     while True:
         if worker.taken != kept:
-            kept = worker.taken
+            kept, began = worker.taken, time.thread_time()
             encoded = snapshot.encode(worker.intent, worker.host_interfaces)
+            took = time.thread_time() - began
             try:
                 await asyncio.to_thread(snapshot.save, directory, encoded)
             except OSError as error:
                 log.error("snapshot_not_written", why=str(error))
-            await asyncio.sleep(_SNAPSHOT_AT_MOST_EVERY)
+            await asyncio.sleep(min(max(_SNAPSHOT_AT_MOST_EVERY, took / _SNAPSHOT_TAKES), _SNAPSHOT_AT_LEAST_EVERY))
             continue
         await worker.wait_turn()
 

@@ -182,6 +182,13 @@ def read_addresses(netlink: Netlink, names: Mapping[int, str], *, ours: bool = T
     return frozenset(addresses)
 
 
+def read_packed_addresses(netlink: Netlink) -> frozenset[bytes]:
+    """All addresses of this host, as packets bear them."""
+    listed = (attributes(body, _ADDRESS.size) for kind, body in netlink.dump(_GET_ADDRESS, bytes(_ADDRESS.size))
+              if kind == _NEW_ADDRESS)
+    return frozenset(found.get(_IFA_LOCAL) or found[_IFA_ADDRESS] for found in listed)
+
+
 def is_delivered(netlink: Netlink, address: str) -> bool:
     """Would a packet to this address be delivered here? A new IPv6 address is listed before it is in use: its local
     route is added by a work queue that all namespaces share (addrconf_dad_work), also where no duplicate is looked for.

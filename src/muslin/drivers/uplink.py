@@ -13,7 +13,7 @@ from socket import AF_INET, AF_INET6
 from muslin.drivers.links import Link, read_links
 from muslin.drivers.netlink import Netlink, Refusal, attribute, attributes
 from muslin.drivers.plug import GATEWAY_V4
-from muslin.drivers.rtnetlink import read_addresses
+from muslin.drivers.rtnetlink import read_addresses, read_packed_addresses
 from muslin.net import version_of
 
 _GET_ROUTE = 26
@@ -93,8 +93,7 @@ def smallest_mtu(uplinks: Iterable[Link]) -> int:
 
 def own_addresses(netlink: Netlink) -> frozenset[bytes]:
     """The host's own addresses, packed; the gateway of all workloads, and everybody's, are two of them."""
-    found = {ip_interface(item.address).ip.packed for item in read_addresses(netlink, {}, ours=False)}
-    return frozenset(found | {ip_interface(GATEWAY_V4).ip.packed, b"\xff" * 4})
+    return read_packed_addresses(netlink) | {ip_interface(GATEWAY_V4).ip.packed, b"\xff" * 4}
 
 
 class Ways(dict[bytes, str]):

@@ -18,6 +18,8 @@ from enum import StrEnum
 from bench.figures import Facts, Figure, Report, Section, spread
 
 FLOOR, UNKNOWN = 0.05, 0.25
+BUSY = 2.0
+"""Load for each processor. Seen: at 16 two of 120 figures that nobody had touched were called slower, at 8 none."""
 
 
 class Verdict(StrEnum):
@@ -99,6 +101,9 @@ def words(name: str, old: Report, new: Report) -> list[str]:
     if not same_machine(old.facts, new.facts):
         there = f"{old.facts.cpu}, {old.facts.cores} cores"
         lines.append(f"  that was another machine ({there}): only ratios mean something")
+    if max(new.facts.load) > BUSY * max(1, new.facts.cores):
+        lines.append(f"  this machine was busy (load {max(new.facts.load):.0f}): "
+                     "what is only just beyond the noise may be chance")
     for verdict in (Verdict.SLOWER, Verdict.FASTER):
         some = [change for change in changes if change.verdict is verdict]
         lines.append(f"  {verdict}: {len(some) or 'nothing'}")

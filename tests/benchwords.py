@@ -15,7 +15,8 @@ def section(*figures: Figure, key: str = "dataplane.new", base: str = "", measur
     return Section(key=key, title=f"Title of {key}", measure=measure, figures=figures, base=base)
 
 
-def report(*sections: Section, pace: float = 10.0, cpu: str = "a processor", date: str = "2026-12-01") -> Report:
+def report(*sections: Section, pace: float = 10.0, cpu: str = "a processor", date: str = "2026-12-01",
+           load: float = 0.5) -> Report:
     facts = Facts(date=date, commit="0123456789abcdef", cpu=cpu, cores=2, kernel="6.18", tools={"nft": "1.0.6"},
-                  pace=(pace, pace), size="quick")
+                  pace=(pace, pace), load=(0.5, load), size="quick")
     return Report(facts=facts, sections=sections)

@@ -93,3 +93,9 @@ def test_a_person_reads_which_by_how_much_and_beyond_what_noise() -> None:
 def test_another_machine_is_said_to_be_another() -> None:
     assert "another machine (a slow one, 2 cores)" in "\n".join(words("x", _with(1, cpu="a slow one"), _with(1)))
     assert "another machine" not in "\n".join(words("x", _with(1), _with(1)))
+
+
+def test_a_busy_machine_is_said_to_be_busy() -> None:
+    """Two processors: a load of four is the most that still says something."""
+    assert "was busy (load 5)" in "\n".join(words("x", _with(1), _with(1, load=5)))
+    assert "was busy" not in "\n".join(words("x", _with(1, load=9), _with(1, load=4)))

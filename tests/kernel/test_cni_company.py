@@ -120,3 +120,33 @@ def test_a_pods_labels_and_annotations_count_before_its_first_packet(
         runtime.call("DEL", "s1", path(web), args=args.format("web-0"))
         runtime.call("DEL", "s2", path(peer))
         place.api.delete(f"{V3}/globalnetworkpolicies/no-web")
+
+
+def test_a_pods_namespace_may_name_its_pools(place: Site, runtime: Runtime, tmp_path: Path) -> None:
+    place.declare({"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "of-shop"},
+                   "spec": {"cidr": "10.98.0.0/24", "nodeSelector": "!all()"}})
+    above = {"metadata": {"annotations": {"cni.projectcalico.org/ipv4pools": '["of-shop"]',
+                                          "kubernetes.io/egress-bandwidth": "1M"}}}
+    plain, own = ({"metadata": {"annotations": notes}} for notes in (
+        {}, {"cni.projectcalico.org/ipv4pools": '["four"]'}))
+    things = {"shop": above, "shop/plain": plain, "shop/own": own}
+    with api_in(place.space("h1"), tmp_path, things) as kubeconfig, namespace("p") as one, namespace("o") as two:
+        for pod, space, prefix in (("plain", one, "10.98.0."), ("own", two, "10.65.")):
+            args = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={pod}"
+            answer = runtime.call("ADD", pod, path(space), args=args, kubernetes={"kubeconfig": kubeconfig})
+            assert answer["ips"][0]["address"].startswith(prefix)
+            assert not endpoints(place)[0]["spec"].get("qosControls"), "a namespace names pools and nothing else"
+            runtime.call("DEL", pod, path(space), args=args)
+    place.api.delete(f"{V3}/ippools/of-shop")
+
+
+@pytest.mark.parametrize(("settings", "forwards"), [({}, "0"), ({"allow_ip_forwarding": True}, "1")])
+def test_a_container_forwards_where_the_configuration_allows_it(
+    runtime: Runtime, settings: dict[str, bool], forwards: str
+) -> None:
+    with namespace("f") as space:
+        in_ns(space, "sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
+        runtime.call("ADD", "router", path(space), container_settings=settings)
+        for switch in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+            assert in_ns(space, "sysctl", "-n", switch).strip() == forwards
+        runtime.call("DEL", "router", path(space))

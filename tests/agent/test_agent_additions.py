@@ -1,0 +1,81 @@
+"""Additions of workloads gather while a call is under way, and each gets its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from muslin.agent.additions import Additions, Refused
+from muslin.agent.upstream import Upstream
+from muslin.client.refusal import Unreachable
+from muslin.errors import Broken
+
+TAKEN = {"code": 409, "reason": "AlreadyExists", "message": "taken"}
+
+
+class Server:
+    """Answers when `open` is set; an endpoint is an address or a refusal."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Any]] = []
+        self.open = asyncio.Event()
+        self.answer: Any = None
+
+    async def call(self, method: str, path: str, body: Any) -> Any:
+        assert (method, path) == ("POST", "/muslin/v1/workloads")
+        wanted = [item["endpoint"] for item in body["items"]]
+        self.calls.append(wanted)
+        await self.open.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer or {"items": [{"status": one} if isinstance(one, dict) else {"addresses": [one]}
+                                         for one in wanted]}
+
+
+def asked(server: Server, *endpoints: Any) -> list[Any]:
+    async def play() -> list[Any]:
+        additions = Additions(cast(Upstream, server))
+        tasks = [asyncio.ensure_future(additions.ask(one, None)) for one in endpoints]
+        while not server.calls:
+            await asyncio.sleep(0)
+        server.open.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    return asyncio.run(play())
+
+
+def test_one_goes_at_once_and_those_that_come_meanwhile_go_together() -> None:
+    async def play() -> None:
+        server = Server()
+        additions = Additions(cast(Upstream, server))
+        first = asyncio.ensure_future(additions.ask(cast(Any, "10.0.0.0/32"), None))
+        while not server.calls:
+            await asyncio.sleep(0)
+        others = [asyncio.ensure_future(additions.ask(cast(Any, f"10.0.0.{number}/32"), None)) for number in (1, 2, 3)]
+        await asyncio.sleep(0)
+        server.open.set()
+        assert await first == ("10.0.0.0/32",)
+        assert await asyncio.gather(*others) == [(f"10.0.0.{number}/32",) for number in (1, 2, 3)]
+        assert [len(call) for call in server.calls] == [1, 3]
+
+    asyncio.run(play())
+
+
+def test_one_that_is_refused_is_refused_alone() -> None:
+    good, bad = asked(Server(), "10.0.0.1/32", TAKEN)
+    assert good == ("10.0.0.1/32",)
+    assert isinstance(bad, Refused)
+    assert not bad.is_there_already, "an address that somebody has is not an endpoint that is there"
+
+
+@pytest.mark.parametrize("answer", [
+    Unreachable("unix:x", "gone", "start it"), {"items": []}, {"items": 7}, {},
+])
+def test_all_of_a_call_that_fails_hear_of_it(answer: Any) -> None:
+    server = Server()
+    server.answer = answer
+    found = asked(server, "10.0.0.1/32", "10.0.0.2/32")
+    assert all(isinstance(one, Unreachable | Broken) for one in found), found
+    assert len(found) == 2

@@ -30,8 +30,9 @@ class Server:
         await self.open.wait()
         if isinstance(self.answer, Exception):
             raise self.answer
-        return self.answer or {"items": [{"status": one} if isinstance(one, dict) else {"addresses": [one]}
-                                         for one in wanted]}
+        if self.answer is not None:
+            return self.answer
+        return {"items": [{"status": one} if isinstance(one, dict) else {"addresses": [one]} for one in wanted]}
 
 
 def asked(server: Server, *endpoints: Any) -> list[Any]:

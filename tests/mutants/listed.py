@@ -99,7 +99,7 @@ RENDER = (
     Mutant("nft: a tier never passes", AGREE, "render/nft/chains.py",
            "    if stage.default_action is Action.PASS:\n        return ()\n", "", NFT),
     Mutant("nft: a tier of staged policies denies", STAGED, "render/nft/chains.py",
-           "        if stage.policies and not enforced:\n            continue\n", "", NFT),
+           "        if stage.policies and not enforced:\n            continue\n", "", (*NFT, "--worlds", "120")),
     Mutant("nft: workloads may send IP in IP", AGREE, "render/nft/hooks.py",
            'Rule((Equal(Field.PROTOCOL, IP_IN_IP), *_DROP), "a workload may not send IP in IP"),', "", NFT),
     Mutant("nft: pre-DNAT Allow is forgotten", AGREE, "render/nft/places.py",

@@ -99,6 +99,17 @@ def test_who_is_refused_at_the_end_of_a_table_denies_alone(
     assert [asks(two), asks(three)] == [True, True]
 
 
+def test_what_was_allowed_before_its_maker_was_refused_is_not_any_more(
+        scene: tuple[Host, list[Station], IptablesFirewall]) -> None:
+    host, (one, two, three), firewall = scene
+    good, bad = _with(policy("gate", rule(ALLOW, UDP, side(ports="80")))), _with(_bad("gate"))
+    asyncio.run(firewall.take(Delta(snapshot=True), good))
+    assert [host.passes(one, target, version=4, port=80) for target in (two, three)] == [True, True]
+    asyncio.run(firewall.take(step(good, bad, members=True), bad))
+    netrig.in_ns(host.space, "conntrack", "-F")
+    assert [host.passes(one, target, version=4, port=80) for target in (two, three)] == [True, False]
+
+
 def test_from_the_start_too(scene: tuple[Host, list[Station], IptablesFirewall]) -> None:
     """When nothing was in force before, and all is new."""
     host, (one, two, three), firewall = scene

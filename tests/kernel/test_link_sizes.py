@@ -84,7 +84,18 @@ def test_a_path_narrower_than_the_link_is_found_out_by_tcp(place: Site, near: in
             assert poured(one, there, version) == 1 << 20
 
 
-def poured(sender: Workload, receiver: Outside, version: int) -> int:
+def test_a_link_narrower_than_a_sender_outside_believes_is_found_out_too(place: Site) -> None:
+    """The other direction: the workload's own end announces what its link does not carry, and the host says so."""
+    with ExitStack() as stack:
+        there = stack.enter_context(outside(place.make_host("h1"), mtu=1500, far_mtu=1500))
+        place.start_agent("h1")
+        one = place.guest("h1", "one", mtu=1400)
+        run("ip", "-n", one.network, "link", "set", "eth0", "mtu", "1500")
+        for version in (4, 6):
+            assert poured(there, one, version) == 1 << 20
+
+
+def poured(sender: Workload | Outside, receiver: Workload | Outside, version: int) -> int:
     """Bytes that arrive of a megabyte by TCP, whose sender believes in its link's MTU."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     with own_socket(receiver.network, family, socket.SOCK_STREAM) as door:

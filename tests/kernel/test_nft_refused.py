@@ -156,6 +156,15 @@ def test_a_change_that_is_refused_touches_nobody_else(rig: Rig) -> None:
     assert written <= 2 * 5
 
 
+def test_what_was_allowed_before_its_maker_was_refused_is_not_any_more(rig: Rig) -> None:
+    """The policy was there, and good: what stands for it now denies, it is not left as it was."""
+    rig.takes(_with_bad(policy("bad", rule(ALLOW, UDP, side(ports="80")))))
+    assert rig.asks(rig.three, 80)
+    rig.takes(_with_bad(_bad()))
+    assert rig.refused == ["GlobalNetworkPolicy/bad"]
+    assert [rig.asks(target, 80) for target in (rig.two, rig.three)] == [True, False]
+
+
 def test_it_holds_again_as_soon_as_it_is_mended(rig: Rig) -> None:
     """And a change of something else leaves it refused, without another search."""
     rig.takes(_with_bad(_bad()))

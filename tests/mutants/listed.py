@@ -11,7 +11,7 @@ LONG = ("--worlds", "300")
 """For mistakes that few worlds show."""
 CHANGES = ("--drift", "--worlds", "25", "--backend", "nftables")
 
-AGREE, STAGED, INCREMENTAL = "agree", "staged", "incremental"
+AGREE, STAGED, INCREMENTAL, ORDER, REFUSED, LEAK = "agree", "staged", "incremental", "order", "refused", "leak"
 
 CALC = (
     Mutant("the last port of a range is left out", AGREE, "calc/rules.py",
@@ -180,4 +180,42 @@ STEPS = (
            ("tests/calc/test_calc_host.py",)),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*CALC, *RENDER, *WIRE, *EXPLAIN, *STEPS)
+PROPERTIES = ("tests/calc/test_calc_properties.py::test_neither_order_nor_repetition_nor_squashing_matters",)
+ORDERS = (
+    Mutant("of two for one interface the first that came has it", ORDER, "calc/places.py",
+           "        if member.key < winner.key:\n", "        if False:\n", PROPERTIES),
+    Mutant("of two for one address who has it keeps it", ORDER, "calc/places.py",
+           "rival.host == member.host and rival.key < member.key and",
+           "rival.host == member.host and rival is not member and address in rival.held and", PROPERTIES),
+    Mutant("what a slice brought stays when it brings something else", INCREMENTAL, "calc/services.py",
+           "        old = self._supplies.pop(key, None)\n", "        old = None\n",
+           ("tests/calc/test_calc_services.py",)),
+)
+
+BATCHES = (
+    Mutant("the search forgets one at every halving", REFUSED, "reconcile/bisect.py",
+           "return keys[:middle], keys[middle:]", "return keys[:middle], keys[middle + 1:] or keys[middle:]",
+           ("tests/reconcile/test_reconcile_bisect.py",)),
+    Mutant("nft: who is refused is left as he was", REFUSED, "agent/firewall.py",
+           "(*self._refused, *culprits))", "self._refused)",
+           ("tests/kernel/test_nft_refused.py::test_what_was_allowed_before_its_maker_was_refused_is_not_any_more",)),
+    Mutant("iptables: who is refused is left as he was", REFUSED, "agent/iptables_firewall.py",
+           "(*self._refused, *culprits))", "self._refused)", ("tests/kernel/test_iptables_refused.py",)),
+    Mutant("iptables: what is said of a table names nobody", REFUSED, "drivers/program.py",
+           'return self.line.strip() in ("", "COMMIT")', "return False", ("tests/kernel/test_iptables_refused.py",)),
+)
+
+SWAPS = (
+    Mutant("iptables: a table is emptied before it is written", LEAK, "drivers/iptables.py",
+           "        await self.sets.write(set_lines(changes))\n        for family in self._families:\n",
+           "        await self.sets.write(set_lines(changes))\n        for family in self._families:\n"
+           "            await self._restore(family, [f\"*filter\\n:{key.name} - [0:0]\\nCOMMIT\\n\" "
+           "for key, chain in changes.chains.items() if key.family == family and key.table == 'filter' and chain])\n",
+           ("tests/kernel/test_no_leak.py", "-k", "iptables-nft and a_policy_is_replaced")),
+    Mutant("nft: the table is taken away before it is written", LEAK, "agent/firewall.py",
+           "            await (self._write_whole() if changes is None else self._write(changes))\n",
+           "            await self._nft.remove()\n            await self._write_whole()\n",
+           ("tests/kernel/test_no_leak.py", "-k", "nftables and a_policy_is_replaced")),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*CALC, *RENDER, *WIRE, *EXPLAIN, *STEPS, *ORDERS, *BATCHES, *SWAPS)

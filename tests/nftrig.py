@@ -146,9 +146,9 @@ class Station:
 class Host:
     """A host that routes between its stations, and the table under test in its namespace."""
 
-    def __init__(self, space: str) -> None:
+    def __init__(self, space: str, *, program: bool | None = None) -> None:
         self.space = space
-        self.nft = Nft(space)
+        self.nft = Nft(space, program=program)
         self.state = NftState()
         self._revision = 0
 
@@ -181,12 +181,15 @@ def between(source: Station, destination: Station, version: int = 4, **what: int
 
 
 @contextmanager
-def host() -> Iterator[Host]:
+def host(*, program: bool | None = None) -> Iterator[Host]:
+    """`program`: see `drivers.nft`."""
     with netrig.namespace("nft") as space:
         netrig.in_ns(space, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
                      "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0",
                      "net.netfilter.nf_conntrack_checksum=0")
-        yield Host(space)
+        made = Host(space, program=program)
+        yield made
+        made.nft.close()
 
 
 @contextmanager

@@ -46,9 +46,13 @@ SMALL = intent(*OPEN, WEB, INTO, addresses("s", "10.65.0.1 10.1.0.0/16 fd65::1 1
                endpoint(1, OPEN_IN, OPEN_OUT), endpoint(2, INTO, OPEN_OUT))
 
 
+BOTH = pytest.mark.parametrize("host", [False, True], indirect=True, ids=["wire", "program"])
+"""Whoever writes and reads: our own netlink, or the program `nft`."""
+
+
 @pytest.fixture
-def host() -> Iterator[Host]:
-    with nftrig.host() as made:
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    with nftrig.host(program=getattr(request, "param", None)) as made:
         yield made
 
 
@@ -64,6 +68,7 @@ def _nft(host: Host, command: str) -> None:
     netrig.in_ns(host.space, "nft", *command.split())
 
 
+@BOTH
 def test_what_is_written_is_read_back(host: Host) -> None:
     host.apply(SMALL)
 
@@ -86,6 +91,7 @@ def test_every_table_loads_and_every_step_leads_from_one_to_the_next(host: Host,
     assert _differences(host, now) == ()
 
 
+@BOTH
 def test_a_restarted_agent_takes_the_place_of_its_predecessor(host: Host) -> None:
     """Whatever that one left, also chains and sets of which the new one knows nothing."""
     host.apply(SMALL)
@@ -97,6 +103,7 @@ def test_a_restarted_agent_takes_the_place_of_its_predecessor(host: Host) -> Non
     assert _differences(host, intent(*OPEN, endpoint(1, OPEN_IN, OPEN_OUT))) == ()
 
 
+@BOTH
 def test_tables_of_others_are_never_touched(host: Host) -> None:
     for family in ("inet", "ip"):
         name = "muslin" if family == "ip" else "theirs"
@@ -113,6 +120,7 @@ def test_tables_of_others_are_never_touched(host: Host) -> None:
     assert asyncio.run(host.nft.read()) is None
 
 
+@BOTH
 def test_a_refused_change_changes_nothing_and_says_which_line(host: Host) -> None:
     host.apply(SMALL)
     wrong = Changes(
@@ -125,6 +133,7 @@ def test_a_refused_change_changes_nothing_and_says_which_line(host: Host) -> Non
     assert _differences(host, SMALL) == ()
 
 
+@BOTH
 def test_words_that_nft_does_not_know_are_our_own_fault(host: Host) -> None:
     wrong = Changes(fresh=True, new_chains=(Chain("a", (Rule((goto("not a name"),)),)),))
 
@@ -132,6 +141,7 @@ def test_words_that_nft_does_not_know_are_our_own_fault(host: Host) -> None:
         asyncio.run(host.nft.apply(wrong))
 
 
+@BOTH
 def test_a_change_of_a_table_that_somebody_deleted_is_drift(host: Host) -> None:
     """And the whole table mends it."""
     host.apply(SMALL)
@@ -167,6 +177,7 @@ def test_what_somebody_changed_by_hand_is_found(host: Host, damage: str, says: s
     assert found.startswith(says)
 
 
+@BOTH
 def test_one_change_is_one_generation(host: Host) -> None:
     """So that more than one tells of somebody else; and no change is none."""
     host.apply(SMALL)

@@ -20,6 +20,7 @@ from muslin.drivers.nft import Drifted, Nft
 from muslin.errors import Broken, Transient
 from muslin.intent import HostIntent
 from muslin.render.nft import Changes, ElementChange, Flow, NftState
+from muslin.render.nft.listing import Listing
 from muslin.render.nft.table import AddElements, AddSet, RemoveElements
 from muslin.render.nft.wire import encoded
 from muslin.render.nft.words import (
@@ -296,15 +297,22 @@ def test_a_table_is_read_as_it_is_while_others_write(spaces: Spaces, writers: tu
 
     thread = threading.Thread(target=play)
     thread.start()
-    found = []
+    found: list[Listing | None] = []
+
+    def read() -> bool:
+        with contextlib.suppress(Transient):  # somebody wrote during each of several readings
+            found.append(asyncio.run(writers[0].read()))
+            return True
+        return False
+
     try:
-        for _ in range(20):
-            with contextlib.suppress(Transient):  # somebody wrote during each of several readings
-                found.append(asyncio.run(writers[0].read()))
+        for _ in range(40):
+            read()
     finally:
         over.set()
         thread.join()
-    for each in (*found, asyncio.run(writers[0].read())):
+    netrig.wait_for("a reading when all is quiet", read)
+    for each in found:
         assert each is not None
         assert each.elements["one"] == each.elements["other"]
     nft.close()

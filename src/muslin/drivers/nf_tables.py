@@ -35,6 +35,10 @@ _READINGS = 8
 _EMPTY = encoded(())
 
 
+class _Rearranged(Transient):
+    """The kernel was making a set larger or smaller while it listed it, and left some out. It does not say so."""
+
+
 def read(netlink: Netlink) -> Listing | None:
     """Our table, None where there is none. Raises Transient."""
     def taken() -> Listing | None:
@@ -46,7 +50,11 @@ def read(netlink: Netlink) -> Listing | None:
         named = [each for each in found if not each.is_anonymous]
         chains, rules = (_bodies(netlink, reading.GET_CHAINS, reading.INET), _rules(netlink))
         elements = ((each, _bodies(netlink, reading.GET_ELEMENTS, each.question)) for each in named)
-        return reading.listing(chains, rules, elements)
+        told = reading.listing(chains, rules, elements)
+        for each in named:
+            if each.count is not None and each.count != len(told.elements[each.name]):
+                raise _Rearranged(f"nf_tables lists {len(told.elements[each.name])} of {each.count} in {each.name}")
+        return told
 
     return _undisturbed(netlink, taken)
 
@@ -65,23 +73,29 @@ def _bodies(netlink: Netlink, kind: int, question: bytes) -> list[bytes]:
 
 
 def _undisturbed(netlink: Netlink, read: Callable[[], Listing | None]) -> Listing | None:
-    """Nobody wrote while we read one list after another: else we read again.
-
-    A commit raises the number before it puts anything into force. So an empty batch goes first, which waits until
-    whoever is committing has finished."""
+    """Nobody wrote while we read one list after another: else we read again."""
+    before = _settled(netlink)
+    failed: Transient | None = None
     for _ in range(_READINGS):
-        if refused := netlink.transact(_EMPTY.framed(), _EMPTY.count + 2, _QUESTION):
-            raise Transient(f"nf_tables: {refused[0]}")
-        before = generation(netlink)
         try:
-            found = read()
-        except Transient:  # a set that goes cannot be read to its end
-            if generation(netlink) == before:
-                raise
-            continue
-        if generation(netlink) == before:
+            found, failed = read(), None
+        except Transient as error:  # a set that goes cannot be read to its end
+            found, failed = None, error
+        if (after := _settled(netlink)) != before:
+            before = after
+        elif failed is None:
             return found
-    raise Transient(f"nf_tables: others changed the ruleset during each of {_READINGS} readings")
+        elif not isinstance(failed, _Rearranged):
+            raise failed
+    raise Transient(f"nf_tables changed during each of {_READINGS} readings: {failed or 'others wrote'}")
+
+
+def _settled(netlink: Netlink) -> int:
+    """The generation when nobody is writing. Whoever is, raises it before anything is in force, and disturbs lists
+    that are being read even before that; an empty batch waits until he has finished."""
+    if refused := netlink.transact(_EMPTY.framed(), _EMPTY.count + 2, _QUESTION):
+        raise Transient(f"nf_tables: {refused[0]}")
+    return generation(netlink)
 
 
 def asking(netns: str | None) -> Netlink:

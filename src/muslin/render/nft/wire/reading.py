@@ -43,6 +43,8 @@ class FoundSet(msgspec.Struct, frozen=True):
     flags: int
     key: tuple[Type | None, ...]
     data: tuple[Type | None, ...]
+    count: int | None = None
+    """How many elements it holds, where the kernel tells and they are neither intervals nor come and go."""
 
     @property
     def is_anonymous(self) -> bool:
@@ -88,7 +90,9 @@ def found_set(body: bytes) -> FoundSet:
     flags = _number(parts.get(3, b""))
     data = _number(parts[6]) if flags & sets.MAP else sets.VERDICT
     types = () if data == sets.VERDICT else sets.types_of(data)
-    return FoundSet(_text(parts[2]), flags, sets.types_of(_number(parts[4])), types)
+    counted = 20 in parts and not flags & (sets.INTERVAL | sets.TIMEOUT | sets.DYNAMIC)
+    count = _number(parts[20]) if counted else None
+    return FoundSet(_text(parts[2]), flags, sets.types_of(_number(parts[4])), types, count)
 
 
 # ---- chains and rules

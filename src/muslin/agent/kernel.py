@@ -138,8 +138,9 @@ class Kernel:
         """Read again what may have changed, mend what did. Returns what was mended."""
         if not self._begun:
             return ()
+        strangers = self._wiring.tells_of_strangers(noticed)
         self._wiring.look_again(noticed, now)
-        if noticed.strangers or not all(name in self._wiring.duties.interfaces for name in noticed.links):
+        if strangers:
             self._look_at_mtu(self._settings)
             self._mtu.follow(self._netlink, self._workload_links())
         return await self._work(now)

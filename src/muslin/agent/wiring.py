@@ -114,6 +114,17 @@ class Wiring:
     def _is_amiss(self, name: str, link: Link | None) -> bool:
         if name in self.duties.interfaces:
             return link is None or not link.up or not self.interfaces.is_open(link)
+        return self._is_strangers(name, link)
+
+    def tells_of_strangers(self, noticed: Noticed) -> bool:
+        """Of the host's own addresses, or of links that are neither an endpoint's nor made by us. To be asked before
+        `look_again`."""
+        return noticed.strangers or any(
+            name not in self.duties.interfaces and self._is_strangers(name, link)
+            for name, link in noticed.links.items()
+        )
+
+    def _is_strangers(self, name: str, link: Link | None) -> bool:
         known = link or self.interfaces.there.get(name)
         return known is None or not known.is_ours
 

@@ -275,8 +275,10 @@ class Worker:
                    if key not in states or states[key].state == "up"}
         if states == self.states:  # identical ones are passed over in C: a thousand cost 20 us
             return
-        for key, state in states.items():
-            if self.states.get(key) != state:
+        before = self.states.get
+        for key in [key for key, state in states.items() if before(key) is not state]:  # nearly all are the same one
+            state = states[key]
+            if before(key) != state:
                 self.changes += 1
                 log.info("endpoint", key=key, state=state.state, why=state.message)
         self.states = states

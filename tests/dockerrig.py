@@ -72,7 +72,8 @@ class Docker:
                  "--data-root", str(self._directory / "data"), "--exec-root", str(self._directory / "exec"),
                  "--pidfile", str(self._directory / "docker.pid"), "-H", f"unix://{self.socket}",
                  "--exec-opt", "native.cgroupdriver=cgroupfs", "--config-file", str(config), "--live-restore",
-                 "--storage-driver", "vfs", *self._options], stdout=words, stderr=words)
+                 "--storage-driver", "vfs", *self._options], stdout=words, stderr=words,
+                env={**os.environ, "TMPDIR": str(self._directory)})  # containerd, when late, writes stacks there
         wait_for("dockerd", self._answers, 60)
 
     def _answers(self) -> bool:

@@ -43,8 +43,8 @@ from muslin.render.nft.words import Rule as Line
 
 INVALID_FROM_WORKLOAD = "invalid-from-workload"
 
-Outlines = Mapping[tuple[PolicyId, Place], Outline]
-"""Of every policy that is there and enforced, at every place where a group asks it."""
+Outlines = Mapping[PolicyId, Outline]
+"""Of every policy that is there and enforced, at one place."""
 Item = Line | Called
 
 
@@ -60,7 +60,7 @@ def group_chains(
         enforced = [name for name in stage.policies if name not in policies or not policies[name].staged]
         if stage.policies and not enforced:
             continue
-        body = [item for name in enforced for item in _called(name, place, outlines)]
+        body = [item for name in enforced for item in _called(name, outlines)]
         body = _reachable(body + list(_end_of_tier(stage, place)))
         if any(isinstance(item, Line) and RETURN in item.statements for item in body):
             name = names.stage_chain(group.id, place.gate, place.family, number)
@@ -69,7 +69,7 @@ def group_chains(
         else:
             items += body
     for profile in group.profiles:
-        items += _called_profile(policies.get(profile), profile, place, outlines)
+        items += _called_profile(policies.get(profile), profile, outlines)
     nothing = f"no profile allows: {place.direction}" if group.end is Action.DENY else "nothing has decided"
     items.append(Line(place.end(group.end), nothing))
     return (merged(own, place, _reachable(items), size), *found)
@@ -94,8 +94,8 @@ def _is_final(item: Item) -> bool:
 _FINAL = ((Counter(), DROP), (Counter(), goto(DENIED)))
 
 
-def _called(name: PolicyId, place: Place, outlines: Outlines) -> Iterator[Item]:
-    outline = outlines.get((name, place))
+def _called(name: PolicyId, outlines: Outlines) -> Iterator[Item]:
+    outline = outlines.get(name)
     if outline is None:
         yield missing(name)
         return
@@ -103,13 +103,11 @@ def _called(name: PolicyId, place: Place, outlines: Outlines) -> Iterator[Item]:
         yield step.line if isinstance(step, Inline) else Called(name, step, outline)
 
 
-def _called_profile(
-    policy: Policy | None, name: PolicyId, place: Place, outlines: Outlines
-) -> Iterator[Item]:
+def _called_profile(policy: Policy | None, name: PolicyId, outlines: Outlines) -> Iterator[Item]:
     if policy is None or policy.staged:
         yield missing(name)
     else:
-        yield from _called(name, place, outlines)
+        yield from _called(name, outlines)
 
 
 def _end_of_tier(stage: TierStage, place: Place) -> tuple[Line, ...]:

@@ -30,7 +30,7 @@ class Lists:
         self._peers = peers
         self._shapes = shapes
         self._written: dict[PolicyId, dict[Place, Written]] = {}
-        self._outlines: dict[tuple[PolicyId, Place], Outline] = {}
+        self._outlines: dict[Place, dict[PolicyId, Outline]] = {}
         self._callers: Users[Piece, GroupId] = Users()
         self._pieces: dict[PolicyId, set[Piece]] = {}
         """Those that somebody calls."""
@@ -40,11 +40,12 @@ class Lists:
         """The policy says this now. Must its groups be written anew? A staged policy has nothing here."""
         before = {place: made.outline for place, made in self._written.pop(key, {}).items()}
         for place in before:
-            del self._outlines[key, place]
+            self._forget(place, key)
         if policy is not None and not policy.staged:
             made = {place: written(policy, place, self._shapes) for place in places}
             self._written[key] = made
-            self._outlines |= {(key, place): one.outline for place, one in made.items()}
+            for place, one in made.items():
+                self._outlines.setdefault(place, {})[key] = one.outline
         self._waiting.add(key)
         return before != {place: made.outline for place, made in self._written.get(key, {}).items()}
 
@@ -53,7 +54,7 @@ class Lists:
     ) -> None:
         made = [
             each for place in places if group is not None and place.direction is group.direction
-            for each in group_chains(group, place, policies, self._outlines, self._peers.size)
+            for each in group_chains(group, place, policies, self._outlines.get(place, {}), self._peers.size)
         ]
         owner = f"group/{key}"
         self._book.put_chains(owner, [chain for each in made for chain in each.chains])
@@ -73,6 +74,12 @@ class Lists:
                 chains += [made.chain(piece) for piece in sorted(here, key=lambda piece: piece.chain)]
             self._book.put_chains(key, chains)
         self._waiting.clear()
+
+    def _forget(self, place: Place, key: PolicyId) -> None:
+        here = self._outlines[place]
+        del here[key]
+        if not here:
+            del self._outlines[place]
 
     def _call(self, key: GroupId, pieces: frozenset[Piece]) -> None:
         before = self._callers.by(key)

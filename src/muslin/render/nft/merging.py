@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import groupby
 
 import msgspec
@@ -38,7 +39,7 @@ from muslin.render.matching import WORDS
 from muslin.render.nft import names
 from muslin.render.nft.peers import CROWD, Crowd, Size, fits
 from muslin.render.nft.pieces import Numbers, Outline, Piece, Stretch, room
-from muslin.render.nft.places import Place
+from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.reach import Reach, cut
 from muslin.render.nft.words import Atom, ByMap, Chain, Choose, Element, NamedSet, Statement, Type, Verdict, jump
 from muslin.render.nft.words import Rule as Line
@@ -145,10 +146,13 @@ class _Merger:
         most = _listed(reach for reach, _ in reached)
         for reach, parts in reached:
             verdict = chains.get(parts) or chains.setdefault(parts, self._verdict(reach, parts))
-            if reach.width <= most:
-                ports |= {(reach.protocol, port): verdict for port in range(reach.first, reach.last + 1)}
+            protocol, first, last = reach
+            if first == last:
+                ports[protocol, first] = verdict
+            elif last - first < most:
+                ports |= {(protocol, port): verdict for port in range(first, last + 1)}
             else:
-                wide.setdefault(reach.protocol, []).append((reach, verdict))
+                wide.setdefault(protocol, []).append((reach, verdict))
         self._look_up(ports, wide)
         self._blocks += 1
 
@@ -208,12 +212,13 @@ class _Merger:
 
     def _jump(self, policy: PolicyId, lines: Numbers) -> Verdict:
         part = policy, lines
-        if part not in self._jumps:
+        verdict = self._jumps.get(part)
+        if verdict is None:
             whole = len(lines) == len(self._outlines[policy].peers)
-            piece = Piece(policy, self._place.gate, self._place.family, lines, whole)
+            piece, verdict = _call(policy, self._place.gate, self._place.family, lines, whole)
             self._pieces.add(piece)
-            self._jumps[part] = jump(piece.chain)
-        return self._jumps[part]
+            self._jumps[part] = verdict
+        return verdict
 
     def _look_up(self, ports: dict[Element, Verdict], wide: dict[int, list[tuple[Reach, Verdict]]]) -> None:
         if ports:
@@ -227,6 +232,13 @@ class _Merger:
             (protocol, wide[protocol][0][1]) for protocol in sorted(wide.keys() - PROTOCOLS_WITH_PORTS)]
         if portless:
             self._lines.append(Line(_chosen(Field.PROTOCOL, portless)))
+
+
+@lru_cache(maxsize=16384)
+def _call(policy: PolicyId, gate: Gate, family: int, lines: Numbers, whole: bool) -> tuple[Piece, Verdict]:
+    """Many groups call the same pieces, and all of them again when a policy that they share speaks of another port."""
+    piece = Piece(policy, gate, family, lines, whole)
+    return piece, jump(piece.chain)
 
 
 def _chosen(field: Field, choices: list[tuple[Atom, Verdict]]) -> tuple[Statement, ...]:

@@ -45,7 +45,7 @@ FREE = 64
 Numbers = tuple[int, ...]
 
 
-class Piece(msgspec.Struct, frozen=True, gc=False):
+class Piece(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """Some of a policy's lines, as a chain of a place."""
 
     policy: PolicyId

@@ -55,6 +55,9 @@ class Gate(StrEnum):
     UNTRACKED_EGRESS = "untracked-egress"
     PRE_DNAT = "pre-dnat"
 
+    __hash__ = str.__hash__
+    """In C: it is part of the key of every piece and place, and enum's own is Python."""
+
     @property
     def direction(self) -> Direction:
         return Direction.EGRESS if self in _EGRESS else Direction.INGRESS

@@ -42,6 +42,10 @@ class Reach(NamedTuple):
         return self.last - self.first + 1
 
 
+Numbers = tuple[int, ...]
+Numbered = tuple[Reach, int]
+
+
 def reach(row: Row) -> tuple[Reach, ...] | None:
     """Disjoint; None: unknown. Empty: the row matches nothing."""
     protocols, ports = _protocols(row), _ports(row)
@@ -57,35 +61,32 @@ def reach(row: Row) -> tuple[Reach, ...] | None:
 def cut(given: Iterable[tuple[Reach, Item]]) -> list[tuple[Reach, tuple[Item, ...]]]:
     """In order of protocols and ports. Neighbours that the same items reach are one."""
     items: list[Item] = []
-    by_protocol: dict[int, list[tuple[int, int, int]]] = {}
-    for number, ((protocol, first, last), item) in enumerate(given):
+    by_protocol: dict[int, list[Numbered]] = {}
+    for number, (reached, item) in enumerate(given):
         items.append(item)
-        by_protocol.setdefault(protocol, []).append((first, last, number))
+        by_protocol.setdefault(reached[0], []).append((reached, number))
     found: list[tuple[Reach, tuple[Item, ...]]] = []
     for protocol in sorted(by_protocol):
+        last, met = -1, None  # of the one before
         for reached, numbers in _swept(protocol, by_protocol[protocol]):
-            who = tuple(dict.fromkeys(items[number] for number in numbers))
-            if found and found[-1][0].protocol == protocol and found[-1] == (_until(found[-1][0], reached), who):
-                found[-1] = (found[-1][0]._replace(last=reached.last), who)
+            who = (items[numbers[0]],) if len(numbers) == 1 else tuple(dict.fromkeys(items[each] for each in numbers))
+            if last + 1 == reached[1] and met == who:
+                found[-1] = (found[-1][0]._replace(last=reached[2]), who)
             else:
                 found.append((reached, who))
+            last, met = reached[2], who
     return found
 
 
-def _until(before: Reach, then: Reach) -> Reach | None:
-    """`before`, if `then` begins where it ends."""
-    return before if before.last + 1 == then.first else None
-
-
-def _swept(protocol: int, spans: list[tuple[int, int, int]]) -> Iterator[tuple[Reach, tuple[int, ...]]]:
+def _swept(protocol: int, spans: list[Numbered]) -> Iterator[tuple[Reach, Numbers]]:
     spans.sort()
-    if all(before[1] < then[0] for before, then in pairwise(spans)):
-        for first, last, number in spans:
-            yield Reach(protocol, first, last), (number,)
+    if all(before[2] < then[1] for (before, _), (then, _) in pairwise(spans)):
+        for reached, number in spans:
+            yield reached, (number,)
         return
     begins: dict[int, list[int]] = {}
     ends: dict[int, list[int]] = {}
-    for first, last, number in spans:
+    for (_, first, last), number in spans:
         begins.setdefault(first, []).append(number)
         ends.setdefault(last + 1, []).append(number)
     active: list[int] = []

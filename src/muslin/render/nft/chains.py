@@ -30,9 +30,10 @@ A group always ends in a verdict, Group.end. What is missing denies, at the plac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
-from muslin.intent import Action, Group, Origin, Policy, PolicyId, TierStage
+from muslin.intent import Action, Group, Origin, Policy, PolicyId
 from muslin.render.nft import cutting, names
 from muslin.render.nft.merging import Called, Merged, merged
 from muslin.render.nft.peers import Size
@@ -43,15 +44,16 @@ from muslin.render.nft.words import Rule as Line
 
 INVALID_FROM_WORKLOAD = "invalid-from-workload"
 
-Outlines = Mapping[PolicyId, Outline]
-"""Of every policy that is there and enforced, at one place."""
 Item = Line | Called
+Calls = Mapping[PolicyId, Sequence[Item]]
+"""What every policy that is there and enforced comes to in a group, at one place."""
 
 
 def group_chains(
-    group: Group, place: Place, policies: Mapping[PolicyId, Policy], outlines: Outlines, size: Size
+    group: Group, place: Place, policies: Mapping[PolicyId, Policy], calls: Calls, size: Size
 ) -> tuple[Merged, ...]:
-    """The group's chain at a place of its direction, and one more for every tier that holds a Pass rule."""
+    """The group's chain at a place of its direction, and one more for every tier that holds a Pass rule. `calls`: see
+    `called`, of that place."""
     own = names.group_chain(group.id, place.gate, place.family)
     flow = (of_a_flow(INVALID_FROM_WORKLOAD), cutting.rule(place.family))
     items: list[Item] = [*flow] if place.gate is Gate.EGRESS else []
@@ -60,8 +62,8 @@ def group_chains(
         enforced = [name for name in stage.policies if name not in policies or not policies[name].staged]
         if stage.policies and not enforced:
             continue
-        body = [item for name in enforced for item in _called(name, outlines)]
-        body = _reachable(body + list(_end_of_tier(stage, place)))
+        body = [item for name in enforced for item in _calls(name, calls)]
+        body = _reachable([*body, *_end_of_tier(stage.tier, stage.default_action, place)])
         if any(isinstance(item, Line) and RETURN in item.statements for item in body):
             name = names.stage_chain(group.id, place.gate, place.family, number)
             found.append(merged(name, place, body, size))
@@ -69,9 +71,8 @@ def group_chains(
         else:
             items += body
     for profile in group.profiles:
-        items += _called_profile(policies.get(profile), profile, outlines)
-    nothing = f"no profile allows: {place.direction}" if group.end is Action.DENY else "nothing has decided"
-    items.append(Line(place.end(group.end), nothing))
+        items += _called_profile(policies.get(profile), profile, calls)
+    items.append(_end_of_group(group.end, place))
     return (merged(own, place, _reachable(items), size), *found)
 
 
@@ -83,35 +84,38 @@ def of_a_flow(invalid: str) -> Line:
 
 def _reachable(items: list[Item]) -> list[Item]:
     """Those up to the first line that every packet ends at."""
-    end = next((number for number, item in enumerate(items) if _is_final(item)), len(items))
-    return items[: end + 1]
-
-
-def _is_final(item: Item) -> bool:
-    return isinstance(item, Line) and item.statements in _FINAL
+    for number, item in enumerate(items):
+        if isinstance(item, Line) and item.statements in _FINAL:
+            return items[: number + 1]
+    return items
 
 
 _FINAL = ((Counter(), DROP), (Counter(), goto(DENIED)))
 
 
-def _called(name: PolicyId, outlines: Outlines) -> Iterator[Item]:
-    outline = outlines.get(name)
-    if outline is None:
-        yield missing(name)
-        return
-    for step in outline.steps:
-        yield step.line if isinstance(step, Inline) else Called(name, step, outline)
+def called(name: PolicyId, outline: Outline) -> tuple[Item, ...]:
+    """What groups write or call, in order: worked out once, and shared by all groups that hold the policy."""
+    return tuple(step.line if isinstance(step, Inline) else Called(name, step, outline) for step in outline.steps)
 
 
-def _called_profile(policy: Policy | None, name: PolicyId, outlines: Outlines) -> Iterator[Item]:
-    if policy is None or policy.staged:
-        yield missing(name)
-    else:
-        yield from _called(name, outlines)
+def _calls(name: PolicyId, calls: Calls) -> Sequence[Item]:
+    found = calls.get(name)
+    return (missing(name),) if found is None else found
 
 
-def _end_of_tier(stage: TierStage, place: Place) -> tuple[Line, ...]:
-    if stage.default_action is Action.PASS:
+def _called_profile(policy: Policy | None, name: PolicyId, calls: Calls) -> Sequence[Item]:
+    return (missing(name),) if policy is None or policy.staged else _calls(name, calls)
+
+
+@lru_cache(maxsize=1024)
+def _end_of_tier(tier: str, action: Action, place: Place) -> tuple[Line, ...]:
+    if action is Action.PASS:
         return ()
-    origin = Origin(kind="Tier", name=stage.tier, tier=stage.tier, direction=place.direction)
+    origin = Origin(kind="Tier", name=tier, tier=tier, direction=place.direction)
     return (Line(place.deny, names.comment(origin)),)
+
+
+@lru_cache(maxsize=256)
+def _end_of_group(action: Action, place: Place) -> Line:
+    nothing = f"no profile allows: {place.direction}" if action is Action.DENY else "nothing has decided"
+    return Line(place.end(action), nothing)

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping
 from muslin.intent import Group, GroupId, Policy, PolicyId, SetId
 from muslin.render.matching import SetShape
 from muslin.render.nft.book import Book
-from muslin.render.nft.chains import group_chains
+from muslin.render.nft.chains import Item, called, group_chains
 from muslin.render.nft.peers import Peers
-from muslin.render.nft.pieces import Outline, Piece, Written, written
+from muslin.render.nft.pieces import Piece, Written, written
 from muslin.render.nft.places import Place
 from muslin.render.nft.words import Chain
 from muslin.render.relations import Users
@@ -30,7 +30,7 @@ class Lists:
         self._peers = peers
         self._shapes = shapes
         self._written: dict[PolicyId, dict[Place, Written]] = {}
-        self._outlines: dict[Place, dict[PolicyId, Outline]] = {}
+        self._calls: dict[Place, dict[PolicyId, tuple[Item, ...]]] = {}
         self._callers: Users[Piece, GroupId] = Users()
         self._pieces: dict[PolicyId, set[Piece]] = {}
         """Those that somebody calls."""
@@ -45,7 +45,7 @@ class Lists:
             made = {place: written(policy, place, self._shapes) for place in places}
             self._written[key] = made
             for place, one in made.items():
-                self._outlines.setdefault(place, {})[key] = one.outline
+                self._calls.setdefault(place, {})[key] = called(key, one.outline)
         self._waiting.add(key)
         return before != {place: made.outline for place, made in self._written.get(key, {}).items()}
 
@@ -54,7 +54,7 @@ class Lists:
     ) -> None:
         made = [
             each for place in places if group is not None and place.direction is group.direction
-            for each in group_chains(group, place, policies, self._outlines.get(place, {}), self._peers.size)
+            for each in group_chains(group, place, policies, self._calls.get(place, {}), self._peers.size)
         ]
         owner = f"group/{key}"
         self._book.put_chains(owner, [chain for each in made for chain in each.chains])
@@ -76,10 +76,10 @@ class Lists:
         self._waiting.clear()
 
     def _forget(self, place: Place, key: PolicyId) -> None:
-        here = self._outlines[place]
+        here = self._calls[place]
         del here[key]
         if not here:
-            del self._outlines[place]
+            del self._calls[place]
 
     def _call(self, key: GroupId, pieces: frozenset[Piece]) -> None:
         before = self._callers.by(key)

@@ -143,7 +143,7 @@ class _Merger:
         ports: dict[Element, Verdict] = {}
         wide: dict[int, list[tuple[Reach, Verdict]]] = {}
         chains: dict[tuple[Part, ...], Verdict] = {}
-        most = _listed(reach for reach, _ in reached)
+        most = _listed(reached)
         for reach, parts in reached:
             verdict = chains.get(parts) or chains.setdefault(parts, self._verdict(reach, parts))
             protocol, first, last = reach
@@ -162,8 +162,9 @@ class _Merger:
         return Merged((own, *self._chains), self._maps, tuple(self._crowds), frozenset(self._pieces))
 
     def _close(self) -> None:
-        self._lines += self._sequence(self._chain, self._open)
-        self._open = []
+        if self._open:
+            self._lines += self._sequence(self._chain, self._open)
+            self._open = []
 
     def _verdict(self, reach: Reach, parts: tuple[Part, ...]) -> Verdict:
         if len(parts) == 1 and len(parts[0][1]) < CROWD:
@@ -247,9 +248,12 @@ def _chosen(field: Field, choices: list[tuple[Atom, Verdict]]) -> tuple[Statemen
     return (Choose(field, tuple(choices)),)
 
 
-def _listed(reaches: Iterable[Reach]) -> int:
+def _listed(reached: Reached) -> int:
     """How wide a range may be whose ports are listed."""
-    few = sum(reach.width for reach in reaches if reach.width <= LISTED)
+    few = 0
+    for (_, first, last), _ in reached:
+        if last - first < LISTED:
+            few += last - first + 1
     return LISTED if few <= MANY else 1
 
 

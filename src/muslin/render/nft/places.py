@@ -74,7 +74,7 @@ WORKLOAD_GATES = (Gate.INGRESS, Gate.EGRESS)
 """Every policy and group is written for these, whoever holds it."""
 
 
-class Manner(msgspec.Struct, frozen=True):
+class Manner(msgspec.Struct, frozen=True, cache_hash=True):
     """What the settings make of rules. `bit`: of the packet's mark, 0 when there is none to spend."""
 
     reject: bool = False
@@ -96,7 +96,7 @@ def manner_of(settings: Settings) -> Manner:
     return Manner(settings.filter_deny == "Reject", limit, settings.mark_mask & -settings.mark_mask)
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, cache_hash=True):
     """Where rules are being written."""
 
     gate: Gate

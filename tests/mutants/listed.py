@@ -50,7 +50,7 @@ CALC = (
     Mutant("a failsafe forgets its prefix", AGREE, "calc/felix.py",
            'given.port, parse_cidr(given.net) if given.net else ""', 'given.port, ""'),
     Mutant("a staged policy is enforced", STAGED, "calc/policies.py",
-           "egress=outwards, staged=key.kind in STAGED)", "egress=outwards)"),
+           "egress=outwards, staged=key.kind in STAGED)", "egress=outwards)", LONG),
 )
 
 RENDER = (

@@ -24,6 +24,9 @@ class Interfaces:
     def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
         self._there: dict[str, Link] = {}
+        self._names: dict[int, str] = {}
+        self._owned: dict[str, Link] = {}
+        """Veths of ours. Both follow `_there` change by change: links come and go by the hundred, beside thousands."""
         self._known: dict[bytes, Link] = {}
         self._opened: dict[str, int] = {}
 
@@ -37,9 +40,14 @@ class Interfaces:
         return frozenset(self._opened)
 
     @property
-    def names(self) -> dict[int, str]:
+    def names(self) -> Mapping[int, str]:
         """By index."""
-        return {link.index: name for name, link in self._there.items()}
+        return self._names
+
+    @property
+    def owned(self) -> Mapping[str, Link]:
+        """Those that we made for an endpoint."""
+        return self._owned
 
     def is_open(self, link: Link) -> bool:
         """This very link, not one of the same name that was there before it."""
@@ -56,7 +64,7 @@ class Interfaces:
             if not link.up:
                 links.change_link(self._netlink, LinkChange(index=link.index, up=True))
         except Transient as error:
-            self._there.pop(name, None)
+            self._lose(name)
             return TryAgain(str(error))
         self._opened[name] = link.index
         return Done()
@@ -69,7 +77,7 @@ class Interfaces:
             if link is not None and not link.owner:
                 sysctl.ensure(sysctl.closed_link(name))
         except Transient as error:
-            self._there.pop(name, None)
+            self._lose(name)
             return TryAgain(str(error))
         return Done()
 
@@ -80,7 +88,7 @@ class Interfaces:
         if name not in self._there:
             link = links.read_link(self._netlink, name)
             if link is not None:
-                self._there[name] = link
+                self._keep(link)
         return self._there.get(name)
 
     def found(self, names: Iterable[str]) -> Iterator[Link]:
@@ -93,22 +101,41 @@ class Interfaces:
     def read_first(self) -> None:
         """All, if nothing was read yet."""
         if not self._there:
-            self._there = links.read_links(self._netlink, self._known)
+            self._read()
 
     def read_all(self) -> None:
         """All, and which of the open ones still are."""
-        self._there = links.read_links(self._netlink, self._known)
+        self._read()
         self._opened = {
             name: index for name, index in self._opened.items()
             if name in self._there and self._there[name].index == index and self._there[name].up
         }
 
+    def _read(self) -> None:
+        self._there = links.read_links(self._netlink, self._known)
+        self._names = {link.index: name for name, link in self._there.items()}
+        self._owned = {name: link for name, link in self._there.items() if link.owner}
+
+    def _keep(self, link: Link) -> None:
+        self._lose(link.name)
+        self._there[link.name] = link
+        self._names[link.index] = link.name
+        if link.owner:
+            self._owned[link.name] = link
+
+    def _lose(self, name: str) -> None:
+        """One that was renamed has its number under the new name."""
+        self._owned.pop(name, None)
+        link = self._there.pop(name, None)
+        if link is not None and self._names.get(link.index) == name:
+            del self._names[link.index]
+
     def told(self, name: str, link: Link | None) -> bool:
         """The kernel said so of it. Is it, as far as that goes, up and the one that was opened?"""
         if link is None:
-            self._there.pop(name, None)
+            self._lose(name)
             return False
-        self._there[name] = link
+        self._keep(link)
         return link.up and self.is_open(link)
 
     def read_again(self, name: str) -> bool:

@@ -234,5 +234,5 @@ class Kernel:
 
     def orphans(self) -> tuple[Link, ...]:
         """Veths that we made and that no endpoint uses."""
-        wanted = self._wiring.duties.interfaces
-        return tuple(link for name, link in self._wiring.interfaces.there.items() if link.owner and name not in wanted)
+        owned = self._wiring.interfaces.owned
+        return tuple(owned[name] for name in sorted(owned.keys() - self._wiring.duties.interfaces))

@@ -16,6 +16,8 @@ import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import compress
+from operator import is_not
 
 import structlog
 
@@ -276,7 +278,7 @@ class Worker:
         if states == self.states:  # identical ones are passed over in C: a thousand cost 20 us
             return
         before = self.states.get
-        for key in [key for key, state in states.items() if before(key) is not state]:  # nearly all are the same one
+        for key in compress(states, map(is_not, map(before, states), states.values())):  # nearly all are the same one
             state = states[key]
             if before(key) != state:
                 self.changes += 1

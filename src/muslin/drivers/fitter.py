@@ -30,19 +30,37 @@ class _Doomed(NamedTuple):
     done: Future[None]
 
 
+class _Socket:
+    """One that stays open between uses, unless a use of it fails. For one thread."""
+
+    def __init__(self) -> None:
+        self._netlink: Netlink | None = None
+
+    def __enter__(self) -> Netlink:
+        if self._netlink is None:
+            self._netlink = Netlink()
+        return self._netlink
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._netlink is not None:
+            self._netlink.close()  # answers may be under way that the next use should not meet
+            self._netlink = None
+
+
 class Fitter:
     """Works in the namespace of the process."""
 
     def __init__(self) -> None:
         self._laying = ThreadPoolExecutor(1, "links")
         self._removing = ThreadPoolExecutor(1, "links-gone")
+        self._socket, self._other_socket = _Socket(), _Socket()
         self._doomed: deque[_Doomed] = deque()
 
     async def do(self, work: Callable[[Netlink], A]) -> A:
-        """After what was asked for before; with a socket of its own."""
+        """After what was asked for before; with a socket that nobody else has meanwhile."""
 
         def run() -> A:
-            with Netlink() as host:
+            with self._socket as host:
                 return work(host)
 
         return await asyncio.get_running_loop().run_in_executor(self._laying, run)
@@ -62,7 +80,7 @@ class Fitter:
             return
         failure: Exception | None = Broken("the removal of links broke off")
         try:
-            with Netlink() as host:
+            with self._other_socket as host:
                 plug.unplug(host, {one.interface: one.owner for one in wanted})
             failure = None
         except (MuslinError, OSError) as error:

@@ -14,17 +14,20 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from socket import AF_BRIDGE, AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
 from muslin.drivers.links import Link, decode
-from muslin.drivers.netlink import REPLACE, Netlink, attributes, split
+from muslin.drivers.netlink import ATTRIBUTE, REPLACE, Netlink, attributes, split
 from muslin.drivers.rtnetlink import PROTOCOL
 
 _GROUPS = sum(1 << (group - 1) for group in (1, 3, 5, 7, 9, 11))  # link, neigh, ifaddr and route of v4, of v6
 _BUFFER = 8 << 20
 _BIRD = 12
+_NEW_LINK, _DEL_LINK = _LINKS = (16, 17)
+_IFNAME = 3
 
 
 class Went(NamedTuple):
@@ -75,11 +78,12 @@ class Monitor:
 
     def drain(self, own_port: int) -> Noticed:
         """Everything heard since the last call, without waiting."""
-        noticed = Noticed()
+        noticed, told = Noticed(), dict[bytes, tuple[int, bytes]]()
         while True:
             try:
                 data = self._socket.recv(1 << 16)
             except BlockingIOError:
+                _note_links(noticed, told)
                 return noticed
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
@@ -87,8 +91,26 @@ class Monitor:
                 noticed.lost = True
                 continue
             for kind, flags, _sequence, port, body in split(data):
-                if port != own_port:
+                if port == own_port:
+                    continue
+                if kind not in _LINKS:
                     _note(noticed, kind, flags, body)
+                elif body[0] != AF_BRIDGE:  # a bridge tells of its ports by the same words
+                    told[_name(body)] = kind, body
+
+
+def _note_links(noticed: Noticed, told: Mapping[bytes, tuple[int, bytes]]) -> None:
+    """By name, what was told last. A veth that comes is told of some ten times: so only the last is taken apart."""
+    for kind, body in told.values():
+        link = decode(body)
+        if link.name:
+            noticed.links[link.name] = link if kind == _NEW_LINK else None
+
+
+def _name(body: bytes) -> bytes:
+    """The kernel writes the name (IFLA_IFNAME) before all else."""
+    length, kind = ATTRIBUTE.unpack_from(body, 16)
+    return body[20 : 16 + length] if kind == _IFNAME else attributes(body, 16).get(_IFNAME, b"")
 
 
 def _note(noticed: Noticed, kind: int, flags: int, body: bytes) -> None:
@@ -101,10 +123,6 @@ def _note(noticed: Noticed, kind: int, flags: int, body: bytes) -> None:
                 noticed.went.add(Went(int.from_bytes(body[4:8], sys.byteorder), inet_ntop(_family(body), found[1])))
             else:
                 noticed.neighbours |= found.get(12, b"\0")[0] == PROTOCOL
-        case 16 | 17:  # RTM_NEWLINK, RTM_DELLINK; a bridge tells of its ports by the same words
-            link = decode(body)
-            if link.name and body[0] != AF_BRIDGE:
-                noticed.links[link.name] = link if kind == 16 else None
         case 20 | 21:  # RTM_NEWADDR, RTM_DELADDR: IFA_PROTO. New ones of ours are told late, after they were made
             found = attributes(body, 8)
             ours = found.get(11, b"\0")[0] == PROTOCOL

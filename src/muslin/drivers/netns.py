@@ -8,15 +8,18 @@ to another of our threads' work in between. The step is per thread; other thread
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from muslin.errors import Broken, Invalid
 
 NAMED = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
+_NS_GET_NSTYPE = 0xB703
 OWN = "/proc/thread-self/ns/net"
 """The namespace of the thread that opens it."""
 
@@ -52,12 +55,23 @@ def opened(name_or_path: str) -> Iterator[int]:
 
 
 def _is_namespace(descriptor: int) -> bool:
-    """Namespaces live on nsfs; the link text of the descriptor, `net:[inode]` or a path, tells the sort."""
+    """Namespaces live on nsfs, whose files say of which sort they are; other files may take the question amiss."""
+    if os.fstat(descriptor).st_dev != _nsfs():
+        return False
+    return fcntl.ioctl(descriptor, _NS_GET_NSTYPE) == _CLONE_NEWNET
+
+
+def _can_be_entered(descriptor: int) -> bool:
     try:
         with inside(descriptor):
             return True
     except OSError:
         return False
+
+
+@cache
+def _nsfs() -> int:
+    return Path(OWN).stat().st_dev
 
 
 def is_own(descriptor: int) -> bool:
@@ -99,7 +113,7 @@ def all_namespaces() -> Iterator[int]:
             continue  # its process has ended
         try:
             inode = os.fstat(descriptor).st_ino
-            if inode not in seen and _is_namespace(descriptor):
+            if inode not in seen and _can_be_entered(descriptor):
                 seen.add(inode)
                 yield descriptor
         finally:

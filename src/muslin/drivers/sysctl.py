@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from muslin.errors import Transient
@@ -78,6 +79,7 @@ def _opened(path: str) -> int:
         raise
 
 
+@cache
 def has_ipv6() -> bool:
     """Is the kernel's IPv6 there at all (ipv6.disable=1 on the kernel's command line takes it away)?"""
     return (_ROOT / "ipv6").is_dir()

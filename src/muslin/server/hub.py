@@ -99,6 +99,8 @@ class Hub:
         self.listeners: list[Listener] = []
         self._store = store
         self._metrics = metrics
+        self._shown: dict[str, int] = {}
+        """What the metrics say of `counts`."""
         self._ready = asyncio.Event()
         self._mailbox: dict[ResourceKey, bytes | None] = {}
         self._seen = 0
@@ -261,4 +263,6 @@ class Hub:
         self._metrics.revision.set(self.revision)
         self._metrics.faults.set(len(self.faults))
         for kind, count in self.counts.items():
-            self._metrics.objects.labels(kind).set(count)
+            if self._shown.get(kind) != count:  # few change, and this is done for every write
+                self._shown[kind] = count
+                self._metrics.objects.labels(kind).set(count)

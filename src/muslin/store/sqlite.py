@@ -35,6 +35,8 @@ SLICE = 1000
 """Compaction waits for so many more, and forgets them at once (a few milliseconds)."""
 IN_MEMORY = 4096
 """So many events are kept in memory for watchers that are nearly up to date."""
+SHORT = 32
+"""A list of so many entries is read where it is asked for."""
 SHARE = 512
 """At most so many writes share one commit, so that the first does not wait for the last."""
 
@@ -89,8 +91,8 @@ Outcome = int | Conflict | None
 class SqliteStore:
     """Opening creates the file (mode 0600: it may hold passwords). Raises Invalid when it cannot be ours.
 
-    Each connection belongs to one thread: reads of one key happen at once, on the loop's (a hop to another thread would
-    cost ten times the query); lists and commits have one thread each.
+    Each connection belongs to one thread: reads of one key, and short lists, happen at once, on the loop's (a hop to
+    another thread would cost ten times the query); long lists and commits have one thread each.
     """
 
     def __init__(self, path: Path, *, keep: int = KEEP, synchronous: str = "FULL") -> None:
@@ -125,7 +127,9 @@ class SqliteStore:
 
     async def list(self, prefix: str, *, revision: int | None = None, limit: int = 0, after: str = "") -> Page:
         first, end = span(prefix, after)
-        return await self._in(self._listing, partial(self._page, first, end, revision, limit))
+        if revision is None and (short := self._short(first, end, limit)) is not None:
+            return short
+        return await self._in(self._listing, partial(self._page, self._lister, first, end, revision, limit))
 
     async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
         revision = await self._submit(Write(key, value, expect))
@@ -167,19 +171,27 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise Transient(f"{self._path}: {error}") from error
 
-    # -- in the lister's thread
-
-    def _page(self, first: str, end: str, revision: int | None, limit: int) -> Page:
-        self._lister.execute("BEGIN")
+    def _short(self, first: str, end: str, limit: int) -> Page | None:
+        """None: there is more than should be read on the loop's thread."""
         try:
-            marks = _marks(self._lister)
+            page = self._page(self._reader, first, end, None, min(limit, SHORT) or SHORT)
+        except sqlite3.Error as error:
+            raise Transient(f"{self._path}: {error}") from error
+        return page if not page.more or 0 < limit <= SHORT else None
+
+    # -- in the thread of the connection
+
+    def _page(self, connection: sqlite3.Connection, first: str, end: str, revision: int | None, limit: int) -> Page:
+        connection.execute("BEGIN")
+        try:
+            marks = _marks(connection)
             at = marks["revision"] if revision is None else revision
             if not marks["oldest"] <= at <= marks["revision"]:
                 raise Compacted(at, marks["oldest"])
             arguments = {"first": first, "end": end, "at": at, "limit": limit + 1 if limit else -1}
-            rows = self._lister.execute(PRESENT if at == marks["revision"] else PAST, arguments).fetchall()
+            rows = connection.execute(PRESENT if at == marks["revision"] else PAST, arguments).fetchall()
         finally:
-            self._lister.execute("COMMIT")
+            connection.execute("COMMIT")
         more = bool(limit) and len(rows) > limit
         return Page(tuple(Entry(*row) for row in (rows[:limit] if more else rows)), at, more)
 

@@ -133,22 +133,43 @@ def added(declared: NamedSet, pairs: Sequence[tuple[Element, Mapped]], seconds: 
     if not seconds and not (declared.interval or declared.verdicts or declared.data):
         yield from removed(declared, [element for element, _ in pairs])
         return
+    if len(pairs) == 1 and not seconds and not declared.interval:
+        yield _one_added(declared.key, declared.data, *pairs[0])
+        return
     lifetime = long(_TIMEOUT, seconds * 1000) if seconds else b""
     if declared.interval:
-        spread = (_listed(declared, element, _mapped(declared, mapped) + lifetime) for element, mapped in pairs)
+        spread = (_listed(declared, element, _mapped(declared.data, mapped) + lifetime) for element, mapped in pairs)
         yield from _chunks(spread)
         return
     length = width(declared.key)
     head, tail = _template(length)[4:], bytes(-length & 3)
     room = len(head) + length + len(tail)
-    mapped_pairs = ((key(element, declared.key), _mapped(declared, mapped) + lifetime) for element, mapped in pairs)
+    data_types = declared.data
+    mapped_pairs = ((key(element, declared.key), _mapped(data_types, mapped) + lifetime) for element, mapped in pairs)
     yield from _chunks(nest_of(_ITEM, room + len(more)) + head + each + tail + more for each, more in mapped_pairs)
+
+
+@lru_cache(maxsize=1024)
+def _one_added(key_types: tuple[Type, ...], data_types: tuple[Type, ...], element: Element, mapped: Mapped) -> bytes:
+    """A port that a policy speaks of comes to the maps of all groups that hold the policy, the same in each."""
+    length = width(key_types)
+    head, tail, more = _template(length)[4:], bytes(-length & 3), _mapped(data_types, mapped)
+    return nest_of(_ITEM, len(head) + length + len(tail) + len(more)) + head + key(element, key_types) + tail + more
+
+
+@lru_cache(maxsize=1024)
+def _one_removed(key_types: tuple[Type, ...], element: Element) -> bytes:
+    length = width(key_types)
+    return _template(length) + key(element, key_types) + bytes(-length & 3)
 
 
 def removed(declared: NamedSet, elements: Sequence[Element]) -> Iterator[bytes]:
     """An element goes by its key alone."""
     if declared.interval:
         yield from _chunks(_listed(declared, element, b"") for element in elements)
+        return
+    if len(elements) == 1 and len(declared.key) > 1:
+        yield _one_removed(declared.key, elements[0])
         return
     length = width(declared.key)
     template = _template(length)
@@ -199,18 +220,18 @@ def _listed(declared: NamedSet, element: Element, more: bytes) -> bytes:
     return item + nest(_ITEM, end + _END_OF_INTERVAL)
 
 
-def _mapped(declared: NamedSet, mapped: Mapped) -> bytes:
+def _mapped(data_types: tuple[Type, ...], mapped: Mapped) -> bytes:
     match mapped:
         case None:
             return b""
         case Verdict():
             return nest(_DATA, verdict_data(mapped))
         case (address, port):
-            first, second = declared.data
+            first, second = data_types
             parts = padded(packed(address.partition("/")[0], first)) + padded(value(port, second))
             return nest(_DATA, data(parts))
         case str():
-            return nest(_DATA, data(packed(mapped.partition("/")[0], declared.data[0])))
+            return nest(_DATA, data(packed(mapped.partition("/")[0], data_types[0])))
 
 
 def _chunks(items: Iterable[bytes]) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import signal
 import socket
 import time
@@ -107,6 +108,7 @@ def only_one(directory: Path, node: str) -> Iterator[None]:
 
 
 async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Services) -> None:
+    gc.set_threshold(20_000, 20, 50)  # what a turn makes is mostly kept: to look so often costs a tenth of the turn
     kernel, monitor = Kernel(options.dataplane, options.state_path / "mtu"), Monitor()
     speaker = Speaker(Bird(options.node)) if options.bgp else None
     worker = Worker(Graph(), kernel, monitor, speaker)

@@ -24,7 +24,7 @@ CALC = (
            "asked = chosen is not None and (bool(ports) or not names)", "asked = chosen is not None and not names",
            (*LONG, "--seed", "6")),
     Mutant("a named port is anybody's", AGREE, "calc/rules.py",
-           "holders = chosen or (self._scope if own else ALL)", "holders = ALL"),
+           "holders = chosen or (self._scope if own else ALL)", "holders = ALL", ("tests/calc/test_calc_rules.py",)),
     Mutant("a tier's default action is ignored", AGREE, "calc/groups.py",
            "default_action=default_action or self._tiers.get(name, _UNDECLARED).default_action,",
            "default_action=default_action or Action.DENY,"),

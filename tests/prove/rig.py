@@ -16,7 +16,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 import netrig
@@ -90,10 +90,9 @@ class Rig:
         """Until all that was sent has come out, or never will."""
         self._markers += 1
         mark = self._markers.to_bytes(8)
-        self._far["up0"].send(MARKER + mark)
-        _hear(self._near, mark)
-        self._near.send(FAR_MAC + HOST_MAC + MARKER[12:14] + mark)
-        self._kept["up0"] = _hear(self._far["up0"], mark)
+        inwards, outwards = MARKER + mark, FAR_MAC + HOST_MAC + MARKER[12:14] + mark
+        _hear(self._near, mark, lambda: self._far["up0"].send(inwards))
+        self._kept["up0"] = _hear(self._far["up0"], mark, lambda: self._near.send(outwards))
 
 
 def _is_itself(ear: socket.socket, data: bytes, flight: Flight) -> bool:
@@ -103,17 +102,21 @@ def _is_itself(ear: socket.socket, data: bytes, flight: Flight) -> bool:
     return ear.proto == flight.packet.protocol and (ear.proto != 58 or data[0] == flight.packet.icmp_type)
 
 
-def _hear(wire: socket.socket, mark: bytes) -> list[bytes]:
-    """What came before a frame with this mark."""
+def _hear(wire: socket.socket, mark: bytes, send: Callable[[], int]) -> list[bytes]:
+    """What came before a frame with this mark, which is sent again where a busy machine had no room for it."""
     before: list[bytes] = []
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 10
+    send()
     while True:
         assert time.monotonic() < deadline, "a frame that no policy sees did not come through"
-        if select.select([wire], [], [], 0.5)[0]:
-            frame = wire.recv(4096)
-            if frame[12:14] == MARKER[12:14] and mark in frame:
-                return before
+        if not select.select([wire], [], [], 0.5)[0]:
+            send()
+            continue
+        frame = wire.recv(4096)
+        if frame[12:14] != MARKER[12:14]:
             before.append(frame)
+        elif mark in frame:
+            return before
 
 
 def _all_of(wire: socket.socket) -> Iterator[bytes]:

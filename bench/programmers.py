@@ -84,14 +84,11 @@ class Parts(NamedTuple):
     apply: Callable[[Any], Awaitable[None]]
 
 
-class Ours:
-    side = Side.OURS
+class Changing:
+    """What is asked for, as changes of an intent; `_change` makes one and tells what it cost."""
 
-    def __init__(self, name: str, parts: Parts, runner: asyncio.Runner) -> None:
-        self.name, self._parts, self._runner = name, parts, runner
+    def __init__(self) -> None:
         self._made = HostIntent()
-        self.writing = Cost(0.0, 0.0)
-        """Of the last change, the driver's part."""
 
     def program(self, made: HostIntent) -> Cost:
         self._made = made
@@ -109,6 +106,19 @@ class Ours:
 
     def policy(self, number: int) -> Cost:
         return self._change(changed(self._made, number))
+
+    def _change(self, delta: Delta) -> Cost:
+        raise NotImplementedError
+
+
+class Ours(Changing):
+    side = Side.OURS
+
+    def __init__(self, name: str, parts: Parts, runner: asyncio.Runner) -> None:
+        super().__init__()
+        self.name, self._parts, self._runner = name, parts, runner
+        self.writing = Cost(0.0, 0.0)
+        """Of the last change, the driver's part."""
 
     def _change(self, delta: Delta) -> Cost:
         return self._runner.run(self._measured(delta))
@@ -129,31 +139,15 @@ def by_iptables(flavour: Flavour, space: str, runner: asyncio.Runner) -> Ours:
                 Parts(iptables.IptablesState().update, Iptables(flavour, space).apply), runner)
 
 
-class KernelPart:
+class KernelPart(Changing):
     """Our batches, finished before the clock starts: what is left is the kernel's work, and nobody can be below it."""
 
     side = Side.LIMIT
     name = "the kernel's own part of muslin"
 
     def __init__(self, space: str) -> None:
-        self._committing, self._state, self._made = nf_tables.Committing(space), nft.NftState(), HostIntent()
-
-    def program(self, made: HostIntent) -> Cost:
-        self._made = made
-        return self._change(Delta(snapshot=True))
-
-    def member(self, number: int) -> Cost:
-        return self._change(Delta(sets={EVERYBODY: joined(self._made, number)}))
-
-    def own(self, number: int) -> Cost:
-        return self._change(world.add_of_its_own(self._made, 5000 + number, 20))
-
-    def sharing(self, number: int) -> Cost:
-        new = another(self._made, number)
-        return self._change(Delta(endpoints={new.key: new}))
-
-    def policy(self, number: int) -> Cost:
-        return self._change(changed(self._made, number))
+        super().__init__()
+        self._committing, self._state = nf_tables.Committing(space), nft.NftState()
 
     def _change(self, delta: Delta) -> Cost:
         batch = encoded(nft.commands(self._state.update(delta, self._made)))

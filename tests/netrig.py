@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -50,3 +51,8 @@ def wait_for(what: str, condition: Callable[[], T], seconds: float = 10.0) -> T:
             return value
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.01)
+
+
+def backlog_drops() -> int:
+    """Packets that this machine had no room for, whatever any rule says: the second column of each processor's line."""
+    return sum(int(line.split()[1], 16) for line in Path("/proc/net/softnet_stat").read_text().splitlines())

@@ -12,7 +12,6 @@ of the streams begin a new flow with each packet, so that each is decided anew; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from agentrig import V3, Site, play, site
 from muslin.intent import Backend
 from muslin.lab.crowd import Flow
 from muslin.lab.record import Workload
-from netrig import wait_for
+from netrig import backlog_drops, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -198,8 +197,3 @@ def test_nothing_leaks_and_nothing_is_lost_while(scene: Scene, deed: Callable[[S
 
 def told(flow: Flow) -> str:
     return f"{flow.source.name} -> {flow.destination.name}:{flow.port} IPv{flow.version}"
-
-
-def backlog_drops() -> int:
-    """Second column of each processor's line."""
-    return sum(int(line.split()[1], 16) for line in Path("/proc/net/softnet_stat").read_text().splitlines())

@@ -17,7 +17,6 @@ import asyncio
 import os
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -32,7 +31,7 @@ from muslin.render.nft import NftState
 from muslin.render.nft.listing import differences, listing_of
 from muslin.server.decoding import decoded
 from muslin.store import layout
-from netrig import wait_for
+from netrig import backlog_drops, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -121,8 +120,3 @@ def test_a_storm_of_changes_opens_nothing_loses_hardly_any_and_ends_where_it_sho
 
 def turns(place: Site) -> int:
     return place.words("agent-h1").count("event=applied")
-
-
-def backlog_drops() -> int:
-    """Second column of each processor's line."""
-    return sum(int(line.split()[1], 16) for line in Path("/proc/net/softnet_stat").read_text().splitlines())

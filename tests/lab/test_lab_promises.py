@@ -20,6 +20,7 @@ from muslin.lab.lab import Lab, Wanted
 from muslin.lab.record import Workload
 from muslin.lab.topology import Topology
 from muslin.lab.waiting import wait_for
+from netrig import backlog_drops
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -107,11 +108,6 @@ def under_traffic(lab: Lab, deed: Callable[[], Awaitable[None]]) -> None:
             break
     assert not lossy
     assert all(flow.count.sent > 1000 for flow in (*allowed, *denied)), "the streams really ran"
-
-
-def backlog_drops() -> int:
-    """Second column of each CPU's line."""
-    return sum(int(line.split()[1], 16) for line in Path("/proc/net/softnet_stat").read_text().splitlines())
 
 
 def streamed(lab: Lab, deed: Callable[[], Awaitable[None]]) -> tuple[list[Flow], list[Flow]]:

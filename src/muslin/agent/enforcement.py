@@ -226,7 +226,7 @@ class Enforcement:
 
     async def _tidy(self) -> None:
         """What is not of the backend in force goes, whoever left it. Raises Transient or Broken."""
-        if self._backend is not Backend.NFTABLES and is_installed("nft"):
+        if self._backend is not Backend.NFTABLES:
             await Nft(self._netns).remove()
         others = [flavour for backend, flavour in FLAVOURS.items() if backend is not self._backend]
         for flavour in others:

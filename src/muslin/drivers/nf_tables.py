@@ -30,6 +30,8 @@ _SEND_BUFFER = 256 << 20
 """A limit, not a reservation: 100,000 members and 20,000 rules are some 10 MB while they are under way."""
 _RECEIVE_BUFFER = 8 << 20
 """A refusal takes some hundred bytes, and there may be one for each message."""
+_UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
+"""What nfnetlink answers to a subsystem that it does not have."""
 _TRIES = 64
 _READINGS = 8
 _EMPTY = encoded(())
@@ -104,6 +106,17 @@ def asking(netns: str | None) -> Netlink:
         return Netlink(_NETFILTER, receive_buffer=_RECEIVE_BUFFER)
     with opened(netns) as descriptor, inside(descriptor):
         return Netlink(_NETFILTER, receive_buffer=_RECEIVE_BUFFER)
+
+
+def is_there(netns: str | None) -> bool:
+    """Has this kernel nf_tables at all? Raises Transient."""
+    with asking(netns) as netlink:
+        answer = netlink.get(_GET_GENERATION, bytes(4))
+    if not isinstance(answer, Refusal):
+        return True
+    if answer.errno in _UNKNOWN:
+        return False
+    raise Transient(f"nf_tables does not tell its generation: {answer}")
 
 
 def generation(netlink: Netlink) -> int:

@@ -109,10 +109,12 @@ class Nft:
         return counters(output)
 
     async def remove(self) -> None:
-        """Our table and all that is in it. Absent is fine.
+        """Our table and all that is in it. Absent is fine, also all of nf_tables.
 
         First the rules, then the rest: to a packet under way in the rules, sets that go are empty, and it is dropped.
         """
+        if not nf_tables.is_there(self._netns):
+            return
         for batch in (emptied_table(), removed_table()):
             for refusal in await self._commit(batch):
                 if refusal.errno != errno.ENOENT:

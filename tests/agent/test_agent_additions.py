@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from muslin.agent.additions import Additions, Refused
+from muslin.agent.additions import Additions
+from muslin.agent.gathering import Refused
 from muslin.agent.upstream import Upstream
 from muslin.client.refusal import Unreachable
 from muslin.errors import Broken

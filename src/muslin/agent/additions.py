@@ -1,90 +1,25 @@
-"""Endpoints and addresses of new workloads, asked of the server: whoever comes while a call is under way is gathered.
-
-One container costs one call. Fifty at once cost three or four: while the first is answered the others gather, and go
-together. So it needs no timer, and nobody waits for somebody who may not come.
-"""
+"""Endpoints and addresses of new workloads, asked of the server, many in one call where many come."""
 
 from __future__ import annotations
 
-import asyncio
-from http import HTTPStatus
-from typing import Any
-
-import msgspec
-
+from muslin.agent.gathering import Gathering, Said
 from muslin.agent.resources import Object
 from muslin.agent.upstream import Upstream
-from muslin.client.refusal import ApiError
-from muslin.errors import Broken, MuslinError
 from muslin.net import Cidr
 
-_MOST = 64
-_ENDPOINTS = "workloadendpoints"
 
-
-class _Answer(msgspec.Struct, frozen=True):
-    """`status`: a refusal; then nothing was done."""
-
+class _Added(Said, frozen=True):
     addresses: tuple[str, ...] = ()
-    status: dict[str, Any] | None = None
-
-
-class _Answers(msgspec.Struct, frozen=True):
-    items: tuple[_Answer, ...]
 
 
 class Additions:
     def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-        self._waiting: list[tuple[Object, asyncio.Future[tuple[Cidr, ...]]]] = []
-        self._calling: asyncio.Task[None] | None = None
+        self._gathering = Gathering(upstream, "POST", _Added)
 
     async def ask(self, endpoint: Object, addresses: Object | None) -> tuple[Cidr, ...]:
         """The endpoint is there, with these addresses, and its namespace is. `addresses` None: it has them already.
 
-        Raises Refused (nothing was done), and whatever else a call ends in (what was done is not known).
+        Raises as `Gathering.ask`.
         """
         item = {"endpoint": endpoint} | ({"addresses": addresses} if addresses is not None else {})
-        answered: asyncio.Future[tuple[Cidr, ...]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answered))
-        if self._calling is None or self._calling.done():
-            self._calling = asyncio.create_task(self._call())
-        return await answered
-
-    async def _call(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-            outcomes = await self._outcomes([item for item, _ in batch])
-            for (_, answered), outcome in zip(batch, outcomes, strict=True):
-                if answered.done():
-                    continue  # whoever asked is gone
-                if isinstance(outcome, MuslinError):
-                    answered.set_exception(outcome)
-                else:
-                    answered.set_result(outcome)
-
-    async def _outcomes(self, items: list[Object]) -> list[tuple[Cidr, ...] | MuslinError]:
-        try:
-            said = await self._upstream.call("POST", "/muslin/v1/workloads", {"items": items})
-            answers = msgspec.convert(said, _Answers).items
-        except MuslinError as error:
-            return [error] * len(items)
-        except msgspec.ValidationError as error:
-            return [Broken(f"the server answered additions by {error}")] * len(items)
-        if len(answers) != len(items):
-            return [Broken(f"the server answered {len(answers)} of {len(items)} additions")] * len(items)
-        return [tuple(map(Cidr, one.addresses)) if one.status is None else Refused(one.status) for one in answers]
-
-
-class Refused(ApiError):
-    """The server added nothing, and says why."""
-
-    def __init__(self, status: dict[str, Any]) -> None:
-        super().__init__(status, int(status.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR))
-
-    @property
-    def is_there_already(self) -> bool:
-        """The endpoint, not an address that somebody has."""
-        details = self.status.get("details")
-        kind = details.get("kind") if isinstance(details, dict) else None
-        return self.code == HTTPStatus.CONFLICT and kind == _ENDPOINTS
+        return tuple(map(Cidr, (await self._gathering.ask(item)).addresses))

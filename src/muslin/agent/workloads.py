@@ -21,8 +21,10 @@ import msgspec
 import structlog
 
 from muslin.agent import remains, resources
-from muslin.agent.additions import Additions, Refused
+from muslin.agent.additions import Additions
+from muslin.agent.gathering import Refused
 from muslin.agent.journal import Entry, Journal
+from muslin.agent.removals import Removals
 from muslin.agent.resources import Object
 from muslin.agent.upstream import Upstream
 from muslin.agent.worker import Worker
@@ -76,6 +78,7 @@ class Workloads:
         self._journal = journal
         self._fitter = Fitter()
         self._additions = Additions(upstream)
+        self._removals = Removals(upstream)
         self._turns: WeakValueDictionary[EndpointKey, asyncio.Lock] = WeakValueDictionary()
 
     def listed(self) -> tuple[Workload, ...]:
@@ -310,7 +313,7 @@ class Workloads:
 
     async def _undo_all(self, entry: Entry) -> None:
         _, namespace, name = entry.key.split("/")
-        await resources.remove(self._upstream, resources.endpoint_path(namespace, name))
+        await self._removals.endpoint(namespace, name)
         if not await self._within(_GONE_WITHIN, lambda: entry.key not in self._worker.intent.endpoints):
             raise Transient(f"{entry.key} is still in this host's kernel after {_GONE_WITHIN:.0f} s: its link and"
                             " addresses are kept until it is gone; remove it again")
@@ -318,7 +321,7 @@ class Workloads:
         if entry.interface:
             await self._fitter.unplug(entry.interface, entry.key)
         if entry.handle:
-            await resources.release(self._upstream, entry.handle)
+            await self._removals.addresses(entry.handle)
 
     async def clear_remains(self, orchestrators: Collection[str]) -> None:
         """What these have on this host without an endpoint, see `remains`."""

@@ -29,6 +29,7 @@ from muslin.server.matrix import Matrix
 from muslin.server.metrics import Metrics
 from muslin.server.names import Names
 from muslin.server.objects import Objects
+from muslin.server.removals import Removals
 from muslin.server.resources import Resources
 from muslin.server.shell import shell
 from muslin.server.status import Status
@@ -138,5 +139,6 @@ def application(
     app.router.add_routes(Foresight(store, hub).routes())
     addresses = address_routes.register(app, store)
     app.router.add_routes(Additions(objects, addresses).routes())
+    app.router.add_routes(Removals(objects, addresses).routes())
     app.router.add_routes(Resources(objects, Watching(objects, stopping, metrics), addresses).routes())
     return app

@@ -1,0 +1,80 @@
+"""Workloads that leave their host, many in one call: the way back of `additions`, in its two steps.
+
+    DELETE /muslin/v1/workloads  {"items": [{"namespace": NAMESPACE, "name": NAME} or {"handle": HANDLE}]}
+    200                          {"items": [{} or {"status": Status}]}, in the order of what was asked
+
+The first form removes an endpoint; its addresses stay held, because its host has yet to let go of them. The second
+gives back all that a handle holds, once the host has. Steps of different workloads come in one call. What is gone
+already is no failure. Items do not know of each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from aiohttp import web
+
+from muslin.errors import Broken, MuslinError
+from muslin.server.address_routes import refusal_of_addresses
+from muslin.server.addresses import Addresses, Unwanted
+from muslin.server.objects import Objects
+from muslin.server.refusals import Json, Refusal, bad_request
+from muslin.server.requests import answer
+from muslin.server.served import find
+
+MOST_AT_ONCE = 256
+_ENDPOINTS = find("projectcalico.org", "v3", "workloadendpoints")
+
+
+class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    namespace: str = ""
+    name: str = ""
+    handle: str = ""
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    items: tuple[Item, ...]
+
+
+class Removals:
+    def __init__(self, objects: Objects, addresses: Addresses) -> None:
+        self._objects = objects
+        self._addresses = addresses
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.delete("/muslin/v1/workloads", self.remove)]
+
+    async def remove(self, request: web.Request) -> web.Response:
+        try:
+            asked = msgspec.json.decode(await request.read(), type=Asked)
+        except msgspec.MsgspecError as error:
+            raise bad_request(f"the body is no list of removals: {error}") from None
+        if len(asked.items) > MOST_AT_ONCE:
+            raise bad_request(f"{len(asked.items)} removals in one call: at most {MOST_AT_ONCE}")
+        return answer({"items": await asyncio.gather(*map(self._answered, asked.items))})
+
+    async def _answered(self, item: Item) -> Json:
+        try:
+            await self._remove(item)
+        except Broken:
+            raise
+        except MuslinError as error:
+            return {"status": refusal_of_addresses(error).status}
+        return {}
+
+    async def _remove(self, item: Item) -> None:
+        match item:
+            case Item(namespace="", name="", handle=str(handle)) if handle:
+                await self._addresses.release(Unwanted(handle=handle))
+            case Item(namespace=str(namespace), name=str(name), handle="") if namespace and name:
+                await self._remove_endpoint(namespace, name)
+            case _:
+                raise bad_request("a removal names either an endpoint, by namespace and name, or a handle")
+
+    async def _remove_endpoint(self, namespace: str, name: str) -> None:
+        try:
+            await self._objects.delete(_ENDPOINTS, namespace, name, {}, dry=False)
+        except Refusal as refusal:
+            if refusal.code != 404:
+                raise

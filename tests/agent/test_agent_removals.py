@@ -1,0 +1,50 @@
+"""Removals of workloads gather while a call is under way, both steps in one call, and each gets its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from muslin.agent.gathering import Refused
+from muslin.agent.removals import Removals
+from muslin.agent.upstream import Upstream
+
+HELD = {"code": 503, "reason": "ServiceUnavailable", "message": "the store is gone"}
+
+
+class Server:
+    """Answers when `open` is set; refuses what is named `held`."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Any]] = []
+        self.open = asyncio.Event()
+
+    async def call(self, method: str, path: str, body: Any) -> Any:
+        assert (method, path) == ("DELETE", "/muslin/v1/workloads")
+        self.calls.append(body["items"])
+        await self.open.wait()
+        return {"items": [{"status": HELD} if "held" in item.values() else {} for item in body["items"]]}
+
+
+def test_steps_of_many_workloads_go_in_one_call_and_one_that_is_refused_fails_alone() -> None:
+    async def play() -> None:
+        server = Server()
+        removals = Removals(cast(Upstream, server))
+        first = asyncio.ensure_future(removals.endpoint("shop", "a"))
+        while not server.calls:
+            await asyncio.sleep(0)
+        others = [asyncio.ensure_future(step) for step in (
+            removals.endpoint("shop", "b"), removals.addresses("muslin.shop.c"), removals.addresses("held"))]
+        await asyncio.sleep(0)
+        server.open.set()
+        await first
+        *done, refused = await asyncio.gather(*others, return_exceptions=True)
+        assert done == [None, None]
+        assert isinstance(refused, Refused)
+        assert "the store is gone" in str(refused)
+        assert server.calls == [
+            [{"namespace": "shop", "name": "a"}],
+            [{"namespace": "shop", "name": "b"}, {"handle": "muslin.shop.c"}, {"handle": "held"}],
+        ]
+
+    asyncio.run(play())

@@ -42,7 +42,7 @@ _CONNTRACK = """table ip bench {
 }
 """
 
-Put = Callable[[str], None]
+Put = Callable[[str], object]
 """Puts a layout into an empty namespace."""
 
 

@@ -81,7 +81,7 @@ class Parts(NamedTuple):
     """What tells our backends apart."""
 
     update: Callable[[Delta, HostIntent], Any]
-    apply: Callable[[Any], Awaitable[None]]
+    apply: Callable[[Any], Awaitable[object]]
 
 
 class Changing:
@@ -150,9 +150,10 @@ class KernelPart(Changing):
         self._committing, self._state = nf_tables.Committing(space), nft.NftState()
 
     def _change(self, delta: Delta) -> Cost:
-        batch = encoded(nft.commands(self._state.update(delta, self._made)))
+        steps = nft.steps(self._state.update(delta, self._made))
+        batches = [encoded(nft.commands(each)) for each in (steps.prepare, steps.turn, steps.clear) if each]
         refused: list[object] = []
-        spent = cost.of(lambda: refused.extend(self._committing.commit(batch)))
+        spent = cost.of(lambda: refused.extend(fault for each in batches for fault in self._committing.commit(each)))
         if refused:
             raise SystemExit(f"the kernel refuses our batch: {refused[0]}")
         return spent

@@ -5,6 +5,7 @@ Whatever is named must be there at that moment; what something leads to cannot b
 
 from __future__ import annotations
 
+from collections.abc import Set
 from itertools import pairwise
 
 from muslin.net import bounds
@@ -24,6 +25,7 @@ from muslin.render.nft.table import (
     ReplaceTable,
     Table,
     commands,
+    steps,
 )
 from muslin.render.nft.words import (
     ByMap,
@@ -46,6 +48,14 @@ class FakeKernel:
 
     def apply(self, changes: Changes) -> None:
         self._may_be_there = False
+        step = steps(changes)
+        for each in (step.prepare, step.turn):
+            self._transaction(each)
+        led_to = self._led_to(set(step.clear.gone_chains), set(step.clear.gone_sets))
+        assert not led_to & {*step.clear.gone_chains}, "a packet that comes now would go there"
+        self._transaction(step.clear)
+
+    def _transaction(self, changes: Changes) -> None:
         for command in commands(changes):
             self._do(command)
 
@@ -96,9 +106,12 @@ class FakeKernel:
     def _rewrite(self, name: str, rules: tuple[Rule, ...]) -> None:
         self.table.chains[name] = Chain(name, rules, self.table.chains[name].hook)
 
-    def _led_to(self) -> set[str]:
-        by_rules = {to for chain in self.table.chains.values() for rule in chain.rules for to in self._chains_of(rule)}
-        verdicts = (verdict for content in self.table.elements.values() for verdict in content.values())
+    def _led_to(self, but_chains: Set[str] = frozenset(), but_sets: Set[str] = frozenset()) -> set[str]:
+        """The chains that something leads to; what these lead to does not count."""
+        chains = [chain for name, chain in self.table.chains.items() if name not in but_chains]
+        contents = [content for name, content in self.table.elements.items() if name not in but_sets]
+        by_rules = {to for chain in chains for rule in chain.rules for to in self._chains_of(rule)}
+        verdicts = (verdict for content in contents for verdict in content.values())
         return by_rules | {verdict.chain for verdict in verdicts if isinstance(verdict, Verdict)}
 
     @staticmethod

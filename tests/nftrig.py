@@ -150,12 +150,13 @@ class Host:
         self.space = space
         self.nft = Nft(space, program=program)
         self.state = NftState()
-        self._revision = 0
+        self.steps = 0
+        """Transactions of the last change."""
 
     def apply(self, intent: HostIntent, delta: Delta | None = None) -> Changes:
         """The intent, in the kernel, when this returns."""
         changes = self.state.update(delta or Delta(snapshot=True), intent)
-        asyncio.run(self.nft.apply(changes))
+        self.steps = asyncio.run(self.nft.apply(changes))
         return changes
 
     def cut(self, flows: Iterable[Flow], seconds: int) -> None:

@@ -56,9 +56,9 @@ class CountedNft(Nft):
         super().__init__(netns, program=program)
         self.written = 0
 
-    async def apply(self, changes: Changes, cut: Mapping[Flow, int] | None = None) -> None:
+    async def apply(self, changes: Changes, cut: Mapping[Flow, int] | None = None) -> int:
         self.written += 1
-        await super().apply(changes, cut or {})
+        return await super().apply(changes, cut or {})
 
 
 class Rig:

@@ -178,15 +178,52 @@ def test_what_somebody_changed_by_hand_is_found(host: Host, damage: str, says: s
 
 
 @BOTH
-def test_one_change_is_one_generation(host: Host) -> None:
-    """So that more than one tells of somebody else; and no change is none."""
+def test_each_step_of_a_change_is_one_generation(host: Host) -> None:
+    """So that more than these tell of somebody else; and no change is none."""
     host.apply(SMALL)
+    assert host.steps == 1
     generation = host.nft.generation()
 
     host.apply(intent(*OPEN, endpoint(1, OPEN_IN, OPEN_OUT)))
-    assert host.nft.generation() == generation + 1
+    assert host.nft.generation() == generation + host.steps == generation + 2, "what packets see, and what is left over"
     host.apply(intent(*OPEN, endpoint(1, OPEN_IN, OPEN_OUT)))
-    assert host.nft.generation() == generation + 1
+    assert host.nft.generation() == generation + 2
+    host.apply(SMALL)
+    assert host.nft.generation() == generation + 2 + host.steps == generation + 4, "what comes, and what packets see"
+    host.apply(intent(*OPEN, WEB, INTO, addresses("s", "10.65.0.1 10.1.0.0/16 fd65::1 10.1.2.0/24"),
+                      endpoint(1, OPEN_IN, OPEN_OUT), endpoint(2, INTO, OPEN_OUT), endpoint(3, INTO, OPEN_OUT)))
+    assert host.nft.generation() == generation + 5, "an endpoint with policies that are there"
+
+
+@BOTH
+def test_what_was_prepared_for_a_turn_that_is_refused_goes_again(host: Host) -> None:
+    host.apply(SMALL)
+    wrong = Changes(
+        new_chains=(Chain("first", (Rule((ACCEPT,)),)),),
+        changed_chains=(Chain("forward", (Rule((goto("nowhere"),)),)),),
+    )
+
+    with pytest.raises(Drifted, match="nowhere"):
+        asyncio.run(host.nft.apply(wrong))
+
+    assert _differences(host, SMALL) == ()
+
+
+@BOTH
+def test_a_change_that_leaves_something_behind_is_drift(host: Host) -> None:
+    """Somebody leads to a chain that is to go: the change itself is in force, and the agent writes the whole."""
+    host.apply(SMALL)
+    _nft(host, "add chain inet muslin theirs")
+    gone = next(name for name in host.state.table.chains if name.startswith("in-") or "web" in name)
+    _nft(host, f"add rule inet muslin theirs jump {gone}")
+
+    with pytest.raises(Drifted, match="not in use"):
+        host.apply(intent(*OPEN, endpoint(1, OPEN_IN, OPEN_OUT)))
+
+    firewall = Firewall(host.nft)
+    asyncio.run(firewall.take(Delta(snapshot=True), SMALL))
+    assert firewall.in_force
+    assert _differences(host, SMALL) == ()
 
 
 def test_without_a_table_there_is_nothing_to_read() -> None:

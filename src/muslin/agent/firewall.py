@@ -18,6 +18,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from muslin.drivers.nft import Drifted, Nft
@@ -36,6 +37,13 @@ GIVEN_UP_FOR = 60.0
 LASTING = 5
 """Failures in a row after which a shortage is laid to the charge of what was written: a set may be too large."""
 _TOLD = 3
+
+
+@dataclass(slots=True)
+class _Ours:
+    """What we ourselves did to the ruleset's generation."""
+
+    steps: int = 1
 
 
 class Firewall:
@@ -221,8 +229,8 @@ class Firewall:
         if not changes:
             return
         try:
-            with self._counted(known=False):
-                await self._nft.apply(changes)
+            with self._counted(known=False) as ours:
+                ours.steps = await self._nft.apply(changes)
         except Drifted as drift:
             self._whole_is_due = True
             self._mended.append(f"nftables: our table was not there as we left it ({drift})")
@@ -230,28 +238,27 @@ class Firewall:
 
     async def _write_whole(self) -> None:
         """Over what is there, if that can be read and is of our making; its cut flows are told again in any case."""
-        with self._counted(known=True):
-            if not await self._renew():
-                await self._nft.apply(whole(self._state.table), self._still_cut())
+        with self._counted(known=True) as ours:
+            ours.steps = await self._renew() or await self._nft.apply(whole(self._state.table), self._still_cut())
 
-    async def _renew(self) -> bool:
+    async def _renew(self) -> int:
+        """The number of transactions, 0: it could not be."""
         try:
             found = await self._nft.read()
-            if found is not None:
-                await self._nft.apply(renewal(self._state.table, found), self._still_cut())
+            return await self._nft.apply(renewal(self._state.table, found), self._still_cut()) if found else 0
         except (Transient, Broken):
-            return False  # a set of another make is in the way, or it cannot be read
-        return found is not None
+            return 0  # a set of another make is in the way, or it cannot be read
 
     def _still_cut(self) -> dict[Flow, int]:
         now = time.monotonic()
         return {flow: math.ceil(until - now) for flow, until in self._cut.items() if until > now}
 
     @contextmanager
-    def _counted(self, *, known: bool) -> Iterator[None]:
-        """Ours is one step. More than one, or a start that we had not seen: somebody else wrote too, look at the
-        table. `known`: it is, whatever it was before."""
-        before = self._nft.generation()
-        yield
-        alone = self._nft.generation() == before + 1 and (known or before == self._generation)
-        self._generation = before + 1 if alone else None
+    def _counted(self, *, known: bool) -> Iterator[_Ours]:
+        """More steps than ours, or a start that we had not seen: somebody else wrote too, look at the table.
+        `known`: it is, whatever it was before."""
+        before, ours = self._nft.generation(), _Ours()
+        yield ours
+        after = before + ours.steps
+        alone = self._nft.generation() == after and (known or before == self._generation)
+        self._generation = after if alone else None

@@ -8,7 +8,18 @@ Never here: running nft, reading the kernel.
 from muslin.render.nft.cutting import Flow
 from muslin.render.nft.cutting import commands as cut
 from muslin.render.nft.state import NftState, render
-from muslin.render.nft.table import FAMILY, TABLE, Changes, ElementChange, Table, commands, whole
+from muslin.render.nft.table import (
+    FAMILY,
+    TABLE,
+    Changes,
+    ElementChange,
+    Steps,
+    Table,
+    commands,
+    steps,
+    taken_back,
+    whole,
+)
 from muslin.render.nft.text import script, table_text, text
 
 __all__ = [
@@ -18,12 +29,15 @@ __all__ = [
     "ElementChange",
     "Flow",
     "NftState",
+    "Steps",
     "Table",
     "commands",
     "cut",
     "render",
     "script",
+    "steps",
     "table_text",
+    "taken_back",
     "text",
     "whole",
 ]

@@ -1,11 +1,15 @@
 """The table as a whole, and one change of it.
 
-nftables takes a batch of commands as one transaction: all of it or nothing, and each packet sees the state before or
-the state after. Within a batch the order still matters, since a command may only name what is there at that moment:
+nftables takes a batch of commands as one transaction: all of it or nothing. Within a batch the order still matters,
+since a command may only name what is there at that moment:
 
     new sets, new chains (empty), elements away, new elements, rules, sets away, chains away
 
 `commands` is that order and its only home; the text printer and a netlink encoder both go by it.
+
+A packet that is in the rules when a transaction counts goes on by the old rules, but finds the new elements: to it, a
+map that went is empty, and so is a chain that came together with the element which leads there. So a change is made in
+up to three transactions, `steps`: in none of them does anything lead to what comes or goes in the same one (0087).
 """
 
 from __future__ import annotations
@@ -57,6 +61,17 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
         return self.fresh or self.renewed or any(
             (self.new_sets, self.new_chains, self.changed_chains, self.elements, self.gone_chains, self.gone_sets)
         )
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """A change as transactions, one after the other; those that are empty are none."""
+
+    prepare: Changes
+    """What nothing leads to yet: new sets with what they hold, new chains with their rules."""
+    turn: Changes
+    """What packets see: elements of sets that stay, rules of chains that stay, hooks."""
+    clear: Changes
+    """What nothing leads to any more."""
 
 
 class KeepTable(msgspec.Struct, frozen=True):
@@ -119,6 +134,35 @@ Command = (
     ReplaceTable | KeepTable | AddSet | AddChain | FlushSet | RemoveElements | AddElements | FlushChain | AddRule
     | RemoveChain | RemoveSet
 )
+
+
+def steps(changes: Changes) -> Steps:
+    """A table as a whole is one step. Base chains come and go in the turn: nothing leads to them but their hook."""
+    if changes.fresh or changes.renewed:
+        return Steps(Changes(), changes, Changes())
+    new = {declared.name for declared in changes.new_sets}
+    bases = tuple(chain for chain in changes.new_chains if chain.hook)
+    return Steps(
+        prepare=Changes(
+            new_sets=changes.new_sets,
+            new_chains=tuple(chain for chain in changes.new_chains if not chain.hook),
+            elements=tuple(change for change in changes.elements if change.set.name in new),
+        ),
+        turn=Changes(
+            new_chains=bases,
+            changed_chains=changes.changed_chains,
+            elements=tuple(change for change in changes.elements if change.set.name not in new),
+        ),
+        clear=Changes(gone_chains=changes.gone_chains, gone_sets=changes.gone_sets),
+    )
+
+
+def taken_back(prepared: Changes) -> Changes:
+    """What undoes a first step whose turn did not come."""
+    return Changes(
+        gone_chains=tuple(chain.name for chain in prepared.new_chains),
+        gone_sets=tuple(declared.name for declared in prepared.new_sets),
+    )
 
 
 def commands(changes: Changes) -> Iterator[Command]:

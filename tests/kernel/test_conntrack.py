@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
 
-from muslin.drivers import conntrack
+from muslin.drivers import conntrack, conntrack_text
 from muslin.drivers.netns import inside, opened
 from muslin.net import TrackedFlow
 from netrig import in_ns, namespace, wait_for
@@ -89,3 +90,45 @@ def test_a_flow_in_a_zone_is_none_of_ours(space: str) -> None:
     with opened(space) as descriptor, inside(descriptor):
         conntrack.drop([flow])
     assert "zone=5" in in_ns(space, "conntrack", "-L", "-p", "udp")
+
+
+@pytest.fixture
+def sockets() -> Iterator[list[str]]:
+    """Of which kinds sockets were made since; a listing needs one of netlink."""
+    made: list[str] = []
+    watching = True
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if watching and event == "socket.__new__":
+            made.append(str(arguments[1]))
+
+    sys.addaudithook(note)
+    yield made
+    watching = False  # a hook cannot be taken off
+
+
+def test_of_an_address_that_no_flow_has_nothing_is_listed(space: str, sockets: list[str]) -> None:
+    """A listing costs ten times as much, and mostly there is none."""
+    if conntrack_text.mentioned(1, ()) is None:
+        pytest.skip("this kernel has no text of its flows")
+    insert(space, "udp", "10.0.0.1", "10.0.0.2")
+    with opened(space) as descriptor, inside(descriptor):
+        conntrack.forget(["10.0.0.3", "fd00::3"], ["203.0.113.1"])
+        assert conntrack.read({b"\x0a\0\0\x03"}) == []
+        assert sockets == []
+        conntrack.forget(["10.0.0.2", "fd00::3"])
+        assert len(sockets) == 1
+        assert conntrack.read() == []
+
+
+def test_flows_are_found_in_the_text_by_each_of_their_addresses(space: str) -> None:
+    insert(space, "udp", "10.0.0.1", "203.0.113.1", "-g", "10.0.0.4:80")
+    insert(space, "tcp", "fd00::1", "fd00:0:0:1::2")
+    every = [ip_address(each).packed for each in ("10.0.0.1", "203.0.113.1", "10.0.0.4", "fd00::1", "fd00:0:0:1::2")]
+    strange = [ip_address(each).packed for each in ("10.0.0.11", "10.0.0.0", "3.0.113.1", "fd00::12", "fd00::")]
+    with opened(space) as descriptor, inside(descriptor):
+        if conntrack_text.mentioned(2, ()) is None:
+            pytest.skip("this kernel has no text of its flows")
+        assert conntrack_text.mentioned(2, every + strange) == set(every)
+        assert conntrack_text.all_mentioned(2) == set(every)
+        assert conntrack_text.mentioned(100_000, every) is None, "so many are listed"

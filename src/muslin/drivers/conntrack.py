@@ -21,6 +21,7 @@ from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from socket import AF_INET, AF_INET6, AF_UNSPEC, inet_pton
 
+from muslin.drivers import conntrack_text
 from muslin.drivers.netlink import NESTED, Message, Netlink, attribute, attributes
 from muslin.errors import Transient
 from muslin.net import TrackedFlow
@@ -75,7 +76,7 @@ def read(of: Container[bytes] | None = None, *, few: Sequence[bytes] = ()) -> li
     """
     found: list[TrackedFlow] = []
     number = _number()
-    if not number:
+    if not number or (of is not None and _surely_none(number, of, few)):
         return found
     chosen = of is not None and 0 < len(few) <= _ASKED_ONE_BY_ONE and number > _FEW_FLOWS
     with Netlink(_NETFILTER) as netlink:
@@ -89,6 +90,15 @@ def read(of: Container[bytes] | None = None, *, few: Sequence[bytes] = ()) -> li
             for data in netlink.dump_raw(_LIST, query):
                 found += _decoded(data, of)
     return list(dict.fromkeys(found)) if chosen else found
+
+
+def _surely_none(number: int, of: Container[bytes], few: Sequence[bytes]) -> bool:
+    """Is it told without a listing that no flow is theirs?"""
+    if few and len(few) <= _LOOKED_FOR:
+        mentioned = conntrack_text.mentioned(number, few)
+    else:
+        mentioned = conntrack_text.all_mentioned(number)
+    return mentioned is not None and not any(address in of for address in mentioned)
 
 
 def _number() -> int:
@@ -189,9 +199,9 @@ def forget(addresses: Collection[str], floating: Collection[str] = ()) -> None:
     holder must not get packets that go to the last one's. Raises Transient."""
     ends, translated = ({_packed(address) for address in some} for some in (addresses, floating))
     number = _number() if ends or translated else 0
-    if not number:
+    if not number or _surely_none(number, both := ends | translated, (*both,)):
         return
-    most = _most_asked(ends | translated, number)
+    most = _most_asked(both, number)
     chosen = _chosen_by_kernel(ends, most), _chosen_by_kernel(translated, most)
     with Netlink(_NETFILTER) as netlink:
         messages: list[Message] = [

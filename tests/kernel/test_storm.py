@@ -1,7 +1,5 @@
 """A storm of changes: it coalesces, the kernel ends at exactly what a start from nothing would write, and at no moment
-passes a packet that is denied. One that is in the rules at the moment of a change may be judged by old rules and new
-sets, and be lost (docs/limits.md): in a hundred turns in two seconds one was, in one run of nine. That a change
-by itself loses none is in `test_no_leak`.
+passes a packet that is denied or loses one that is allowed.
 
 Two seconds of it here; `MUSLIN_STORM=10` is the full size. Policies, sets, labels and endpoints of this host and others
 change at up to 10,000 a second; none of it changes what these may do:
@@ -83,7 +81,7 @@ def _as_from_scratch(place: Site) -> tuple[str, ...]:
     return differences(listing_of(state.table), asyncio.run(Nft(place.space("h1")).read()))
 
 
-def test_a_storm_of_changes_opens_nothing_loses_hardly_any_and_ends_where_it_should(place: Site) -> None:
+def test_a_storm_of_changes_opens_nothing_loses_nothing_and_ends_where_it_should(place: Site) -> None:
     web, db, guest = _prepare(place)
     for _ in range(3):  # again, where the machine says that it had no room for packets
         seed, before, turned = random.randrange(1 << 32), backlog_drops(), turns(place)
@@ -114,8 +112,7 @@ def test_a_storm_of_changes_opens_nothing_loses_hardly_any_and_ends_where_it_sho
         print(f"{lost} of {sum(flow.count.sent for flow in (*allowed, *anew))} packets lost")
         if not lost or backlog_drops() == before:
             break
-    assert lost <= turned / 20, f"{lost} allowed packets lost in {turned} turns: {[f.count for f in (*allowed, *anew)]}"
-
+    assert not lost, f"{lost} allowed packets lost in {turned} turns: {[f.count for f in (*allowed, *anew)]}"
 
 
 def turns(place: Site) -> int:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muslin.errors import Conflict
-from muslin.store import Compacted, Event, Store
+from muslin.store import Compacted, Event, Store, Write
 from muslin.store.memory import MemoryStore
 from muslin.store.sqlite import SqliteStore
 
@@ -143,6 +143,49 @@ def test_deleting_what_is_not_there_is_none_or_a_conflict(opener: Opener) -> Non
         with pytest.raises(Conflict):
             await store.delete("/a", expect=7)
         assert await store.revision() == 0
+
+    play(opener, scene)
+
+
+def test_writes_that_are_committed_as_one_are_all_there_or_none(opener: Opener) -> None:
+    """And each has a revision of its own, in their order."""
+
+    async def scene(store: Store) -> None:
+        one, two = await store.put("/a", b"1"), await store.put("/b", b"2")
+        with pytest.raises(Conflict):
+            await store.commit((Write("/c", b"3", 0), Write("/a", b"9", one), Write("/b", None, one)))
+        page = await store.list("/")
+        assert [(entry.key, entry.value) for entry in page.entries] == [("/a", b"1"), ("/b", b"2")]
+        assert page.revision == two
+        writes = (Write("/c", b"3", 0), Write("/a", b"9", one), Write("/b", None, two), Write("/none", None))
+        assert await store.commit(writes) == (two + 1, two + 2, two + 3, None)
+        page = await store.list("/")
+        assert [(entry.key, entry.value) for entry in page.entries] == [("/a", b"9"), ("/c", b"3")]
+        assert brief(await take(store, "/", two, 3)) == [("/c", b"3"), ("/a", b"9"), ("/b", None)]
+        assert await store.commit(()) == ()
+
+    play(opener, scene)
+
+
+def test_what_is_committed_as_one_and_what_is_written_alone_do_not_spoil_each_other(opener: Opener) -> None:
+    async def scene(store: Store) -> None:
+        counters = [f"/{letter}" for letter in "abc"]
+
+        async def count(*keys: str) -> None:
+            while True:
+                found = [await store.get(key) for key in keys]
+                try:
+                    await store.commit([
+                        Write(key, str(int(one.value) + 1 if one else 1).encode(), one.revision if one else 0)
+                        for key, one in zip(keys, found, strict=True)])
+                    return
+                except Conflict:
+                    continue
+
+        await asyncio.gather(*(count(*counters[number % 3:]) for number in range(30)))
+        page = await store.list("/")
+        assert [entry.value for entry in page.entries] == [b"10", b"20", b"30"]
+        assert page.revision == 60
 
     play(opener, scene)
 

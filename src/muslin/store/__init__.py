@@ -4,7 +4,8 @@ In: keys (text, slash-separated), values (bytes), expected revisions. Out: entri
 Never here: policy, kinds (but for `layout`, which says where each kind lies), JSON.
 """
 
-from muslin.store.contract import Compacted, Entry, Event, Page, Store
+from muslin.store.contract import Compacted, Entry, Event, Page, Store, Write
+from muslin.store.draft import Draft
 from muslin.store.open import open_store
 
-__all__ = ["Compacted", "Entry", "Event", "Page", "Store", "open_store"]
+__all__ = ["Compacted", "Draft", "Entry", "Event", "Page", "Store", "Write", "open_store"]

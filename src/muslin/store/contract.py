@@ -3,6 +3,7 @@
 * One revision counter for the whole store; each successful write takes the next one.
 * A write names what it expects to replace: `expect=0` the key must be absent, `expect=N` its last revision must be N,
   `expect=None` whatever is there. A lost race raises `Conflict` and writes nothing.
+* Several writes may be committed as one: all or none.
 * A list is a consistent picture at one revision; a watch from that revision misses nothing and repeats nothing.
 * History may be compacted; a watch or a list at a revision that is gone raises `Compacted`: list again. So does one
   at a revision that has not been yet: the asker has seen another store.
@@ -10,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +60,15 @@ class Page:
     more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """`value` None: delete. `expect` as in `Store.put`."""
+
+    key: str
+    value: bytes | None
+    expect: int | None = None
+
+
 class Store(Protocol):
     async def get(self, key: str) -> Entry | None: ...
 
@@ -72,6 +82,11 @@ class Store(Protocol):
 
     async def delete(self, key: str, *, expect: int | None = None) -> int | None:
         """The new revision; None when the key was absent (and expect is None). Raises Conflict."""
+        ...
+
+    async def commit(self, writes: Sequence[Write]) -> tuple[int | None, ...]:
+        """All of them or, with Conflict, none; each key at most once. The new revisions, in order; None as in
+        `delete`."""
         ...
 
     def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:

@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 from collections.abc import AsyncIterator, Sequence
 
 from muslin.errors import Conflict
-from muslin.store.contract import Compacted, Entry, Event, Page
+from muslin.store.contract import Compacted, Entry, Event, Page, Write
 from muslin.store.history import History
 
 LAST = "\U0010ffff"
@@ -44,26 +44,26 @@ class MemoryStore:
         return Page(tuple(entries), at, more=False)
 
     async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
-        before = self._entries.get(key)
-        require_expected(key, before, expect)
-        revision = self._history.revision + 1
-        if before is None:
-            insort(self._keys, key)
-        entry = Entry(key, value, revision, before.created if before else revision)
-        self._entries[key] = entry
-        self._history.append([event(key, revision, value, before)])
+        [revision] = await self.commit((Write(key, value, expect),))
+        assert revision is not None
         return revision
 
     async def delete(self, key: str, *, expect: int | None = None) -> int | None:
-        before = self._entries.get(key)
-        require_expected(key, before, expect)
-        if before is None:
-            return None
-        del self._entries[key]
-        del self._keys[bisect_left(self._keys, key)]
-        revision = self._history.revision + 1
-        self._history.append([event(key, revision, None, before)])
+        [revision] = await self.commit((Write(key, None, expect),))
         return revision
+
+    async def commit(self, writes: Sequence[Write]) -> tuple[int | None, ...]:
+        for write in writes:
+            require_expected(write.key, self._entries.get(write.key), write.expect)
+        revisions: list[int | None] = []
+        events: list[Event] = []
+        for write in writes:
+            happened = self._apply(write, self._history.revision + len(events) + 1)
+            revisions.append(happened.revision if happened else None)
+            if happened:
+                events.append(happened)
+        self._history.append(events)
+        return tuple(revisions)
 
     async def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
         self._require(after)
@@ -78,6 +78,19 @@ class MemoryStore:
 
     async def close(self) -> None:
         self._history.close()
+
+    def _apply(self, write: Write, revision: int) -> Event | None:
+        key, value, before = write.key, write.value, self._entries.get(write.key)
+        if value is None:
+            if before is None:
+                return None
+            del self._entries[key]
+            del self._keys[bisect_left(self._keys, key)]
+        else:
+            if before is None:
+                insort(self._keys, key)
+            self._entries[key] = Entry(key, value, revision, before.created if before else revision)
+        return event(key, revision, value, before)
 
     async def _older(self, position: int) -> Sequence[Event]:
         raise Compacted(position, self._history.oldest)

@@ -19,13 +19,12 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from muslin.errors import Conflict, Invalid, Transient
-from muslin.store.contract import Compacted, Entry, Event, Page
+from muslin.store.contract import Compacted, Entry, Event, Page, Write
 from muslin.store.history import BATCH, History
 from muslin.store.memory import event, require_expected, span
 
@@ -75,17 +74,9 @@ FROM log l WHERE l.revision > ? ORDER BY l.revision LIMIT ?
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """`value` None: delete."""
-
-    key: str
-    value: bytes | None
-    expect: int | None
-
-
-Outcome = int | Conflict | None
-"""The new revision, a lost race, or None for deleting what is not there."""
+Outcome = tuple[int | None, ...] | Conflict
+"""The new revisions of what was committed as one, or a lost race."""
+Waiting = tuple[Sequence[Write], "asyncio.Future[Outcome]"]
 
 
 class SqliteStore:
@@ -113,7 +104,7 @@ class SqliteStore:
         self._oldest = marks["oldest"]
         self._assigned = marks["revision"]
         self._history = History(marks["revision"], limit=IN_MEMORY)
-        self._pending: list[tuple[Write, asyncio.Future[Outcome]]] = []
+        self._pending: list[Waiting] = []
         self._committing: asyncio.Task[None] | None = None
         self._writing = ThreadPoolExecutor(1, "store-writer")
         self._listing = ThreadPoolExecutor(1, "store-lister")
@@ -132,12 +123,23 @@ class SqliteStore:
         return await self._in(self._listing, partial(self._page, self._lister, first, end, revision, limit))
 
     async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
-        revision = await self._submit(Write(key, value, expect))
+        [revision] = await self.commit((Write(key, value, expect),))
         assert revision is not None
         return revision
 
     async def delete(self, key: str, *, expect: int | None = None) -> int | None:
-        return await self._submit(Write(key, None, expect))
+        [revision] = await self.commit((Write(key, None, expect),))
+        return revision
+
+    async def commit(self, writes: Sequence[Write]) -> tuple[int | None, ...]:
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._pending.append((writes, future))
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit_pending())
+        outcome = await future
+        if isinstance(outcome, Conflict):
+            raise outcome
+        return outcome
 
     async def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
         if not self._oldest <= after <= self._assigned:
@@ -204,21 +206,12 @@ class SqliteStore:
 
     # -- writing
 
-    async def _submit(self, write: Write) -> int | None:
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._pending.append((write, future))
-        if self._committing is None or self._committing.done():
-            self._committing = asyncio.create_task(self._commit_pending())
-        outcome = await future
-        if isinstance(outcome, Conflict):
-            raise outcome
-        return outcome
-
     async def _commit_pending(self) -> None:
         while self._pending:
-            batch, self._pending = self._pending[:SHARE], self._pending[SHARE:]
+            batch = self._share()
             try:
-                outcomes, events, oldest = await self._in(self._writing, partial(self._commit, [w for w, _ in batch]))
+                commit = partial(self._commit, [writes for writes, _ in batch])
+                outcomes, events, oldest = await self._in(self._writing, commit)
             except Transient as error:
                 for _, future in batch:
                     if not future.done():
@@ -230,22 +223,37 @@ class SqliteStore:
                 if not future.done():
                     future.set_result(outcome)
 
+    def _share(self) -> Sequence[Waiting]:
+        """Those that wait longest, as many as share a commit."""
+        count = size = 0
+        for writes, _ in self._pending:
+            size += len(writes)
+            if count and size > SHARE:
+                break
+            count += 1
+        batch, self._pending = self._pending[:count], self._pending[count:]
+        return batch
+
     # -- in the writer's thread
 
-    def _commit(self, writes: Sequence[Write]) -> tuple[Sequence[Outcome], Sequence[Event], int]:
-        """All of them in one transaction: what became of each, their events, and the oldest revision left."""
+    def _commit(self, batch: Sequence[Sequence[Write]]) -> tuple[Sequence[Outcome], Sequence[Event], int]:
+        """In one transaction, though each for itself: what became of each, their events, the oldest revision left."""
         outcomes: list[Outcome] = []
         events: list[Event] = []
         with _transaction(self._writer):
-            for write in writes:
+            for writes in batch:
                 try:
-                    happened = self._apply(write, self._history.revision + len(events) + 1)
+                    found = [self._before(write) for write in writes]
                 except Conflict as conflict:
                     outcomes.append(conflict)
                     continue
-                outcomes.append(happened.revision if happened else None)
-                if happened:
-                    events.append(happened)
+                revisions: list[int | None] = []
+                for write, before in zip(writes, found, strict=True):
+                    happened = self._apply(write, before, self._history.revision + len(events) + 1)
+                    revisions.append(happened.revision if happened else None)
+                    if happened:
+                        events.append(happened)
+                outcomes.append(tuple(revisions))
             if not events:
                 return outcomes, events, self._oldest
             revision = self._assigned = events[-1].revision
@@ -255,11 +263,14 @@ class SqliteStore:
                 self._drop(oldest)
         return outcomes, events, oldest
 
-    def _apply(self, write: Write, revision: int) -> Event | None:
-        run = self._writer.execute
-        row = run(ONE, (write.key,)).fetchone()
+    def _before(self, write: Write) -> Entry | None:
+        row = self._writer.execute(ONE, (write.key,)).fetchone()
         before = Entry(*row) if row else None
         require_expected(write.key, before, write.expect)
+        return before
+
+    def _apply(self, write: Write, before: Entry | None, revision: int) -> Event | None:
+        run = self._writer.execute
         if write.value is None:
             if before is None:
                 return None

@@ -1,0 +1,100 @@
+"""A store as it would be: what is written here is read here, and is in the store only when it is saved, all or nothing.
+
+Whoever makes several writes that belong together makes them on a draft, with the same code that writes to a store: so
+there is nothing to take back when the third of them fails, and others see all of it at once. A draft of a draft is one
+part that may fail alone.
+
+A save expects, of every key that it writes, the revision that the draft began with: who wrote one of them meanwhile
+makes it a Conflict. Revisions given before that are the draft's own, below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from muslin.store.contract import Entry, Event, Page, Store, Write
+from muslin.store.memory import require_expected
+
+
+@dataclass(frozen=True, slots=True)
+class _Drafted:
+    """`base`: the revision in the store below, 0 for none. `entry` None: deleted."""
+
+    base: int
+    entry: Entry | None
+
+
+class Draft:
+    """Not for watching, nor for the past: these are the store's."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._drafted: dict[str, _Drafted] = {}
+        self._numbers: count[int] = store._numbers if isinstance(store, Draft) else count(-1, -1)
+
+    async def save(self) -> None:
+        """Raises Conflict; then nothing was written, and the draft is of no more use."""
+        if self._drafted:
+            await self._store.commit([
+                Write(key, one.entry.value if one.entry else None, one.base) for key, one in self._drafted.items()
+            ])
+
+    async def get(self, key: str) -> Entry | None:
+        one = self._drafted.get(key)
+        return one.entry if one is not None else await self._store.get(key)
+
+    async def list(self, prefix: str, *, revision: int | None = None, limit: int = 0, after: str = "") -> Page:
+        """The past is the store's."""
+        mine = {key: one.entry for key, one in self._drafted.items() if key.startswith(prefix) and key > after}
+        if revision is not None or not mine:
+            return await self._store.list(prefix, revision=revision, limit=limit, after=after)
+        page = await self._store.list(prefix, after=after)
+        both: dict[str, Entry | None] = {**{entry.key: entry for entry in page.entries}, **mine}
+        entries = [entry for _, entry in sorted(both.items()) if entry is not None]
+        more = bool(limit) and len(entries) > limit
+        return Page(tuple(entries[:limit] if more else entries), page.revision, more)
+
+    async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
+        [revision] = await self.commit((Write(key, value, expect),))
+        assert revision is not None
+        return revision
+
+    async def delete(self, key: str, *, expect: int | None = None) -> int | None:
+        [revision] = await self.commit((Write(key, None, expect),))
+        return revision
+
+    async def commit(self, writes: Sequence[Write]) -> tuple[int | None, ...]:
+        found = [await self.get(write.key) for write in writes]
+        for write, before in zip(writes, found, strict=True):
+            require_expected(write.key, before, write.expect)
+        return tuple(self._apply(write, before) for write, before in zip(writes, found, strict=True))
+
+    async def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
+        async for batch in self._store.watch(prefix, after=after):
+            yield batch
+
+    async def revision(self) -> int:
+        return await self._store.revision()
+
+    async def compact(self, revision: int) -> None:
+        await self._store.compact(revision)
+
+    async def close(self) -> None:
+        """Nothing to close: the store stays open."""
+
+    def _apply(self, write: Write, before: Entry | None) -> int | None:
+        known = self._drafted.get(write.key)
+        base = known.base if known else before.revision if before else 0
+        if write.value is None and before is None:
+            return None
+        number = next(self._numbers)
+        if write.value is not None:
+            created = before.created if before else number
+            self._drafted[write.key] = _Drafted(base, Entry(write.key, write.value, number, created))
+        elif base:
+            self._drafted[write.key] = _Drafted(base, None)
+        else:
+            del self._drafted[write.key]  # made here, gone here
+        return number

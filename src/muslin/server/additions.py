@@ -5,12 +5,13 @@
 
 Whatever a host needs for one container it could ask for in four calls, one after another; fifty containers at once
 then cost more in HTTP than in anything else. An endpoint that is there already is refused (AlreadyExists) untouched;
-one that cannot be written gives its addresses back. Items do not know of each other.
+of one that cannot be written nothing is. Items do not know of each other.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,11 +19,13 @@ from aiohttp import web
 
 from muslin.errors import Broken, MuslinError
 from muslin.server.address_routes import refusal_of_addresses
-from muslin.server.addresses import Addresses, Unwanted, Wanted
+from muslin.server.addresses import Addresses, Wanted
 from muslin.server.objects import Objects, Wish
-from muslin.server.refusals import Json, Refusal, already_exists, bad_request
+from muslin.server.refusals import Json, already_exists, bad_request
 from muslin.server.requests import answer
 from muslin.server.served import find
+from muslin.server.turnover import Turnover
+from muslin.store import Store
 
 MOST_AT_ONCE = 256
 _ENDPOINTS = find("projectcalico.org", "v3", "workloadendpoints")
@@ -39,9 +42,10 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Additions:
-    def __init__(self, objects: Objects, addresses: Addresses) -> None:
+    def __init__(self, objects: Objects, addresses: Addresses, turnover: Turnover) -> None:
         self._objects = objects
         self._addresses = addresses
+        self._turnover = turnover
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/muslin/v1/workloads", self.add)]
@@ -57,51 +61,24 @@ class Additions:
 
     async def _answered(self, item: Item) -> Json:
         try:
-            return {"addresses": await self._added(item)}
+            return {"addresses": await self._turnover.do(partial(self._add, item))}
         except Broken:
             raise
         except MuslinError as error:
             return {"status": refusal_of_addresses(error).status}
 
-    async def _added(self, item: Item) -> tuple[str, ...]:
-        namespace, name = _names(item.endpoint)
-        if await self._is_there(namespace, name):
+    async def _add(self, item: Item, store: Store) -> tuple[str, ...]:
+        objects, endpoint = self._objects.on(store), item.endpoint
+        namespace, name = _names(endpoint)
+        if await objects.exists(_ENDPOINTS, namespace, name):
             raise already_exists(_ENDPOINTS.plural, _ENDPOINTS.group, name)
-        await self._ensure_namespace(namespace)
-        if item.addresses is None:
-            await self._objects.create(_ENDPOINTS, namespace, item.endpoint, Wish())
-            return tuple(item.endpoint["spec"].get("ipNetworks") or ())
-        assigned = await self._addresses.assign(item.addresses)
-        try:
-            item.endpoint["spec"]["ipNetworks"] = list(assigned)
-            await self._objects.create(_ENDPOINTS, namespace, item.endpoint, Wish())
-        except MuslinError:
-            await self._addresses.release(Unwanted(handle=item.addresses.handle))
-            raise
-        return assigned
-
-    async def _is_there(self, namespace: str, name: str) -> bool:
-        try:
-            await self._objects.get(_ENDPOINTS, namespace, name)
-        except Refusal as refusal:
-            if refusal.code == 404:
-                return False
-            raise
-        return True
-
-    async def _ensure_namespace(self, name: str) -> None:
-        """A workload's profile `kns.<namespace>` exists only with the Namespace."""
-        try:
-            await self._objects.get(_NAMESPACES, "", name)
-        except Refusal as absent:
-            if absent.code != 404:
-                raise
-            wanted = {**_NAMESPACES.type_meta, "metadata": {"name": name}}
-            try:
-                await self._objects.create(_NAMESPACES, "", wanted, Wish())
-            except Refusal as refusal:
-                if refusal.code != 409:
-                    raise
+        if not await objects.exists(_NAMESPACES, "", namespace):  # where the profile `kns.<namespace>` comes from
+            await objects.create(_NAMESPACES, "", {**_NAMESPACES.type_meta, "metadata": {"name": namespace}}, Wish())
+        if item.addresses is not None:
+            assigned = await self._addresses.on(store).assign(item.addresses)
+            endpoint = {**endpoint, "spec": {**endpoint["spec"], "ipNetworks": list(assigned)}}
+        await objects.create(_ENDPOINTS, namespace, endpoint, Wish())
+        return tuple(endpoint["spec"].get("ipNetworks") or ())
 
 
 def _names(endpoint: Json) -> tuple[str, str]:

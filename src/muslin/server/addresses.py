@@ -72,6 +72,10 @@ class Addresses:
         self.books = Books(self._records, clock)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    def on(self, store: Store) -> Addresses:
+        """The same, of another store: a draft of this one."""
+        return Addresses(store, self._clock)
+
     async def assign(self, wanted: Wanted) -> tuple[Cidr, ...]:
         """All that was asked for, or an error and nothing. Raises Invalid, Taken, Exhausted, Unreadable, Transient."""
         _check(wanted)

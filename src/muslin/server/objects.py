@@ -59,6 +59,13 @@ class Objects:
         self._guard = guard
         self._serial: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
+    def on(self, store: Store) -> Objects:
+        """The same, of another store: a draft of this one."""
+        return Objects(store, self._guard)
+
+    async def exists(self, served: Served, namespace: str, name: str) -> bool:
+        return await self.store.get(view_of(served).path(namespace, name)) is not None
+
     async def get(self, served: Served, namespace: str, name: str) -> Json:
         if _is_default_allow(served, name):
             return builtin.default_allow()

@@ -11,6 +11,7 @@ already is no failure. Items do not know of each other.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -19,9 +20,11 @@ from muslin.errors import Broken, MuslinError
 from muslin.server.address_routes import refusal_of_addresses
 from muslin.server.addresses import Addresses, Unwanted
 from muslin.server.objects import Objects
-from muslin.server.refusals import Json, Refusal, bad_request
+from muslin.server.refusals import Json, bad_request
 from muslin.server.requests import answer
 from muslin.server.served import find
+from muslin.server.turnover import Turnover
+from muslin.store import Store
 
 MOST_AT_ONCE = 256
 _ENDPOINTS = find("projectcalico.org", "v3", "workloadendpoints")
@@ -38,9 +41,10 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Removals:
-    def __init__(self, objects: Objects, addresses: Addresses) -> None:
+    def __init__(self, objects: Objects, addresses: Addresses, turnover: Turnover) -> None:
         self._objects = objects
         self._addresses = addresses
+        self._turnover = turnover
 
     def routes(self) -> list[web.RouteDef]:
         return [web.delete("/muslin/v1/workloads", self.remove)]
@@ -56,25 +60,20 @@ class Removals:
 
     async def _answered(self, item: Item) -> Json:
         try:
-            await self._remove(item)
+            await self._turnover.do(partial(self._remove, item))
         except Broken:
             raise
         except MuslinError as error:
             return {"status": refusal_of_addresses(error).status}
         return {}
 
-    async def _remove(self, item: Item) -> None:
+    async def _remove(self, item: Item, store: Store) -> None:
         match item:
             case Item(namespace="", name="", handle=str(handle)) if handle:
-                await self._addresses.release(Unwanted(handle=handle))
+                await self._addresses.on(store).release(Unwanted(handle=handle))
             case Item(namespace=str(namespace), name=str(name), handle="") if namespace and name:
-                await self._remove_endpoint(namespace, name)
+                objects = self._objects.on(store)
+                if await objects.exists(_ENDPOINTS, namespace, name):
+                    await objects.delete(_ENDPOINTS, namespace, name, {}, dry=False)
             case _:
                 raise bad_request("a removal names either an endpoint, by namespace and name, or a handle")
-
-    async def _remove_endpoint(self, namespace: str, name: str) -> None:
-        try:
-            await self._objects.delete(_ENDPOINTS, namespace, name, {}, dry=False)
-        except Refusal as refusal:
-            if refusal.code != 404:
-                raise

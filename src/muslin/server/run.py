@@ -34,6 +34,7 @@ from muslin.server.resources import Resources
 from muslin.server.shell import shell
 from muslin.server.status import Status
 from muslin.server.streams import Stopping
+from muslin.server.turnover import Turnover
 from muslin.server.watching import Watching
 from muslin.server.why import Why
 from muslin.store import Store, open_store
@@ -138,7 +139,8 @@ def application(
     app.router.add_routes(Matrix(store, hub).routes())
     app.router.add_routes(Foresight(store, hub).routes())
     addresses = address_routes.register(app, store)
-    app.router.add_routes(Additions(objects, addresses).routes())
-    app.router.add_routes(Removals(objects, addresses).routes())
+    turnover = Turnover(store)
+    app.router.add_routes(Additions(objects, addresses, turnover).routes())
+    app.router.add_routes(Removals(objects, addresses, turnover).routes())
     app.router.add_routes(Resources(objects, Watching(objects, stopping, metrics), addresses).routes())
     return app

@@ -1,0 +1,81 @@
+"""Workloads come and go in one place: steps of many calls are planned one after the other, and committed as one.
+
+Each step reads and writes a dozen records: its endpoint, its addresses' block and handle. Alone, that is three commits,
+and steps of one host at once lose races for its block to each other. So whatever comes while a commit is under way
+waits, is then planned on one draft, each step on a part of it that may fail alone, and all are answered after one
+commit. Other writers of the same records are met by the store's compare-and-swap: then all is planned anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from muslin.errors import Conflict, MuslinError, Transient
+from muslin.server.address_tries import ATTEMPTS
+from muslin.store import Draft, Store
+
+MOST = 256
+"""Steps that share a commit: the first does not wait for the last of a thousand."""
+
+Result = TypeVar("Result")
+Step = Callable[[Store], Awaitable[Result]]
+"""All that it reads and writes is of the store that it is given; it may be called again, with another."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    step: Step[Any]
+    done: asyncio.Future[Any]
+
+
+class Turnover:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: list[_Waiting] = []
+        self._working: asyncio.Task[None] | None = None
+
+    async def do(self, step: Step[Result]) -> Result:
+        """What the step returns, once all that it wrote is in the store. Raises what it raises: it wrote nothing."""
+        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(step, done))
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        return await done
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            for one, outcome in zip(batch, await self._outcomes(batch), strict=True):
+                if one.done.done():
+                    continue  # whoever asked is gone
+                if isinstance(outcome, Exception):
+                    one.done.set_exception(outcome)
+                else:
+                    one.done.set_result(outcome)
+
+    async def _outcomes(self, batch: list[_Waiting]) -> list[Any]:
+        """Of each step, what it returned or raised."""
+        for _ in range(ATTEMPTS):
+            draft = Draft(self._store)
+            outcomes = [await _outcome(draft, one.step) for one in batch]
+            try:
+                await draft.save()
+            except Conflict:
+                continue
+            except MuslinError as error:
+                return [error] * len(batch)
+            return outcomes
+        return [Transient(f"lost {ATTEMPTS} races against other writers, try again in a moment")] * len(batch)
+
+
+async def _outcome(draft: Draft, step: Step[Any]) -> Any:
+    part = Draft(draft)
+    try:
+        found = await step(part)
+    except Exception as error:  # noqa: BLE001 (its asker's; the others of the batch must not wait for ever)
+        return error
+    await part.save()
+    return found

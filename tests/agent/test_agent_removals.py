@@ -48,3 +48,24 @@ def test_steps_of_many_workloads_go_in_one_call_and_one_that_is_refused_fails_al
         ]
 
     asyncio.run(play())
+
+
+def test_addresses_of_one_that_leaves_go_along_with_the_next_that_leaves() -> None:
+    async def play() -> None:
+        server = Server()
+        server.open.set()
+        removals = Removals(cast(Upstream, server))
+        with removals.under_way():
+            await removals.addresses("of one that leaves alone")
+            assert len(server.calls) == 1
+            with removals.under_way():
+                first = asyncio.ensure_future(removals.addresses("muslin.shop.a"))
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                assert len(server.calls) == 1, "another is about to come"
+                await asyncio.gather(first, removals.endpoint("shop", "b"))
+                assert server.calls[1:] == [[{"handle": "muslin.shop.a"}, {"namespace": "shop", "name": "b"}]]
+                await removals.addresses("of one whom nobody follows")
+                assert server.calls[2:] == [[{"handle": "of one whom nobody follows"}]]
+
+    asyncio.run(play())

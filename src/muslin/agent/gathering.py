@@ -43,13 +43,23 @@ class Gathering(Generic[Answer]):
         self._waiting: list[tuple[Object, asyncio.Future[Answer]]] = []
         self._calling: asyncio.Task[None] | None = None
 
-    async def ask(self, item: Object) -> Answer:
-        """Raises Refused (nothing was done), and whatever else a call ends in (what was done is not known)."""
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    async def ask(self, item: Object, patience: float = 0.0) -> Answer:
+        """With `patience`, it goes along with the next call that somebody asks for, or after so many seconds.
+
+        Raises Refused (nothing was done), and whatever else a call ends in (what was done is not known).
+        """
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((item, answered))
-        if self._calling is None or self._calling.done():
-            self._calling = asyncio.create_task(self._call())
+        if patience:
+            loop.call_later(patience, self._begin)
+        else:
+            self._begin()
         return await answered
+
+    def _begin(self) -> None:
+        if self._waiting and (self._calling is None or self._calling.done()):
+            self._calling = asyncio.create_task(self._call())
 
     async def _call(self) -> None:
         while self._waiting:

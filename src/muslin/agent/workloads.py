@@ -312,6 +312,10 @@ class Workloads:
         return self._worker.fault or self._worker.why_disconnected or "the kernel is being brought up to date"
 
     async def _undo_all(self, entry: Entry) -> None:
+        with self._removals.under_way():
+            await self._undo_each(entry)
+
+    async def _undo_each(self, entry: Entry) -> None:
         _, namespace, name = entry.key.split("/")
         await self._removals.endpoint(namespace, name)
         if not await self._within(_GONE_WITHIN, lambda: entry.key not in self._worker.intent.endpoints):

@@ -49,10 +49,10 @@ def check(block: Block, cidr: str) -> None:
         raise Unreadable(f"block {cidr}: the record says that it is {block.cidr}")
     if len(block.allocations) != size:
         raise Unreadable(f"block {cidr}: {len(block.allocations)} allocations, {size} expected")
-    taken = {ordinal for ordinal, index in enumerate(block.allocations) if index is not None}
-    if any(not 0 <= (index or 0) < len(block.attributes) for index in block.allocations if index is not None):
+    taken = [index for index in block.allocations if index is not None]
+    if taken and not (min(taken) >= 0 and max(taken) < len(block.attributes)):
         raise Unreadable(f"block {cidr}: an allocation points outside the {len(block.attributes)} attributes")
-    if len(set(block.unallocated)) != len(block.unallocated) or set(block.unallocated) != set(range(size)) - taken:
+    if sorted(block.unallocated) != [each for each, index in enumerate(block.allocations) if index is None]:
         raise Unreadable(f"block {cidr}: the queue of free addresses is not what the allocations leave free")
 
 
@@ -136,7 +136,8 @@ def give_back(block: Block, ordinals: Iterable[int], now: int, cooldown: int) ->
 def collect(block: Block, now: int, cooldown: int) -> Block:
     """Addresses that have cooled long enough join the queue; attributes that nobody uses go. No new sequence number."""
     until = now - cooldown * 1_000_000_000
-    cold = {i for i, a in enumerate(block.attributes) if (at := instant(a.released_at)) is not None and at <= until}
+    cold = {i for i, a in enumerate(block.attributes)
+            if a.released_at and (at := instant(a.released_at)) is not None and at <= until}
     freed = tuple(o for o, index in enumerate(block.allocations) if index in cold)
     kept = [index if index not in cold else None for index in block.allocations]
     used = sorted({index for index in kept if index is not None})

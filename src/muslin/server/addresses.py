@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -136,11 +136,13 @@ class Addresses:
             new = await self._specific(asker, pools.holding(every, address), address)
             (got if new else had).append(address)
         missing: Exhausted | None = None
+        host_labels = await self._records.labels("Node", wanted.host)
+        namespace_labels = await self._records.labels("Namespace", wanted.namespace)
         for version in FAMILIES:
             there = sum(version_of(address) == version for address in named)
             number = wanted.number(version)
             try:
-                chosen = await self._choose(wanted, every, version) if number != 0 else ()
+                chosen = _chosen(wanted, every, version, host_labels, namespace_labels) if number != 0 else ()
             except Exhausted as none:
                 if number is not None:
                     raise
@@ -151,21 +153,6 @@ class Addresses:
         if missing and not got and not named:
             raise missing
         return had
-
-    async def _choose(self, wanted: Wanted, every: Sequence[IPPool], version: int) -> tuple[Pool, ...]:
-        """Pools of one family. A pool that was asked for by name restricts only its own family."""
-        other = {word for _, pool in pools.usable(every, 10 - version) for word in (pool.name, pool.cidr)}
-        asked = [word for word in wanted.pools if word not in other]
-        if wanted.pools and not asked and wanted.number(version) is None:
-            raise Exhausted(f"none of the pools {', '.join(wanted.pools)} gives IPv{version} addresses")
-        return pools.choose(
-            every,
-            version,
-            wanted=asked,
-            host=wanted.host,
-            host_labels=await self._records.labels("Node", wanted.host),
-            namespace_labels=await self._records.labels("Namespace", wanted.namespace),
-        )
 
     def _asker(self, wanted: Wanted) -> Asker:
         about = {"node": wanted.host, "timestamp": stamp(self._clock())}
@@ -246,6 +233,17 @@ class Addresses:
             if contains(cidr, parse_cidr(address)):
                 return cidr
         return parse_cidr(address)
+
+
+def _chosen(wanted: Wanted, every: Sequence[IPPool], version: int, host_labels: Mapping[str, str],
+            namespace_labels: Mapping[str, str]) -> tuple[Pool, ...]:
+    """Pools of one family. A pool that was asked for by name restricts only its own family. Raises Exhausted."""
+    other = {word for _, pool in pools.usable(every, 10 - version) for word in (pool.name, pool.cidr)}
+    asked = [word for word in wanted.pools if word not in other]
+    if wanted.pools and not asked and wanted.number(version) is None:
+        raise Exhausted(f"none of the pools {', '.join(wanted.pools)} gives IPv{version} addresses")
+    return pools.choose(every, version, wanted=asked, host=wanted.host, host_labels=host_labels,
+                        namespace_labels=namespace_labels)
 
 
 def _check(wanted: Wanted) -> None:

@@ -54,6 +54,12 @@ ONE = "SELECT key, value, revision, created FROM entry WHERE key = ?"
 PRESENT = """
 SELECT key, value, revision, created FROM entry WHERE key >= :first AND key < :end ORDER BY key LIMIT :limit
 """
+FEW = """
+SELECT NULL, NULL, value, NULL FROM mark WHERE name = 'revision'
+UNION ALL SELECT * FROM (
+    SELECT key, value, revision, created FROM entry WHERE key >= ? AND key < ? ORDER BY key LIMIT ?)
+"""
+"""The store's revision, and entries at it: one statement sees one moment, without a transaction."""
 PAST = """
 SELECT key, previous, previous_revision, created FROM log
 WHERE previous IS NOT NULL AND revision IN (
@@ -175,11 +181,13 @@ class SqliteStore:
 
     def _short(self, first: str, end: str, limit: int) -> Page | None:
         """None: there is more than should be read on the loop's thread."""
+        count = min(limit, SHORT) or SHORT
         try:
-            page = self._page(self._reader, first, end, None, min(limit, SHORT) or SHORT)
+            (_, _, revision, _), *rows = self._reader.execute(FEW, (first, end, count + 1)).fetchall()
         except sqlite3.Error as error:
             raise Transient(f"{self._path}: {error}") from error
-        return page if not page.more or 0 < limit <= SHORT else None
+        more = len(rows) > count
+        return Page(tuple(Entry(*row) for row in rows[:count]), revision, more) if not more or limit == count else None
 
     # -- in the thread of the connection
 

@@ -21,14 +21,22 @@ Older = Callable[[int], Awaitable[Sequence[Event]]]
 """Up to BATCH events directly after a revision which this history no longer holds. Raises Compacted."""
 
 
-class History:
-    """Events with revision in (oldest, revision]. `limit` 0: keep all until `forget`."""
+def _size(event: Event) -> int:
+    return len(event.value or b"") + len(event.previous or b"")
 
-    def __init__(self, revision: int, *, limit: int = 0) -> None:
+
+class History:
+    """Events with revision in (oldest, revision]. Of more than twice `limit`, or twice `most` bytes, the older half is
+    forgotten; 0: all are kept until `forget`. A block of addresses has 12 kB, and is written twice for each workload:
+    counted by number alone, a history would grow for an hour and hold a hundred megabytes."""
+
+    def __init__(self, revision: int, *, limit: int = 0, most: int = 0) -> None:
         self.oldest = revision
         self.revision = revision
         self.closed = False
         self._limit = limit
+        self._most = most
+        self._size = 0
         self._events: list[Event] = []
         self._moved = asyncio.Event()
 
@@ -37,15 +45,27 @@ class History:
             return
         self._events.extend(events)
         self.revision = events[-1].revision
+        self._size += sum(map(_size, events))
         if self._limit and len(self._events) > 2 * self._limit:
             self.forget(self.revision - self._limit)
+        if self._most and self._size > 2 * self._most:
+            self.forget(self._within(self._most))
         self._wake()
 
     def forget(self, revision: int) -> None:
         """Events up to and with `revision` are gone."""
         if revision > self.oldest:
+            self._size -= sum(map(_size, self._events[: revision - self.oldest]))
             del self._events[: revision - self.oldest]
             self.oldest = revision
+
+    def _within(self, size: int) -> int:
+        """The revision after which there are at most so many bytes."""
+        for event in reversed(self._events):
+            size -= _size(event)
+            if size < 0:
+                return event.revision
+        return self.oldest
 
     def after(self, revision: int, count: int) -> Sequence[Event]:
         """At most `count` events after `revision`, which must not lie before `oldest`."""

@@ -33,7 +33,8 @@ KEEP = 10_000
 SLICE = 1000
 """Compaction waits for so many more, and forgets them at once (a few milliseconds)."""
 IN_MEMORY = 4096
-"""So many events are kept in memory for watchers that are nearly up to date."""
+BYTES_IN_MEMORY = 4 << 20
+"""So many events, and bytes of them, are kept in memory for watchers that are nearly up to date."""
 SHORT = 32
 """A list of so many entries is read where it is asked for."""
 SHARE = 512
@@ -109,7 +110,7 @@ class SqliteStore:
             raise Invalid(f"{path} was written by another release (layout {marks['layout']}): use that release")
         self._oldest = marks["oldest"]
         self._assigned = marks["revision"]
-        self._history = History(marks["revision"], limit=IN_MEMORY)
+        self._history = History(marks["revision"], limit=IN_MEMORY, most=BYTES_IN_MEMORY)
         self._pending: list[Waiting] = []
         self._committing: asyncio.Task[None] | None = None
         self._writing = ThreadPoolExecutor(1, "store-writer")
@@ -323,7 +324,7 @@ def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     connection.executescript(
         f"PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};"
-        "PRAGMA mmap_size = 268435456; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864;"
+        "PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864;"
     )
     return connection
 

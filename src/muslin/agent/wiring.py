@@ -141,21 +141,25 @@ class Wiring:
     def look_again(self, noticed: Noticed, now: float) -> None:
         """Read again what may have changed; what did not stay as it was is drift."""
         missed = self._miss_any(noticed.went)
-        if noticed.lost or self._have_changed(noticed.links):
+        came, changed = self._told(noticed.links)
+        if changed or noticed.lost:
             self.read_all()
-            self.hurry(now)
         else:
             self._read(addresses=missed, neighbours=missed or noticed.neighbours, routes=noticed.routes)
+        if came or changed or noticed.lost:
+            self.hurry(now)
 
-    def _have_changed(self, told: Mapping[str, Link | None]) -> bool:
-        """Did an interface of an endpoint come, go, go down or become another? All that stood on it may be gone. What
-        is told may be older than what we did."""
-        changed = False
-        for name, link in told.items():
+    def _told(self, links: Mapping[str, Link | None]) -> tuple[bool, bool]:
+        """Did an interface of an endpoint come, on which nothing of ours can stand yet? Did one go, go down or become
+        another, so that all that stood on it may be gone? What is told may be older than what we did."""
+        came = changed = False
+        for name, link in links.items():
+            is_new = name not in self.interfaces.there
             stays = self.interfaces.told(name, link)
-            if not stays and name in self.duties.interfaces:
-                changed |= not self.interfaces.read_again(name)
-        return changed
+            if not stays and name in self.duties.interfaces and not self.interfaces.read_again(name):
+                came |= is_new
+                changed |= not is_new
+        return came, changed
 
     def look_at_shapes(self) -> None:
         """Where there is to be a limit. It is announced to nobody who does not listen to all of tc."""

@@ -1,0 +1,104 @@
+"""What is read again when an endpoint's interface comes, goes, or is made anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from muslin.agent.wiring import Wiring
+from muslin.drivers import netns
+from muslin.drivers.monitor import Monitor, Noticed
+from muslin.drivers.netlink import Netlink
+from muslin.intent import Delta, Endpoint, EndpointKey, GroupId, HostIntent, Route, RouteKind
+from muslin.net import Cidr
+from netrig import ip_json, namespace, run, wait_for
+
+pytestmark = pytest.mark.kernel
+NAME, KEY, ADDRESS = "mus00000000001", EndpointKey("WorkloadEndpoint/default/w1"), Cidr("10.65.0.1/32")
+
+
+class Counting(Netlink):
+    """Counts its listings."""
+
+    dumps = 0
+
+    def dump(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
+        self.dumps += 1
+        return super().dump(kind, body)
+
+
+class Scene:
+    """A host whose one endpoint's interface is not there yet."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.netlink, self.monitor = Counting(), Monitor()
+        self.wiring = Wiring(self.netlink)
+        endpoint = Endpoint(key=KEY, interface=NAME, ingress=GroupId("1" * 16), egress=GroupId("2" * 16),
+                            addresses=(ADDRESS,))
+        route = Route(destination=ADDRESS, kind=RouteKind.DEVICE, interface=NAME)
+        intent = HostIntent(endpoints={KEY: endpoint}, routes={ADDRESS: route})
+        self.wiring.duties.take(Delta(endpoints={KEY: endpoint}, routes={ADDRESS: route}), intent)
+        self.wiring.read_all()
+        self.settle()
+        self.monitor.drain(self.netlink.port)
+
+    def settle(self) -> None:
+        now = time.monotonic()
+        self.wiring.do(self.wiring.plan(now), now)
+
+    def hear_of_it(self, index: int) -> Noticed:
+        heard = Noticed()
+
+        def told() -> bool:
+            heard.add(self.monitor.drain(self.netlink.port))
+            link = heard.links.get(NAME)
+            return link is not None and link.index == index and link.up
+
+        wait_for("the interface to be told of", told)
+        return heard
+
+    def make(self) -> int:
+        run("ip", "-n", self.host, "link", "add", NAME, "type", "veth", "peer", "name", "other")
+        run("ip", "-n", self.host, "link", "set", NAME, "up")
+        return next(link["ifindex"] for link in ip_json(self.host, "link") if link["ifname"] == NAME)
+
+    @property
+    def has_way(self) -> bool:
+        return any(route["dst"] == "10.65.0.1" and route["dev"] == NAME for route in ip_json(self.host, "route"))
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    with namespace() as host, netns.opened(host) as descriptor, netns.inside(descriptor):
+        scene = Scene(host)
+        try:
+            yield scene
+        finally:
+            scene.monitor.close()
+            scene.netlink.close()
+
+
+def test_an_interface_that_comes_after_its_endpoint_is_opened_and_nothing_is_read_again(scene: Scene) -> None:
+    """Containers come so: the server may be faster than the link. To read all that a host of a thousand has: 60 ms."""
+    assert scene.wiring.troubles()[NAME].why == f"interface {NAME} is not there"
+    heard, before = scene.hear_of_it(scene.make()), scene.netlink.dumps
+    scene.wiring.look_again(heard, time.monotonic())
+    assert scene.netlink.dumps == before
+    scene.settle()
+    assert scene.has_way
+    assert not scene.wiring.troubles()
+
+
+def test_what_stood_on_an_interface_that_was_made_anew_is_put_there_again(scene: Scene) -> None:
+    scene.wiring.look_again(scene.hear_of_it(scene.make()), time.monotonic())
+    scene.settle()
+    run("ip", "-n", scene.host, "link", "del", NAME)
+    heard = scene.hear_of_it(scene.make())
+    assert not scene.has_way
+    scene.wiring.look_again(heard, time.monotonic())
+    scene.settle()
+    assert scene.has_way
+    assert not scene.wiring.troubles()

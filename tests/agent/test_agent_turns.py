@@ -33,6 +33,7 @@ class Patient:
         self.go = asyncio.Event()
         self.taking = asyncio.Event()
         self.forgetting = Forgetting(lambda *_: None)
+        self.leaving = set[str]()
 
     async def take(self, delta: Delta, intent: HostIntent, now: float) -> tuple[str, ...]:
         self.taking.set()

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from muslin.agent.wiring import Wiring
-from muslin.drivers import netns
+from muslin.drivers import links, netns
 from muslin.drivers.monitor import Monitor, Noticed
 from muslin.drivers.netlink import Netlink
 from muslin.intent import Delta, Endpoint, EndpointKey, GroupId, HostIntent, Route, RouteKind
 from muslin.net import Cidr
+from muslin.reconcile import Done
 from netrig import ip_json, namespace, run, wait_for
 
 pytestmark = pytest.mark.kernel
@@ -62,8 +63,22 @@ class Scene:
 
     def make(self) -> int:
         run("ip", "-n", self.host, "link", "add", NAME, "type", "veth", "peer", "name", "other")
-        run("ip", "-n", self.host, "link", "set", NAME, "up")
+        run("ip", "-n", self.host, "link", "set", NAME, "up", "group", str(links.OWN_GROUP), "alias", f"muslin {KEY}")
         return next(link["ifindex"] for link in ip_json(self.host, "link") if link["ifname"] == NAME)
+
+    def take_endpoint_away(self) -> None:
+        gone = Delta(endpoints={KEY: None}, routes={ADDRESS: None})
+        self.wiring.duties.take(gone, HostIntent())
+        self.settle()
+
+    @property
+    def is_gateway(self) -> bool:
+        [link] = ip_json(self.host, "address", "show", "dev", NAME)
+        return any(address["local"] == "fe80::1" for address in link["addr_info"])
+
+    @property
+    def redirects(self) -> str:
+        return run("ip", "netns", "exec", self.host, "sysctl", "-n", f"net.ipv4.conf.{NAME}.accept_redirects").strip()
 
     @property
     def has_way(self) -> bool:
@@ -81,10 +96,15 @@ def scene() -> Iterator[Scene]:
             scene.netlink.close()
 
 
-def test_an_interface_that_comes_after_its_endpoint_is_opened_and_nothing_is_read_again(scene: Scene) -> None:
+@pytest.mark.parametrize("who", ["we", "somebody"])
+def test_an_interface_that_comes_after_its_endpoint_is_opened_and_nothing_is_read_again(scene: Scene, who: str) -> None:
     """Containers come so: the server may be faster than the link. To read all that a host of a thousand has: 60 ms."""
     assert scene.wiring.troubles()[NAME].why == f"interface {NAME} is not there"
     heard, before = scene.hear_of_it(scene.make()), scene.netlink.dumps
+    if who == "we":  # and the one that made it says so before the kernel is listened to
+        made = links.read_link(scene.netlink, NAME)
+        assert made is not None
+        scene.wiring.interfaces.made(made)
     scene.wiring.look_again(heard, time.monotonic())
     assert scene.netlink.dumps == before
     scene.settle()
@@ -102,3 +122,42 @@ def test_what_stood_on_an_interface_that_was_made_anew_is_put_there_again(scene:
     scene.settle()
     assert scene.has_way
     assert not scene.wiring.troubles()
+
+
+def test_only_ways_are_taken_from_an_interface_that_is_about_to_go(scene: Scene) -> None:
+    """The kernel walks all IPv6 routes of a host when an address goes, and does so again when the interface goes."""
+    scene.make()
+    scene.wiring.look_again(Noticed(lost=True), time.monotonic())
+    scene.settle()
+    assert scene.is_gateway
+    scene.wiring.leaving.add(NAME)
+    scene.take_endpoint_away()
+    assert not scene.has_way
+    assert scene.is_gateway
+    scene.wiring.leaving.discard(NAME)  # it could not be removed
+    scene.wiring.read_all()
+    scene.settle()
+    assert not scene.is_gateway
+
+
+def test_the_switches_of_a_link_that_we_made_are_not_read_again(scene: Scene) -> None:
+    scene.make()
+    assert scene.redirects == "1"
+    made = links.read_link(scene.netlink, NAME)
+    assert made is not None
+    scene.wiring.interfaces.made(made)
+    assert scene.wiring.interfaces.open(NAME) == Done()
+    assert scene.redirects == "1"
+    assert scene.wiring.interfaces.open(NAME) == Done()
+    assert scene.redirects == "0", "only what was just made is known"
+
+
+def test_a_link_that_took_the_name_of_one_that_we_made_is_not_taken_for_it(scene: Scene) -> None:
+    scene.make()
+    made = links.read_link(scene.netlink, NAME)
+    assert made is not None
+    scene.wiring.interfaces.made(made)
+    run("ip", "-n", scene.host, "link", "del", NAME)
+    scene.wiring.interfaces.told(NAME, scene.hear_of_it(scene.make()).links[NAME])
+    assert scene.wiring.interfaces.open(NAME) == Done()
+    assert scene.redirects == "0"

@@ -29,6 +29,8 @@ class Interfaces:
         """Veths of ours. Both follow `_there` change by change: links come and go by the hundred, beside thousands."""
         self._known: dict[bytes, Link] = {}
         self._opened: dict[str, int] = {}
+        self._made: dict[str, int] = {}
+        """Links that were just made with all their switches, and not opened yet."""
 
     @property
     def there(self) -> Mapping[str, Link]:
@@ -60,7 +62,9 @@ class Interfaces:
             link = self.find(name)
             if link is None:
                 return TryAgain(f"interface {name} is not there")
-            sysctl.ensure(sysctl.workload_link(name) | sysctl.forwarding(name, True))
+            switches = {} if self.is_just_made(name) else sysctl.workload_link(name)
+            self._made.pop(name, None)
+            sysctl.ensure(switches | sysctl.forwarding(name, True))
             if not link.up:
                 links.change_link(self._netlink, LinkChange(index=link.index, up=True))
         except Transient as error:
@@ -69,11 +73,21 @@ class Interfaces:
         self._opened[name] = link.index
         return Done()
 
+    def made(self, link: Link) -> None:
+        """One of ours, by `plug.lay`, with its switches."""
+        self._keep(link)
+        self._made[link.name] = link.index
+
+    def is_just_made(self, name: str) -> bool:
+        """And not opened yet."""
+        link = self._there.get(name)
+        return link is not None and self._made.get(name) == link.index
+
     def close(self, name: str) -> Outcome:
         """A veth of ours is shut by its name's prefix, in nftables; a tap with a name of its own must be shut here."""
         try:
             self._opened.pop(name, None)
-            link = links.read_link(self._netlink, name)
+            link = self._owned.get(name) or links.read_link(self._netlink, name)
             if link is not None and not link.owner:
                 sysctl.ensure(sysctl.closed_link(name))
         except Transient as error:
@@ -115,6 +129,7 @@ class Interfaces:
         self._there = links.read_links(self._netlink, self._known)
         self._names = {link.index: name for name, link in self._there.items()}
         self._owned = {name: link for name, link in self._there.items() if link.owner}
+        self._made = {name: index for name, index in self._made.items() if name in self._there}
 
     def _keep(self, link: Link) -> None:
         self._lose(link.name)
@@ -134,6 +149,7 @@ class Interfaces:
         """The kernel said so of it. Is it, as far as that goes, up and the one that was opened?"""
         if link is None:
             self._lose(name)
+            self._made.pop(name, None)
             return False
         self._keep(link)
         return link.up and self.is_open(link)

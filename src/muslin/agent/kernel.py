@@ -117,6 +117,15 @@ class Kernel:
         policy = self._firewall.mended() if self._firewall.in_force else ()
         return policy + self._wiring.mended()
 
+    def made(self, link: Link) -> None:
+        """By `plug.lay`, for an endpoint that may be known already."""
+        self._wiring.interfaces.made(link)
+
+    @property
+    def leaving(self) -> set[str]:
+        """Interfaces that the caller is about to remove."""
+        return self._wiring.leaving
+
     @property
     def firewall(self) -> Enforcement:
         """To be asked, by whoever holds the worker's `writing`."""

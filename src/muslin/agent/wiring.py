@@ -36,6 +36,8 @@ class Wiring:
         self.departed: set[str] = set()
         """Addresses whose routes were taken away: also those that only a predecessor knew, see `Duties.departed`. The
         caller empties it."""
+        self.leaving: set[str] = set()
+        """Interfaces that somebody is about to remove: addresses and neighbours go with them, only routes go before."""
         self._drift: dict[tuple[str, Hashable], str] = {}
         """What somebody changed, in words; told once it is mended."""
 
@@ -69,6 +71,8 @@ class Wiring:
             if step.kind in _LINKS:
                 self._do_routing(routing, now)
                 self._reconciler.record(step, self._do_link(step) if step.kind == LINK else self._do_shape(step), now)
+            elif step.new is None and step.kind != ROUTE and _interface(step.old) in self.leaving:
+                self._reconciler.record(step, Done(), now)
             else:
                 routing.append(step)
         self._do_routing(routing, now)
@@ -154,8 +158,9 @@ class Wiring:
         another, so that all that stood on it may be gone? What is told may be older than what we did."""
         came = changed = False
         for name, link in links.items():
-            is_new = name not in self.interfaces.there
+            was_there = name in self.interfaces.there
             stays = self.interfaces.told(name, link)
+            is_new = not was_there or self.interfaces.is_just_made(name)
             if not stays and name in self.duties.interfaces and not self.interfaces.read_again(name):
                 came |= is_new
                 changed |= not is_new

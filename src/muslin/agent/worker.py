@@ -14,7 +14,8 @@ import asyncio
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import compress
 from operator import is_not
@@ -289,6 +290,24 @@ class Worker:
         """Are policy and routes in the kernel, and is this the link that they are for?"""
         state = self.states.get(key)
         return state is not None and state.state == "up" and self._kernel.is_open(link)
+
+    def made(self, link: Link) -> None:
+        """By `plug.lay`."""
+        self._kernel.made(link)
+
+    @contextmanager
+    def removal_of(self, interface: str) -> Iterator[None]:
+        """Whoever enters removes it, once its endpoint is gone. If he does not, what stands on it is looked for."""
+        leaving, is_done = self._kernel.leaving, False
+        leaving.add(interface)
+        try:
+            yield
+            is_done = True
+        finally:
+            leaving.discard(interface)
+            if not is_done:
+                self._read_now = True
+                self._bell.set()
 
     @property
     def forgetting(self) -> Forgetting:

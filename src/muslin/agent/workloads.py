@@ -32,7 +32,7 @@ from muslin.client.workload import Request, Workload, endpoint_key
 from muslin.drivers import plug
 from muslin.drivers.fitter import Fitter
 from muslin.drivers.links import Link, pack_mac
-from muslin.drivers.plug import Cable
+from muslin.drivers.plug import Cable, Laid
 from muslin.errors import Invalid, MuslinError, Transient
 from muslin.intent import EndpointKey
 from muslin.model.names import address_handle, interface_name, parse_workload_endpoint_name
@@ -123,16 +123,16 @@ class Workloads:
         existing = None if self._is_surely_new(key) else await resources.find(self._upstream, path)
         if existing is None:
             try:
-                addresses, link = await self._create(request, name, cable, undo, undone)
+                addresses, laid = await self._create(request, name, cable, undo, undone)
             except Refused as refused:
                 if not refused.is_there_already:
                     raise
                 existing = await resources.find(self._upstream, path)
         if existing is not None:
-            addresses, link = await self._renew(request, name, cable, existing, undo, undone)
-        await self._wait_up(key, link, addresses)
+            addresses, laid = await self._renew(request, name, cable, existing, undo, undone)
+        await self._wait_up(key, laid.link, addresses)
         if request.netns:
-            await self._fitter.do(lambda host: plug.connect(host, cable, addresses))
+            await self._fitter.do(lambda host: plug.connect(host, cable, addresses, laid))
         log.info("workload_added", key=key, interface=cable.interface, addresses=",".join(addresses))
         return Workload(key=key, name=request.name, namespace=request.namespace, interface=cable.interface,
                         addresses=addresses, state="up", mac=request.mac if request.tap else cable.inner_mac,
@@ -143,7 +143,7 @@ class Workloads:
         return self._worker.has_intent and key not in self._worker.intent.endpoints
 
     async def _create(self, request: Request, name: str, cable: Cable, undo: AsyncExitStack,
-                      undone: Undone) -> tuple[tuple[Cidr, ...], Link]:
+                      undone: Undone) -> tuple[tuple[Cidr, ...], Laid]:
         """Server and link do not wait for each other."""
         link = "" if request.tap else cable.interface
         self._journal.write(Entry(key=cable.owner, interface=link, handle=request.handle(self._node)))
@@ -185,11 +185,11 @@ class Workloads:
             undo.callback(self._worker.forgetting.not_coming, bare)
 
     async def _renew(self, request: Request, name: str, cable: Cable, existing: Object, undo: AsyncExitStack,
-                     undone: Undone) -> tuple[tuple[Cidr, ...], Link]:
-        addresses, link = await _together(self._addresses(request, existing, undo, undone),
+                     undone: Undone) -> tuple[tuple[Cidr, ...], Laid]:
+        addresses, laid = await _together(self._addresses(request, existing, undo, undone),
                                           self._link(request, cable, existing, undo, undone))
         await resources.put_endpoint(self._upstream, self._endpoint(request, name, cable, addresses), existing)
-        return addresses, link
+        return addresses, laid
 
     async def _addresses(self, request: Request, existing: Object, undo: AsyncExitStack,
                          undone: Undone) -> tuple[Cidr, ...]:
@@ -207,14 +207,16 @@ class Workloads:
         return found
 
     async def _link(self, request: Request, cable: Cable, existing: Object | None, undo: AsyncExitStack,
-                    undone: Undone) -> Link:
+                    undone: Undone) -> Laid:
         if request.tap:
-            return await self._fitter.do(lambda host: plug.adopt(host, request.tap, cable.mtu))
+            return Laid(await self._fitter.do(lambda host: plug.adopt(host, request.tap, cable.mtu)), is_new=False)
         lay = plug.lay_loose if request.loose else plug.lay
-        link = await self._fitter.do(lambda host: lay(host, cable))
+        laid = await self._fitter.do(lambda host: lay(host, cable))
         if existing is None:
             undo.push_async_callback(_step_back, undone, "interface", self._fitter.unplug, cable.interface, cable.owner)
-        return link
+        if laid.is_new:
+            self._worker.made(laid.link)
+        return laid
 
     def _cable(self, request: Request, name: str) -> Cable:
         interface = request.tap or interface_name(request.namespace, name)
@@ -313,9 +315,12 @@ class Workloads:
 
     async def _undo_all(self, entry: Entry) -> None:
         with self._removals.under_way():
-            await self._undo_each(entry)
+            with self._worker.removal_of(entry.interface):
+                await self._undo_endpoint(entry)
+            if entry.handle:
+                await self._removals.addresses(entry.handle)
 
-    async def _undo_each(self, entry: Entry) -> None:
+    async def _undo_endpoint(self, entry: Entry) -> None:
         _, namespace, name = entry.key.split("/")
         await self._removals.endpoint(namespace, name)
         if not await self._within(_GONE_WITHIN, lambda: entry.key not in self._worker.intent.endpoints):
@@ -324,8 +329,6 @@ class Workloads:
         await self._worker.forgetting.wait()
         if entry.interface:
             await self._fitter.unplug(entry.interface, entry.key)
-        if entry.handle:
-            await self._removals.addresses(entry.handle)
 
     async def clear_remains(self, orchestrators: Collection[str]) -> None:
         """What these have on this host without an endpoint, see `remains`."""

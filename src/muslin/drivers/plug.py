@@ -76,6 +76,14 @@ class Cable:
         return self.mac or mac_of(self.owner)
 
 
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """Our side of a cable. `is_new`: just made, with all switches; its other end is bare and down."""
+
+    link: Link
+    is_new: bool
+
+
 def mac_of(owner: str) -> str:
     """A locally administered MAC that is the same every time the workload is plugged."""
     return "02:" + hashlib.sha1(owner.encode(), usedforsecurity=False).digest()[:5].hex(":")
@@ -84,7 +92,7 @@ def mac_of(owner: str) -> str:
 # ---- veth
 
 
-def lay(host: Netlink, cable: Cable) -> Link:
+def lay(host: Netlink, cable: Cable) -> Laid:
     """The veth is there: our side up, the workload's side down unless it was up already."""
     with netns.opened(cable.namespace) as namespace:
         if netns.is_own(namespace):
@@ -95,7 +103,7 @@ def lay(host: Netlink, cable: Cable) -> Link:
             return _lay_again(host, cable, namespace)
 
 
-def _lay_again(host: Netlink, cable: Cable, namespace: int) -> Link:
+def _lay_again(host: Netlink, cable: Cable, namespace: int) -> Laid:
     """Ours is there, or somebody's of the same name."""
     ours = links.read_link(host, cable.interface)
     if ours is not None and ours.owner != cable.owner:
@@ -113,10 +121,10 @@ def _lay_again(host: Netlink, cable: Cable, namespace: int) -> Link:
         return _make(host, cable, namespace)
     if not ours.up:
         links.change_link(host, LinkChange(index=ours.index, up=True))
-    return ours
+    return Laid(ours, is_new=False)
 
 
-def lay_loose(host: Netlink, cable: Cable) -> Link:
+def lay_loose(host: Netlink, cable: Cable) -> Laid:
     """The veth with both ends here: whoever asked for it takes the other end away, names it, and gives it addresses.
 
     One that is there from before is made anew: where its other end went, nobody knows.
@@ -132,7 +140,7 @@ def lay_loose(host: Netlink, cable: Cable) -> Link:
         return _make(host, cable, namespace)
 
 
-def _make(host: Netlink, cable: Cable, namespace: int) -> Link:
+def _make(host: Netlink, cable: Cable, namespace: int) -> Laid:
     veth = Veth(name=cable.interface, mac=HOST_MAC, owner=cable.owner, mtu=cable.mtu, peer_name=cable.inner,
                 peer_mac=cable.inner_mac, peer_namespace=namespace, settings=sysctl.workload_link_v4(),
                 gives_itself_none=sysctl.has_ipv6() and cable.mtu >= _LEAST_MTU_V6)
@@ -142,7 +150,7 @@ def _make(host: Netlink, cable: Cable, namespace: int) -> Link:
     made = links.raised(host, cable.interface)
     if made is None:
         raise Transient(f"interface {cable.interface} is gone again: was the namespace removed?")
-    return made
+    return Laid(made, is_new=True)
 
 
 def _are_ends(ours: Link, theirs: Link) -> bool:
@@ -156,9 +164,10 @@ def _inner_link(namespace: int, name: str) -> Link | None:
         return links.read_link(netlink, name)
 
 
-def connect(host: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> None:
-    """The workload's side gets addresses, gateways and carrier; what is right already is not touched."""
-    _connect_inside(cable, addresses)
+def connect(host: Netlink, cable: Cable, addresses: tuple[Cidr, ...], laid: Laid | None = None) -> None:
+    """The workload's side gets addresses, gateways and carrier; what is right already is not touched. `laid`: by `lay`;
+    with one that is new it is not asked what is there."""
+    _connect_inside(cable, addresses, laid.link.peer if laid is not None and laid.is_new else None)
     _wait_sending(host, cable)
 
 
@@ -186,7 +195,7 @@ def _wait(complaint: str, ready: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def _connect_inside(cable: Cable, addresses: tuple[Cidr, ...]) -> None:
+def _connect_inside(cable: Cable, addresses: tuple[Cidr, ...], bare: int | None) -> None:
     with netns.opened(cable.namespace) as namespace:
         with netns.inside(namespace):
             netlink = Netlink()
@@ -196,27 +205,33 @@ def _connect_inside(cable: Cable, addresses: tuple[Cidr, ...]) -> None:
                 netlink.close()
                 raise
         with netlink:
-            _connect(netlink, cable, addresses)
+            _connect(netlink, cable, addresses, bare)
 
 
-def _connect(netlink: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> None:
-    link = links.read_link(netlink, cable.inner)
-    if link is None:
-        raise Transient(f"interface {cable.inner} in network namespace {cable.namespace} is gone")
-    indexes = {"lo": links.LOOPBACK, cable.inner: link.index}
-    wanted = _wanted(cable.inner, addresses)
-    is_bare = not link.up and not _has_addresses(netlink, link)
+def _connect(netlink: Netlink, cable: Cable, addresses: tuple[Cidr, ...], bare: int | None) -> None:
+    """`bare`: the number of the interface, where it is known that nothing stands on it."""
+    index, is_bare = (bare, True) if bare is not None else _inner(netlink, cable)
+    indexes = {"lo": links.LOOPBACK, cable.inner: index}
     links.raise_links(netlink, indexes.values())
     present = {} if is_bare else _present(netlink, indexes, cable.inner)
-    changes = _missing(present, wanted)
+    changes = _missing(present, _wanted(cable.inner, addresses))
     for failure in rtnetlink.apply(netlink, changes, indexes):
         what = f"network namespace {cable.namespace}: {failure.error}"
         if changes[failure.index].new is None:
             raise Transient(what)
         raise NoWay(f"{what}; if it has another default route, remove that")
     for address in addresses:
-        _wait(f"network namespace {cable.namespace}: address {address} is not in use",
-              partial(rtnetlink.is_delivered, netlink, address))
+        if version_of(address) == 6:
+            _wait(f"network namespace {cable.namespace}: address {address} is not in use",
+                  partial(rtnetlink.is_delivered, netlink, address))
+
+
+def _inner(netlink: Netlink, cable: Cable) -> tuple[int, bool]:
+    """Its number, and whether nothing stands on it."""
+    link = links.read_link(netlink, cable.inner)
+    if link is None:
+        raise Transient(f"interface {cable.inner} in network namespace {cable.namespace} is gone")
+    return link.index, not link.up and not _has_addresses(netlink, link)
 
 
 def _has_addresses(netlink: Netlink, link: Link) -> bool:

@@ -263,7 +263,7 @@ def encode_route(route: Route, index: int) -> bytes:
     return head + (inet_pton(AF_INET6, address) if v6 else inet_aton(address)) + tail
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def _route_shape(
     v6: bool, length: str, kind: RouteKind, index: int, gateway: str, metric: int
 ) -> tuple[bytes, bytes]:

@@ -142,7 +142,7 @@ def left_over(there: Mapping[str, Link]) -> tuple[Link, ...]:
     return tuple(link for name, link in there.items() if _is_ours(link) and name not in wanted)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)  # each workload has a name of its own: 65536 were 16 MB after as many
 def ifb_name(interface: str) -> str:
     return "mq" + hashlib.sha1(interface.encode(), usedforsecurity=False).hexdigest()[:12]
 

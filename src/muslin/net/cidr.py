@@ -15,7 +15,11 @@ Cidr = NewType("Cidr", str)
 """Canonical prefix text with its length, host bits zero."""
 
 
-@lru_cache(maxsize=65536)
+_REMEMBERED = 16384
+"""Prefixes whose reading is kept: 9 MB of them, when as many have come and gone."""
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def parse_cidr(text: str, *, strict: bool = False) -> Cidr:
     """Canonical form of `10.1.2.3`, `10.1.2.3/8` or `fd00::1/64`; host bits are cleared.
 
@@ -57,7 +61,7 @@ def is_host(cidr: Cidr) -> bool:
     return cidr.endswith("/128") if ":" in cidr else cidr.endswith("/32")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=_REMEMBERED)
 def bounds(cidr: str) -> tuple[int, int, int]:
     """(version, first, last) as integers, both ends included."""
     network = ipaddress.ip_network(cidr, strict=False)

@@ -10,14 +10,13 @@ of one that cannot be written nothing is. Items do not know of each other.
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from muslin.errors import Broken, MuslinError
+from muslin.errors import MuslinError
 from muslin.server.address_routes import refusal_of_addresses
 from muslin.server.addresses import Addresses, Wanted
 from muslin.server.objects import Objects, Wish
@@ -57,15 +56,9 @@ class Additions:
             raise bad_request(f"the body is no list of workloads: {error}") from None
         if len(asked.items) > MOST_AT_ONCE:
             raise bad_request(f"{len(asked.items)} workloads in one call: at most {MOST_AT_ONCE}")
-        return answer({"items": await asyncio.gather(*map(self._answered, asked.items))})
-
-    async def _answered(self, item: Item) -> Json:
-        try:
-            return {"addresses": await self._turnover.do(partial(self._add, item))}
-        except Broken:
-            raise
-        except MuslinError as error:
-            return {"status": refusal_of_addresses(error).status}
+        added = await self._turnover.do(partial(self._add, item) for item in asked.items)
+        return answer({"items": [{"status": refusal_of_addresses(one).status} if isinstance(one, MuslinError)
+                                 else {"addresses": one} for one in added]})
 
     async def _add(self, item: Item, store: Store) -> tuple[str, ...]:
         objects, endpoint = self._objects.on(store), item.endpoint

@@ -25,8 +25,10 @@ STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"
 def checked(served: Served, obj: Json, old: Json | None, strictness: str) -> tuple[Json, tuple[str, ...]]:
     """The object as it is to be stored, with defaults, and the warnings. Raises Refusal (422) with every fault."""
     found = validation.faults(obj)
-    known = {fault.path for fault in validation.faults(old) if fault.reason is Reason.UNKNOWN} if old else set()
-    unknown = [fault for fault in found if fault.reason is Reason.UNKNOWN and fault.path not in known]
+    unknown = [fault for fault in found if fault.reason is Reason.UNKNOWN]
+    if unknown and old:
+        known = {fault.path for fault in validation.faults(old) if fault.reason is Reason.UNKNOWN}
+        unknown = [fault for fault in unknown if fault.path not in known]
     faults = [fault for fault in found if fault.reason is not Reason.UNKNOWN]
     if strictness == STRICT:
         faults = [*unknown, *faults]

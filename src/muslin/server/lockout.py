@@ -46,6 +46,12 @@ class Guard:
         """Host -> how its agent reached this server last."""
         self._store = store
 
+    def on(self, store: Store) -> Guard:
+        """The same, of another store: a draft of this one."""
+        made = Guard(store)
+        made.connections = self.connections
+        return made
+
     def connected(self, host: str, request: web.Request) -> None:
         """An agent has called."""
         transport = request.transport

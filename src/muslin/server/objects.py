@@ -61,7 +61,9 @@ class Objects:
 
     def on(self, store: Store) -> Objects:
         """The same, of another store: a draft of this one."""
-        return Objects(store, self._guard)
+        made = Objects(store, self._guard and self._guard.on(store))
+        made._serial = self._serial
+        return made
 
     async def exists(self, served: Served, namespace: str, name: str) -> bool:
         return await self.store.get(view_of(served).path(namespace, name)) is not None

@@ -10,17 +10,16 @@ already is no failure. Items do not know of each other.
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
 import msgspec
 from aiohttp import web
 
-from muslin.errors import Broken, MuslinError
+from muslin.errors import MuslinError
 from muslin.server.address_routes import refusal_of_addresses
 from muslin.server.addresses import Addresses, Unwanted
 from muslin.server.objects import Objects
-from muslin.server.refusals import Json, bad_request
+from muslin.server.refusals import bad_request
 from muslin.server.requests import answer
 from muslin.server.served import find
 from muslin.server.turnover import Turnover
@@ -56,16 +55,9 @@ class Removals:
             raise bad_request(f"the body is no list of removals: {error}") from None
         if len(asked.items) > MOST_AT_ONCE:
             raise bad_request(f"{len(asked.items)} removals in one call: at most {MOST_AT_ONCE}")
-        return answer({"items": await asyncio.gather(*map(self._answered, asked.items))})
-
-    async def _answered(self, item: Item) -> Json:
-        try:
-            await self._turnover.do(partial(self._remove, item))
-        except Broken:
-            raise
-        except MuslinError as error:
-            return {"status": refusal_of_addresses(error).status}
-        return {}
+        removed = await self._turnover.do(partial(self._remove, item) for item in asked.items)
+        return answer({"items": [{"status": refusal_of_addresses(one).status} if isinstance(one, MuslinError)
+                                 else {} for one in removed]})
 
     async def _remove(self, item: Item, store: Store) -> None:
         match item:

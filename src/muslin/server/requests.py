@@ -91,6 +91,11 @@ def dry(values: object) -> bool:
     return True
 
 
+def manager(request: web.Request) -> str:
+    """Who changes the object, for field ownership: as kubectl says, else the program's name."""
+    return request.query.get("fieldManager") or request.headers.get("User-Agent", "unknown").split("/")[0][:128]
+
+
 def wants_table(request: web.Request) -> bool:
     """kubectl, when it prints for people."""
     best = request.headers.get("Accept", "").partition(",")[0].replace(" ", "").split(";")

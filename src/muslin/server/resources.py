@@ -138,7 +138,7 @@ class Resources:
         })
 
     async def _change(self, request: web.Request, where: Place, change: Change) -> web.Response:
-        manager = _manager(request)
+        manager = requests.manager(request)
 
         def tracked(old: Json | None) -> Json:
             return apply.tracked(old, change(old), manager)
@@ -191,11 +191,6 @@ def _patcher(where: Place, kind: str, body: bytes) -> Change:
 
 def _answer(request: web.Request, where: Place, written: Written) -> web.Response:
     return requests.answer_object(request, where, written.obj, 201 if written.created else 200, written.warnings)
-
-
-def _manager(request: web.Request) -> str:
-    """Who changes the object, for field ownership: as kubectl says, else the program's name."""
-    return request.query.get("fieldManager") or request.headers.get("User-Agent", "unknown").split("/")[0][:128]
 
 
 def _field_manager(request: web.Request) -> str:

@@ -20,6 +20,7 @@ from muslin.server import address_routes, builtin, discovery, openapi, reviews
 from muslin.server.additions import Additions
 from muslin.server.auto_host_endpoints import AutoHostEndpoints
 from muslin.server.bodies import MOST
+from muslin.server.changes import Changes
 from muslin.server.feeds import Feeds
 from muslin.server.foresight import Foresight
 from muslin.server.hub import Hub
@@ -142,5 +143,6 @@ def application(
     turnover = Turnover(store)
     app.router.add_routes(Additions(objects, addresses, turnover).routes())
     app.router.add_routes(Removals(objects, addresses, turnover).routes())
+    app.router.add_routes(Changes(objects, addresses, turnover).routes())
     app.router.add_routes(Resources(objects, Watching(objects, stopping, metrics), addresses).routes())
     return app

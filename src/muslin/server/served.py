@@ -66,6 +66,7 @@ def _translated(one: Translation) -> Served:
 SERVED: tuple[Served, ...] = (*map(_served, KINDS), *map(_translated, TRANSLATIONS))
 
 _BY_PATH = {(one.group, one.version, one.plural): one for one in SERVED}
+_BY_KIND = {(one.api_version, one.name): one for one in SERVED}
 
 
 def group_versions() -> list[tuple[str, str]]:
@@ -80,6 +81,12 @@ def find(group: str, version: str, plural: str) -> Served:
         return _BY_PATH[group, version, plural]
     except KeyError:
         raise unknown_path() from None
+
+
+def of_kind(obj: Json) -> Served | None:
+    """What an object says that it is."""
+    api_version, name = obj.get("apiVersion"), obj.get("kind")
+    return _BY_KIND.get((api_version, name)) if isinstance(api_version, str) and isinstance(name, str) else None
 
 
 def of(group: str, version: str) -> list[Served]:

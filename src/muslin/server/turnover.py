@@ -9,15 +9,15 @@ commit. Other writers of the same records are met by the store's compare-and-swa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from muslin.errors import Conflict, MuslinError, Transient
+from muslin.errors import Broken, Conflict, MuslinError, Transient
 from muslin.server.address_tries import ATTEMPTS
 from muslin.store import Draft, Store
 
-MOST = 256
+MOST = 128
 """Steps that share a commit: the first does not wait for the last of a thousand."""
 
 Result = TypeVar("Result")
@@ -28,7 +28,8 @@ Step = Callable[[Store], Awaitable[Result]]
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     step: Step[Any]
-    done: asyncio.Future[Any]
+    outcome: asyncio.Future[Any]
+    """What the step returned, or the error that it raised."""
 
 
 class Turnover:
@@ -37,27 +38,30 @@ class Turnover:
         self._waiting: list[_Waiting] = []
         self._working: asyncio.Task[None] | None = None
 
-    async def do(self, step: Step[Result]) -> Result:
-        """What the step returns, once all that it wrote is in the store. Raises what it raises: it wrote nothing."""
-        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(step, done))
-        if self._working is None or self._working.done():
+    async def do(self, steps: Iterable[Step[Result]]) -> list[Result | MuslinError]:
+        """Of each step what it returns, once all that it wrote is in the store; or its error: then it wrote nothing.
+
+        They are planned in their order.
+        """
+        loop = asyncio.get_running_loop()
+        asked = [_Waiting(step, loop.create_future()) for step in steps]
+        self._waiting += asked
+        if self._waiting and (self._working is None or self._working.done()):
             self._working = asyncio.create_task(self._work())
-        return await done
+        outcomes = [await one.outcome for one in asked]
+        for outcome in outcomes:
+            if isinstance(outcome, Exception) and (isinstance(outcome, Broken) or not isinstance(outcome, MuslinError)):
+                raise outcome  # our bug
+        return outcomes
 
     async def _work(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             for one, outcome in zip(batch, await self._outcomes(batch), strict=True):
-                if one.done.done():
-                    continue  # whoever asked is gone
-                if isinstance(outcome, Exception):
-                    one.done.set_exception(outcome)
-                else:
-                    one.done.set_result(outcome)
+                if not one.outcome.done():  # else whoever asked is gone
+                    one.outcome.set_result(outcome)
 
     async def _outcomes(self, batch: list[_Waiting]) -> list[Any]:
-        """Of each step, what it returned or raised."""
         for _ in range(ATTEMPTS):
             draft = Draft(self._store)
             outcomes = [await _outcome(draft, one.step) for one in batch]

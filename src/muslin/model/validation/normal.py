@@ -172,7 +172,10 @@ def immutable_faults(old: Object, new: Object) -> tuple[Fault, ...]:
 
 
 def _unchanged(old: Object, new: Object, path: Path, why: str, findings: Findings) -> None:
-    before, after = _spelled(_at(old, path)), _spelled(_at(new, path))
+    before, after = _at(old, path), _at(new, path)
+    if before == after:
+        return
+    before, after = _spelled(before), _spelled(after)
     if before not in (None, "") and after != before:
         mend = f"keep {path[-1]}: {before}, or delete the object and make it anew"
         findings.add(path, f"{path[-1]} changes from {shown(before)} to {shown(after)}", why, mend, Reason.FORBIDDEN)

@@ -109,7 +109,8 @@ def only_one(directory: Path, node: str) -> Iterator[None]:
 
 async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Services) -> None:
     gc.set_threshold(20_000, 20, 50)  # what a turn makes is mostly kept: to look so often costs a tenth of the turn
-    kernel, monitor = Kernel(options.dataplane, options.state_path / "mtu"), Monitor()
+    kernel = Kernel(options.dataplane, options.state_path / "mtu")
+    monitor = Monitor(kernel.port)
     speaker = Speaker(Bird(options.node)) if options.bgp else None
     worker = Worker(Graph(), kernel, monitor, speaker)
     feeding, calling = (Upstream(options.servers, options.identity) for _ in range(2))

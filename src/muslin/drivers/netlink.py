@@ -35,7 +35,7 @@ _ERROR, _DONE, _OVERRUN = 2, 3, 4
 _ACK_HAS_ATTRIBUTES = 0x200
 _SOL_NETLINK = 270
 _CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK = 10, 11, 12
-_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE, _SO_ATTACH_FILTER = 32, 33, 26
 _BATCH = 128
 _DUMP_ATTEMPTS = 8
 
@@ -106,6 +106,10 @@ class Netlink:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size)
         except PermissionError:  # likewise
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+    def attach_filter(self, program: bytes) -> None:
+        """A `struct sock_fprog`: what the kernel does not put into the socket's buffer at all."""
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
     def close(self) -> None:
         self._socket.close()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from muslin.drivers import links, netns, rtnetlink, sysctl
@@ -145,12 +145,14 @@ def _make(host: Netlink, cable: Cable, namespace: int) -> Laid:
                 peer_mac=cable.inner_mac, peer_namespace=namespace, settings=sysctl.workload_link_v4(),
                 gives_itself_none=sysctl.has_ipv6() and cable.mtu >= _LEAST_MTU_V6)
     links.make_veth(host, veth)
-    # Before it is up: the kernel would give it a link-local address, and look for its double, otherwise.
-    sysctl.ensure(sysctl.workload_link_v6(cable.interface))
-    made = links.raised(host, cable.interface)
+    # Asked while it is down: for one that is up and has no carrier yet, the kernel walks all IPv6 routes meanwhile.
+    made = links.read_link(host, cable.interface)
     if made is None:
         raise Transient(f"interface {cable.interface} is gone again: was the namespace removed?")
-    return Laid(made, is_new=True)
+    # Before it is up: the kernel would give it a link-local address, and look for its double, otherwise.
+    sysctl.ensure(sysctl.workload_link_v6(cable.interface))
+    links.raise_links(host, [made.index])
+    return Laid(replace(made, up=True), is_new=True)
 
 
 def _are_ends(ours: Link, theirs: Link) -> bool:

@@ -47,6 +47,7 @@ from muslin.render.nft.words import (
     NameBegins,
     NamedSet,
     NoTrack,
+    Noted,
     OneOf,
     OpensTcp,
     PacketsOver,
@@ -155,6 +156,8 @@ SETS: Filled = {
     NamedSet("published6", (V6, Type.PROTOCOL, Type.PORT), data=(V6, Type.PORT)): {
         ("2001:db8::1/128", TCP, 8080): ("fd00::1/128", 80)},
     NamedSet("types", (Type.ICMP_TYPE, Type.ICMP_CODE)): {(8, 0): None},
+    NamedSet("noted", (Type.PROTOCOL, Type.PORT), counted=True): {
+        (TCP, 80): Noted("Profile/web ingress 0"), (UDP, 53): Noted("Profile/web ingress 1")},
     NamedSet("packets", (Type.INTERFACE,), dynamic=True, timeout=True): {},
     NamedSet("connections", (Type.INTERFACE,), dynamic=True): {},
 }
@@ -188,7 +191,7 @@ WORDS: tuple[tuple[Statement, ...], ...] = (
     (InSet((Field.SOURCE6,), "nets6"),), (InSet((SOURCE4,), "nets4", True),), (InSet((SOURCE4,), "all4"),),
     (InSet((SOURCE4, PROTOCOL, PORT), "ports"), DROP), (InSet((Field.OUT_INTERFACE,), "names"), RETURN),
     (ByMap((SOURCE4, Field.IN_INTERFACE), "from4"),), (ByMap((Field.SOURCE6, Field.IN_INTERFACE), "from6-nets"),),
-    (ByMap((PROTOCOL, PORT), "by-port"),), (ByMap((PROTOCOL, PORT), "by-ports"),),
+    (InSet((PROTOCOL, PORT), "noted"), ACCEPT), (ByMap((PROTOCOL, PORT), "by-port"),), (ByMap((PROTOCOL, PORT), "by-ports"),),
     (Equal(PROTOCOL, TCP), ByMap((PORT,), "by-range")), (ByMap((SOURCE4,), "by-net"),),
     (OpensTcp(), RETURN), (Equal(PROTOCOL, TCP), OpensTcp(), Counter()),
     (Marked(0x10000), ClearMark(0x10000)), (SetMark(0x80000000), ACCEPT),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Callable
+from itertools import chain
 
 from muslin.drivers.netlink import Netlink, Refusal, attributes
 from muslin.drivers.netns import inside, opened
@@ -63,7 +64,10 @@ def read(netlink: Netlink) -> Listing | None:
 
 def counters(netlink: Netlink) -> dict[str, tuple[int, int]]:
     """Comment -> (packets, bytes) of our rules. Raises Transient."""
-    return reading.counters(_rules(netlink))
+    found = (reading.found_set(body) for _, body in netlink.dump(reading.GET_SETS, reading.OF_TABLE))
+    counting = [each for each in found if each.counted and not each.is_anonymous]
+    return reading.counters(_rules(netlink), chain.from_iterable(
+        _bodies(netlink, reading.GET_ELEMENTS, each.question) for each in counting))
 
 
 def _rules(netlink: Netlink) -> list[bytes]:

@@ -25,6 +25,7 @@ from muslin.render.nft.words import (
     Log,
     Mapped,
     Masquerade,
+    Noted,
     Redirect,
     Reject,
     Rule,
@@ -87,14 +88,18 @@ def parse(output: bytes) -> Listing:
 
 def counters(output: bytes) -> dict[str, tuple[int, int]]:
     """From `nft -n -j list table`: comment -> (packets, bytes) of the rules that bear it. One rule of a policy may be
-    several of the kernel's."""
+    several of the kernel's, or elements of a set that counts."""
     found: dict[str, tuple[int, int]] = {}
     for item in msgspec.json.decode(output)["nftables"]:
-        body = item.get("rule", {})
-        counted = next((one["counter"] for one in body.get("expr", ()) if "counter" in one), None)
-        if counted is not None and body.get("comment"):
-            packets, size = found.get(body["comment"], (0, 0))
-            found[body["comment"]] = packets + counted["packets"], size + counted["bytes"]
+        rule = item.get("rule", {})
+        told = [(rule.get("comment"), one["counter"]) for one in rule.get("expr", ()) if "counter" in one][:1]
+        elements = (each["elem"] for each in item.get("set", {}).get("elem", ()) if isinstance(each, dict)
+                    and "elem" in each)
+        told += [(each.get("comment"), each["counter"]) for each in elements if "counter" in each]
+        for comment, counted in told:
+            if comment:
+                packets, size = found.get(comment, (0, 0))
+                found[comment] = packets + counted["packets"], size + counted["bytes"]
     return found
 
 
@@ -172,6 +177,8 @@ def _verdict_text(value: Mapped) -> str:
             return ""
         case Verdict(ruling=ruling, chain=chain):
             return f"{ruling} {chain}".strip()
+        case Noted(comment=comment):
+            return comment
         case _:
             return _element_text(value)
 
@@ -218,7 +225,11 @@ def _listed_elements(elements: list[Any]) -> Iterator[tuple[str, str]]:
             key, verdict = element
             yield _listed_element(key), _listed_value(verdict)
         else:
-            yield _listed_element(element), ""
+            yield _listed_element(element), _listed_comment(element)
+
+
+def _listed_comment(body: Any) -> str:
+    return str(body["elem"].get("comment", "")) if isinstance(body, dict) and "elem" in body else ""
 
 
 def _listed_element(body: Any) -> str:

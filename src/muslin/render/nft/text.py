@@ -54,6 +54,7 @@ from muslin.render.nft.words import (
     NameBegins,
     NamedSet,
     NoTrack,
+    Noted,
     OneOf,
     OpensTcp,
     PacketsOver,
@@ -164,6 +165,7 @@ def _set(declared: NamedSet) -> str:
     key = " . ".join(part.word for part in declared.key) + (f" : {data}" if data else "")
     flags = ",".join(word for word in ("interval", "dynamic", "timeout") if getattr(declared, word))
     more = (f" flags {flags};" if flags else "") + (f" size {DYNAMIC_SIZE};" if declared.dynamic else "")
+    more += " counter;" if declared.counted else ""
     return f"add {'map' if data else 'set'} {FAMILY} {TABLE} {declared.name} {{ type {key};{more} }}"
 
 
@@ -248,6 +250,8 @@ def _mapped(value: Mapped) -> str:
             return ""
         case Verdict():
             return f" : {_verdict(value)}"
+        case Noted(comment=comment):
+            return f" comment {_quoted(comment)}"
         case (address, port):
             return f" : {address.partition('/')[0]} . {port}"
         case str():

@@ -48,6 +48,7 @@ __all__ = [
     "NameBegins",
     "NamedSet",
     "NoTrack",
+    "Noted",
     "OneOf",
     "OpensTcp",
     "PacketsOver",
@@ -248,13 +249,20 @@ class Chain(msgspec.Struct, frozen=True, gc=False):
     hook: Hook | None = None
 
 
-Mapped = Verdict | str | tuple[str, int] | None
-"""What a map holds for an element: a verdict, an address, or an address and a port. A set holds None."""
+class Noted(msgspec.Struct, frozen=True, gc=False):
+    """What is said of an element of a set that counts: the comment of the rule that it stands for."""
+
+    comment: str
+
+
+Mapped = Verdict | str | tuple[str, int] | Noted | None
+"""What a map holds for an element: a verdict, an address, or an address and a port. A set holds None, or notes."""
 
 
 class NamedSet(msgspec.Struct, frozen=True, gc=False):
     """A set, or with `verdicts` a map from key to verdict, or with `data` one to these types. `interval`: elements may
-    be prefixes; they are disjoint. `timeout`: elements have lifetimes; `dynamic`: rules put them in."""
+    be prefixes; they are disjoint. `timeout`: elements have lifetimes; `dynamic`: rules put them in; `counted`: each has a
+    counter of its own, and a note."""
 
     name: str
     key: tuple[Type, ...]
@@ -263,6 +271,7 @@ class NamedSet(msgspec.Struct, frozen=True, gc=False):
     timeout: bool = False
     dynamic: bool = False
     data: tuple[Type, ...] = ()
+    counted: bool = False
 
     @property
     def loose(self) -> bool:

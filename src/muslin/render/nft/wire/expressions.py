@@ -131,7 +131,8 @@ def lookup(set_name: str, *, identity: int = 0, into: int | None = None, negated
 
 VERDICT_OF_MAP = _VERDICT_REGISTER
 DATA_OF_MAP = register(0)
-COUNTER = expression("counter", b"")
+COUNTER_BODY = name(1, "counter") + nest(2, b"")
+COUNTER = nest(_ELEMENT, COUNTER_BODY)
 NOTRACK = nest(_ELEMENT, name(1, "notrack"))
 
 

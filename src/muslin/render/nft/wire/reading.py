@@ -11,6 +11,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv6Address
+from itertools import chain
 
 import msgspec
 
@@ -36,6 +37,8 @@ _ITEM4 = struct.Struct("12s4B")
 
 Ends = tuple[bytes, bytes, str]
 """First and last value, and what a map holds for them."""
+Counted = tuple[str, bytes, bytes]
+"""A comment, the kind of the expression that stands with it, and what that says."""
 
 
 class FoundSet(msgspec.Struct, frozen=True):
@@ -43,6 +46,7 @@ class FoundSet(msgspec.Struct, frozen=True):
     flags: int
     key: tuple[Type | None, ...]
     data: tuple[Type | None, ...]
+    counted: bool = False
     count: int | None = None
     """How many elements it holds, where the kernel tells and they are neither intervals nor come and go."""
 
@@ -71,18 +75,31 @@ def listing(
     )
 
 
-def counters(rules: Iterable[bytes]) -> dict[str, tuple[int, int]]:
-    """Comment -> (packets, bytes) of the rules that bear it, see `nft.listing.counters`."""
+def counters(rules: Iterable[bytes], elements: Iterable[bytes]) -> dict[str, tuple[int, int]]:
+    """Comment -> (packets, bytes) of the rules that bear it, see `nft.listing.counters`. `elements`: of sets that
+    count."""
     found: dict[str, tuple[int, int]] = {}
-    for body in rules:
-        parts = _attributes(body, _HEADER, len(body))
-        comment = _comment(parts.get(7, b""))
-        counted = next((each for kind, each in _expressions(parts.get(4, b"")) if kind == b"counter\0"), None)
-        if comment and counted is not None:
+    for comment, kind, counted in (*map(_rule_counter, rules), *chain.from_iterable(map(_element_counters, elements))):
+        if comment and kind == b"counter\0":
             numbers = _attributes(counted, 0, len(counted))
             packets, size = found.get(comment, (0, 0))
             found[comment] = packets + _number(numbers[2]), size + _number(numbers[1])
     return found
+
+
+def _rule_counter(body: bytes) -> Counted:
+    parts = _attributes(body, _HEADER, len(body))
+    counters = (each for each in _expressions(parts.get(4, b"")) if each[0] == b"counter\0")
+    return _comment(parts.get(7, b"")), *next(counters, (b"", b""))
+
+
+def _element_counters(body: bytes) -> Iterator[Counted]:
+    for kind, start, end in spans(body, _HEADER, len(body)):
+        for _, item, behind in spans(body, start, end) if kind == 3 else ():
+            parts = _attributes(body, item, behind)
+            if 7 in parts:
+                counter = _attributes(parts[7], 0, len(parts[7]))
+                yield _comment(parts.get(6, b"")), counter[1], counter.get(2, b"")
 
 
 def found_set(body: bytes) -> FoundSet:
@@ -92,7 +109,7 @@ def found_set(body: bytes) -> FoundSet:
     types = () if data == sets.VERDICT else sets.types_of(data)
     counted = 20 in parts and not flags & (sets.INTERVAL | sets.TIMEOUT | sets.DYNAMIC)
     count = _number(parts[20]) if counted else None
-    return FoundSet(_text(parts[2]), flags, sets.types_of(_number(parts[4])), types, count)
+    return FoundSet(_text(parts[2]), flags, sets.types_of(_number(parts[4])), types, sets.COUNTED in parts, count)
 
 
 # ---- chains and rules
@@ -176,7 +193,7 @@ def _elements(found: FoundSet, bodies: Sequence[bytes]) -> dict[str, str]:
                 continue
             for _, item, behind in spans(body, start, end):
                 parts = _attributes(body, item, behind)
-                value, key = _value(parts[2], found.data) if 2 in parts else "", _bytes(parts[1])
+                value, key = _said_of(parts, found.data), _bytes(parts[1])
                 if 10 in parts:
                     listed[_range_text(found.key, key, _bytes(parts[10]))] = value
                 elif found.flags & sets.INTERVAL:
@@ -266,6 +283,11 @@ def _value(data: bytes, types: Sequence[Type | None]) -> str:
     code = int.from_bytes(verdict[1], "big", signed=True)
     chain = _text(verdict[2]) if 2 in verdict else ""
     return f"{_RULINGS.get(code, code)} {chain}".strip()
+
+
+def _said_of(parts: dict[int, bytes], types: Sequence[Type | None]) -> str:
+    """What a map holds for an element, or the comment that it bears."""
+    return _value(parts[2], types) if 2 in parts else _comment(parts.get(6, b""))
 
 
 def _bytes(data: bytes) -> bytes:

@@ -63,16 +63,12 @@ _TCP_FLAGS = kernel.payload(kernel.Header.TRANSPORT, 13, 1, 0)
 _SYN, _SYN_OR_ACK = b"\x02", b"\x12"
 _PORT_WORDS = (4, 8)
 """Where the ports of a translation lie, when they are not in a map: each in the first word of a long register."""
-_LONGEST_COMMENT = 254
 
 
 @lru_cache(maxsize=1024)
 def comment(text: str) -> bytes:
     """What nft shows behind a rule."""
-    found = text.encode() + b"\0"
-    if len(found) > _LONGEST_COMMENT:
-        raise Broken(f"a comment of {len(found)} bytes: {text[:80]}...")
-    return attribute(7, bytes((0, len(found))) + found)
+    return attribute(7, sets.comment_note(text))
 
 
 def expressions(rule: Rule, bring: BringAlong) -> list[bytes]:

@@ -19,14 +19,17 @@ import msgspec
 
 from muslin.errors import Broken
 from muslin.render.nft.wire.attributes import LARGEST, attribute, head_of, long, name, nest, nest_of, number, spans
-from muslin.render.nft.wire.expressions import data, verdict_data
+from muslin.render.nft.wire.expressions import COUNTER_BODY, data, verdict_data
 from muslin.render.nft.wire.values import interface, is_wide, key, key_ends, packed, packed4, padded, value, width
-from muslin.render.nft.words import DYNAMIC_SIZE, Element, Mapped, NamedSet, Type, Verdict
+from muslin.render.nft.words import DYNAMIC_SIZE, Element, Mapped, NamedSet, Noted, Type, Verdict
 
 ANONYMOUS, CONSTANT, INTERVAL, MAP, TIMEOUT, DYNAMIC, CONCATENATED = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20, 0x80
-_KEY, _DATA, _FLAGS, _TIMEOUT, _KEY_END = 1, 2, 3, 4, 10
+_KEY, _DATA, _FLAGS, _TIMEOUT, _NOTES, _KEY_END = 1, 2, 3, 4, 6, 10
 """Attributes of an element."""
 _ITEM = 1
+COUNTED = 17
+"""Attribute of a set: the expression that each of its elements gets."""
+_LONGEST_COMMENT = 254
 _END_OF_INTERVAL = number(_FLAGS, 1)
 VERDICT = 0xFFFFFF00
 """What a map of verdicts says of its data."""
@@ -101,7 +104,8 @@ def _declared(declared: NamedSet, flags: int, size: int) -> bytes:
         described += nest(2, b"".join(nest(_ITEM, number(1, type_.length)) for type_ in key_types))
     body += nest(9, described) if described else b""
     head = number(3, flags) + number(4, number_of(key_types)) + number(5, width(key_types))
-    return head + body + attribute(13, _for_nft(declared))
+    counted = nest(COUNTED, COUNTER_BODY) if declared.counted else b""
+    return head + body + attribute(13, _for_nft(declared)) + counted
 
 
 def _is_concatenated(declared: NamedSet) -> bool:
@@ -118,6 +122,14 @@ def _for_nft(declared: NamedSet) -> bytes:
     return found + (_note(6, 0) if is_map else b"")
 
 
+def comment_note(text: str) -> bytes:
+    """What nft shows behind a rule, or an element."""
+    found = text.encode() + b"\0"
+    if len(found) > _LONGEST_COMMENT:
+        raise Broken(f"a comment of {len(found)} bytes: {text[:80]}...")
+    return bytes((0, len(found))) + found
+
+
 def _note(kind: int, number: int) -> bytes:
     return bytes((kind, 4)) + number.to_bytes(4, sys.byteorder)
 
@@ -130,7 +142,7 @@ def _order(types: Sequence[Type]) -> int:
 
 def added(declared: NamedSet, pairs: Sequence[tuple[Element, Mapped]], seconds: int = 0) -> Iterator[bytes]:
     """Bodies of lists of elements, each as long as an attribute can be."""
-    if not seconds and not (declared.interval or declared.verdicts or declared.data):
+    if not seconds and not (declared.interval or declared.verdicts or declared.data or declared.counted):
         yield from removed(declared, [element for element, _ in pairs])
         return
     if len(pairs) == 1 and not seconds and not declared.interval:
@@ -226,6 +238,8 @@ def _mapped(data_types: tuple[Type, ...], mapped: Mapped) -> bytes:
             return b""
         case Verdict():
             return nest(_DATA, verdict_data(mapped))
+        case Noted(comment=comment):
+            return attribute(_NOTES, comment_note(comment))
         case (address, port):
             first, second = data_types
             parts = padded(packed(address.partition("/")[0], first)) + padded(value(port, second))

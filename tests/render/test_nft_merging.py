@@ -17,7 +17,7 @@ from muslin.render.nft import render
 from muslin.render.nft.merging import SMALL
 from muslin.render.nft.reach import Reach, cut
 from muslin.render.nft.table import Table
-from muslin.render.nft.words import ByMap, Choose, Ruling, Statement, Verdict
+from muslin.render.nft.words import ByMap, Choose, Noted, Ruling, Statement, Verdict
 
 TCP, UDP, ICMP, GRE = 6, 17, 1, 47
 PORTS = (0, 1, 79, 80, 81, 82, 110, 111, 112, 113, 114, 443, 8079, 8080, 65534, 65535)
@@ -39,11 +39,14 @@ class Kernel:
             self._fields[Field.DESTINATION_PORT] = packet[1]
         self._source = Cidr(packet[2])
         self.steps = 0
+        self._noted = ""
+        """The comment of the element that the rule has met."""
 
     def fate(self, chain: str) -> tuple[str, str] | None:
         """(verdict, comment of the rule that spoke it); None when the packet comes back."""
         for line in self._table.chains[chain].rules:
             self.steps += 1
+            self._noted = ""
             said = self._said(line.statements)
             if said is None:
                 continue
@@ -53,7 +56,7 @@ class Kernel:
                 if found := self.fate(said.chain):
                     return found
                 continue
-            return str(said.ruling), line.comment
+            return str(said.ruling), self._noted or line.comment
         return None
 
     def _said(self, statements: tuple[Statement, ...]) -> Verdict | None:
@@ -74,6 +77,12 @@ class Kernel:
                 case OneOf(fields=(field,), elements=values, negated=negated):
                     if field not in self._fields or any(self._is(field, value) for value in values) is negated:
                         return None
+                case InSet(fields=(Field.PROTOCOL, Field.DESTINATION_PORT), set=name):
+                    keys = self._fields[Field.PROTOCOL], self._fields.get(Field.DESTINATION_PORT, "")
+                    noted = self._table.elements[name].get(keys)
+                    if not isinstance(noted, Noted):
+                        return None
+                    self._noted = noted.comment
                 case InSet(set=name, negated=negated):
                     if any(contains(Cidr(str(net)), self._source) for net in self._table.elements[name]) is negated:
                         return None

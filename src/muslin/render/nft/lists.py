@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping
 
 from muslin.intent import Group, GroupId, Policy, PolicyId, SetId
 from muslin.render.matching import SetShape
+from muslin.render.nft.alike import Content
 from muslin.render.nft.book import Book
 from muslin.render.nft.chains import Item, called, group_chains
 from muslin.render.nft.peers import Peers
 from muslin.render.nft.pieces import Piece, Written, written
 from muslin.render.nft.places import Place
-from muslin.render.nft.words import Chain
+from muslin.render.nft.words import Chain, NamedSet
 from muslin.render.relations import Users
 
 
@@ -67,12 +68,15 @@ class Lists:
         for key in sorted(self._waiting):
             called = self._pieces.get(key, ())
             chains: list[Chain] = []
+            listed: dict[NamedSet, Content] = {}
             for place, made in self._written.get(key, {}).items():
                 here = [piece for piece in called if (piece.gate, piece.family) == (place.gate, place.family)]
                 if rest := made.rest(key, place, here):
                     here.append(rest)
                 chains += [made.chain(piece) for piece in sorted(here, key=lambda piece: piece.chain)]
+                listed |= made.listed
             self._book.put_chains(key, chains)
+            self._book.put_maps(key, listed)
         self._waiting.clear()
 
     def _forget(self, place: Place, key: PolicyId) -> None:

@@ -17,7 +17,7 @@ So the new packet pays for one block what it pays for two or three rules, and fo
 and for every rule that may meet any port, as long as there are such before the one that decides. A block has no more
 chains than lines, or about so: where ranges lie over each other so that the pieces would fill more than `room` lines,
 the block is cut in two, in the end down to rule by rule, and the packet pays for each of them.
-Blocks of fewer than `SMALL` rules are not worth a lookup.
+Blocks of fewer than `SMALL` rules are not worth a lookup, nor are many rules that are one line (see alike).
 
 Chains bear the numbers of rules or a port, so that a change of rules mostly rewrites chains that are there: to a packet
 which is under way at that moment, a chain that has just been made is empty (see members).
@@ -44,7 +44,7 @@ from muslin.render.nft.reach import Reach, cut
 from muslin.render.nft.words import Atom, ByMap, Chain, Choose, Element, NamedSet, Statement, Type, Verdict, jump
 from muslin.render.nft.words import Rule as Line
 
-SMALL = 4
+SMALL = 8
 LISTED = 32
 """Ports of a range that are listed one by one; wider ones are looked up as ranges."""
 MANY = 4096
@@ -85,6 +85,10 @@ def merged(chain: str, place: Place, items: Iterable[Line | Called], size: Size)
         for calls, reached in _blocks([item for item in run if isinstance(item, Called)]):
             merger.block(calls, reached)
     return merger.done()
+
+
+def _rules(call: Called) -> int:
+    return sum(call.outline.rules[line] for line in call.stretch.lines)
 
 
 def _is_known(item: Line | Called) -> bool:
@@ -134,7 +138,7 @@ class _Merger:
             self._lines.append(item)
 
     def block(self, calls: list[Called], reached: Reached) -> None:
-        if sum(len(call.stretch.lines) for call in calls) < SMALL:
+        if sum(len(call.stretch.lines) for call in calls) == 1 or sum(map(_rules, calls)) < SMALL:
             for call in calls:
                 self.add(call)
             return

@@ -57,6 +57,11 @@ def peers_map(chain: str, number: int) -> str:
     return f"{chain}/peers{number}"
 
 
+def alike_set(policy_chain: str, rules: tuple[int | None, int | None], content: str) -> str:
+    """The ports of some rules of a policy, of which these are the first and the last."""
+    return f"{policy_chain}/{'-'.join(str(rule) for rule in rules if rule is not None)}.{_digest(content)}"
+
+
 def group_chain(group: GroupId, gate: str, family: int) -> str:
     return f"{gate}{family}/group/{_plain(group)}"
 
@@ -91,10 +96,11 @@ def prefixes(settings: Settings) -> tuple[str, ...]:
     return tuple(part for part in settings.interface_prefix.split(",") if usable_interface(part))
 
 
-def comment(origin: Origin) -> str:
-    """`NetworkPolicy/shop/allow-web ingress 0`, with the note of a stand-in behind it where it fits."""
+def comment(origin: Origin, last: int | None = None) -> str:
+    """`NetworkPolicy/shop/allow-web ingress 0`, with the note of a stand-in behind it where it fits; `... 0-4` where
+    `last` is the number of the last rule."""
     place = "/".join(part for part in (origin.kind, origin.namespace, origin.name) if part)
-    rule = "" if origin.rule is None else f" {origin.rule}"
+    rule = "" if origin.rule is None else f" {origin.rule}" if last in (None, origin.rule) else f" {origin.rule}-{last}"
     tail = f" {origin.direction}{rule}"
     text = _shortened(place, COMMENT_LIMIT - len(tail)) + tail
     return printable(f"{text}: {origin.note}" if origin.note else text, COMMENT_LIMIT)

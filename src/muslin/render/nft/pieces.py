@@ -31,9 +31,10 @@ from muslin.intent import Action, Direction, Policy, PolicyId, Rule, SetId
 from muslin.render.fields import InSet
 from muslin.render.matching import WORDS, Row, Scope, SetShape, missing_sets, rows
 from muslin.render.nft import names
+from muslin.render.nft.alike import Content, Entry, joined
 from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.reach import Reach, cut, reach
-from muslin.render.nft.words import DROP, RETURN, Chain, Counter, Log, Statement
+from muslin.render.nft.words import DROP, RETURN, Chain, Counter, Log, NamedSet, Statement
 from muslin.render.nft.words import Rule as Line
 
 LOG_PREFIX = "calico-packet"
@@ -75,17 +76,19 @@ class Inline(msgspec.Struct, frozen=True):
 
 class Outline(msgspec.Struct, frozen=True):
     """All that a group must know of a policy at one place. `peers`: by line, a set of single addresses in which it
-    wants the other end, "" for none."""
+    wants the other end, "" for none. `rules`: by line, how many rules of the policy it is (see alike)."""
 
     steps: tuple[Stretch | Inline, ...] = ()
     peers: tuple[str, ...] = ()
+    rules: tuple[int, ...] = ()
 
 
 class Written(msgspec.Struct, frozen=True):
-    """A policy at one place."""
+    """A policy at one place. `listed`: the sets that its lines bring along."""
 
     lines: tuple[Line, ...]
     outline: Outline
+    listed: Mapping[NamedSet, Content] = {}
 
     def chain(self, piece: Piece) -> Chain:
         return Chain(piece.chain, tuple(self.lines[number] for number in piece.lines))
@@ -105,11 +108,13 @@ def rules_of(policy: Policy, direction: Direction) -> tuple[Rule, ...]:
 
 def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape]) -> Written:
     found = [entry for rule in rules_of(policy, place.direction) for entry in _entries(rule, place, shapes)]
-    lines = tuple(entry.line for entry in found)
     if policy.id.startswith("Profile/") and any(entry.passes for entry in found):
-        return Written(lines, Outline((Stretch(tuple(range(len(lines)))),), ("",) * len(lines)))
+        count = len(found)
+        outline = Outline((Stretch(tuple(range(count))),), ("",) * count, (1,) * count)
+        return Written(tuple(entry.line for entry in found), outline)
+    found = list(joined(found, names.policy_chain(policy.id, place.gate, place.family)))
     steps: list[Stretch | Inline] = []
-    for sort, run in groupby(enumerate(found), key=lambda each: each[1].sort):
+    for sort, run in groupby(enumerate(found), key=lambda each: _sort(each[1])):
         entries = list(run)
         if sort is _Sort.PASS:
             steps += [Inline(entry.line) for _, entry in entries]
@@ -117,7 +122,9 @@ def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape]) -> W
             steps.append(Stretch(tuple(number for number, _ in entries)))
         else:
             steps += _stretches([(number, entry.reached or ()) for number, entry in entries])
-    return Written(lines, Outline(tuple(steps), tuple(entry.peer for entry in found)))
+    outline = Outline(tuple(steps), tuple(entry.peer for entry in found), tuple(entry.rules for entry in found))
+    return Written(tuple(entry.line for entry in found), outline,
+                   dict(entry.listed for entry in found if entry.listed is not None))
 
 
 def room(lines: int) -> int:
@@ -128,15 +135,8 @@ class _Sort(Enum):
     PASS, UNKNOWN, KNOWN = range(3)
 
 
-class _Entry(msgspec.Struct, frozen=True):
-    line: Line
-    reached: tuple[Reach, ...] | None = None
-    passes: bool = False
-    peer: str = ""
-
-    @property
-    def sort(self) -> _Sort:
-        return _Sort.PASS if self.passes else _Sort.UNKNOWN if self.reached is None else _Sort.KNOWN
+def _sort(entry: Entry) -> _Sort:
+    return _Sort.PASS if entry.passes else _Sort.UNKNOWN if entry.reached is None else _Sort.KNOWN
 
 
 def _stretches(numbered: list[tuple[int, tuple[Reach, ...]]]) -> list[Stretch]:
@@ -151,18 +151,18 @@ def missing(what: str) -> Line:
     return Line((Counter(), DROP), names.printable(f"missing: {what}", names.COMMENT_LIMIT))
 
 
-def _entries(rule: Rule, place: Place, shapes: Mapping[SetId, SetShape]) -> Iterator[_Entry]:
+def _entries(rule: Rule, place: Place, shapes: Mapping[SetId, SetShape]) -> Iterator[Entry]:
     if absent := missing_sets(rule, shapes):
-        yield _Entry(missing(f"set {absent[0]}, {names.comment(rule.origin)}"))
+        line = missing(f"set {absent[0]}, {names.comment(rule.origin)}")
+        yield Entry((), line.statements, line.comment, rule.origin)
         return
     ending, comment = _ending(rule, place), names.comment(rule.origin)
     decides = rule.action in (Action.ALLOW, Action.DENY)
     for row in rows(rule, Scope(place.family, shapes, names)):
-        line = Line((*row, *ending), comment)
         if decides:
-            yield _Entry(line, reach(row), peer=_peer(row, place))
+            yield Entry(row, ending, comment, rule.origin, reach(row), peer=_peer(row, place))
         else:
-            yield _Entry(line, passes=rule.action is Action.PASS)
+            yield Entry(row, ending, comment, rule.origin, passes=rule.action is Action.PASS)
 
 
 def _peer(row: Row, place: Place) -> str:

@@ -261,8 +261,8 @@ Mapped = Verdict | str | tuple[str, int] | Noted | None
 
 class NamedSet(msgspec.Struct, frozen=True, gc=False):
     """A set, or with `verdicts` a map from key to verdict, or with `data` one to these types. `interval`: elements may
-    be prefixes; they are disjoint. `timeout`: elements have lifetimes; `dynamic`: rules put them in; `counted`: each has a
-    counter of its own, and a note."""
+    be prefixes; they are disjoint. `timeout`: elements have lifetimes; `dynamic`: rules put them in. `counted`: each
+    has a counter of its own, and a note."""
 
     name: str
     key: tuple[Type, ...]

@@ -55,11 +55,13 @@ class Names(Protocol):
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """For which family a rule is read, which sets there are, and what they are called."""
+    """For which family a rule is read, which sets there are, and what they are called. `unspoken`: no address set holds
+    anything of that family."""
 
     family: int
     shapes: Mapping[SetId, SetShape]
     names: Names
+    unspoken: bool = False
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -114,6 +116,8 @@ def named_sets(rule: Rule) -> frozenset[SetId]:
 def rows(rule: Rule, scope: Scope) -> tuple[Row, ...]:
     """The rows that together match what the rule matches in this family; none when it can match nothing there."""
     if rule.ip_version not in (None, scope.family) or not _speaks(rule, scope.family):
+        return ()
+    if scope.unspoken and (rule.source.sets or rule.destination.sets):
         return ()
     words = WORDS[scope.family]
     clauses = (

@@ -29,6 +29,10 @@ class Users(Generic[Used, User]):
             for used in now:
                 self._users.setdefault(used, set()).add(user)
 
+    @property
+    def users(self) -> Set[User]:
+        return self._uses.keys()
+
     def by(self, user: User) -> frozenset[Used]:
         return self._uses.get(user, frozenset())
 

@@ -12,18 +12,23 @@ from collections.abc import Callable, Iterable
 from muslin.intent import AddressSet, MemberChange, PortSet, SetId
 from muslin.net import Cidr, is_host
 from muslin.render.matching import SetShape
+from muslin.render.nft import names
 from muslin.render.nft.book import Book
+from muslin.render.nft.families import Families
 from muslin.render.nft.members import hosts_of, nets_of, ports_of, sets_of, shape_from, shape_of
+from muslin.render.nft.places import FAMILIES
 from muslin.render.nft.words import Element
 
 
 class Contents:
-    """`follows`: does somebody want to know who comes to this nft set, and who leaves it?"""
+    """`follows`: does somebody want to know who comes to this nft set, and who leaves it? `families`: is told what each
+    address set holds."""
 
-    def __init__(self, book: Book, follows: Callable[[str], bool]) -> None:
+    def __init__(self, book: Book, follows: Callable[[str], bool], families: Families) -> None:
         self.shapes: dict[SetId, SetShape] = {}
         self._book = book
         self._follows = follows
+        self._families = families
         self._moved: dict[str, set[Element]] = {}
         self._nets: dict[SetId, frozenset[Cidr]] = {}
 
@@ -39,7 +44,15 @@ class Contents:
                 if before is not None and before.ports is not isinstance(change, PortSet):
                     self._drop(set_id)
                 self._replace(set_id, change)
+        self._families.put(("set", set_id), self._held(set_id))
         return self.shapes.get(set_id) != before
+
+    def _held(self, set_id: SetId) -> frozenset[int]:
+        """The families of which an address set holds anything."""
+        shape, elements = self.shapes.get(set_id), self._book.table.elements
+        if shape is None or shape.ports:
+            return frozenset()
+        return shape.nets | {family for family in FAMILIES if elements[names.host_set(set_id, family)]}
 
     def moved(self) -> dict[str, set[Element]]:
         """Who has come or left since the last call, by nft set."""

@@ -11,7 +11,7 @@ groups of a turn are written: what they call has then changed as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from muslin.intent import Group, GroupId, Policy, PolicyId, SetId
 from muslin.render.matching import SetShape
@@ -37,13 +37,16 @@ class Lists:
         """Those that somebody calls."""
         self._waiting: set[PolicyId] = set()
 
-    def put_policy(self, key: PolicyId, policy: Policy | None, places: Iterable[Place]) -> bool:
-        """The policy says this now. Must its groups be written anew? A staged policy has nothing here."""
+    def put_policy(
+        self, key: PolicyId, policy: Policy | None, places: Iterable[Place], unspoken: Set[int] = frozenset()
+    ) -> bool:
+        """The policy says this now. Must its groups be written anew? A staged policy has nothing here. `unspoken`:
+        families of which no address set holds anything."""
         before = {place: made.outline for place, made in self._written.pop(key, {}).items()}
         for place in before:
             self._forget(place, key)
         if policy is not None and not policy.staged:
-            made = {place: written(policy, place, self._shapes) for place in places}
+            made = {place: written(policy, place, self._shapes, unspoken) for place in places}
             self._written[key] = made
             for place, one in made.items():
                 self._calls.setdefault(place, {})[key] = called(key, one.outline)

@@ -21,7 +21,7 @@ and no chain. All groups share the pieces; only those are written that some grou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from enum import Enum
 from itertools import groupby
 
@@ -106,8 +106,10 @@ def rules_of(policy: Policy, direction: Direction) -> tuple[Rule, ...]:
     return policy.ingress if direction is Direction.INGRESS else policy.egress
 
 
-def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape]) -> Written:
-    found = [entry for rule in rules_of(policy, place.direction) for entry in _entries(rule, place, shapes)]
+def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape], unspoken: Set[int]) -> Written:
+    """`unspoken`: families of which no address set holds anything."""
+    scope = Scope(place.family, shapes, names, place.family in unspoken)
+    found = [entry for rule in rules_of(policy, place.direction) for entry in _entries(rule, place, scope)]
     if policy.id.startswith("Profile/") and any(entry.passes for entry in found):
         count = len(found)
         outline = Outline((Stretch(tuple(range(count))),), ("",) * count, (1,) * count)
@@ -151,14 +153,17 @@ def missing(what: str) -> Line:
     return Line((Counter(), DROP), names.printable(f"missing: {what}", names.COMMENT_LIMIT))
 
 
-def _entries(rule: Rule, place: Place, shapes: Mapping[SetId, SetShape]) -> Iterator[Entry]:
-    if absent := missing_sets(rule, shapes):
+def _entries(rule: Rule, place: Place, scope: Scope) -> Iterator[Entry]:
+    if absent := missing_sets(rule, scope.shapes):
         line = missing(f"set {absent[0]}, {names.comment(rule.origin)}")
         yield Entry((), line.statements, line.comment, rule.origin)
         return
+    found = rows(rule, scope)
+    if not found:
+        return
     ending, comment = _ending(rule, place), names.comment(rule.origin)
     decides = rule.action in (Action.ALLOW, Action.DENY)
-    for row in rows(rule, Scope(place.family, shapes, names)):
+    for row in found:
         if decides:
             yield Entry(row, ending, comment, rule.origin, reach(row), peer=_peer(row, place))
         else:

@@ -8,6 +8,7 @@ others only where they were written with knowledge of it:
     a policy that is there or not, staged, or speaks
     of other ports, or in another order (see lists)     ->  the groups that hold it
     a set's members, where rules are looked up by them  ->  the maps of these rules (see peers)
+    the first address of a family, or its last          ->  the policies that name sets (see families)
     a group that is there or not                        ->  the endpoints in it
     a group that a host interface asks at another gate  ->  the group and its policies
 
@@ -32,18 +33,19 @@ from muslin.intent import (
     SetId,
     Settings,
 )
-from muslin.net import Cidr
+from muslin.net import Cidr, version_of
 from muslin.render.matching import named_sets
 from muslin.render.nft import hooks, qos, translation
 from muslin.render.nft.book import Book
 from muslin.render.nft.contents import Contents
 from muslin.render.nft.extent import OTHERS, Extent
+from muslin.render.nft.families import Families
 from muslin.render.nft.hosts import Covering, covering
 from muslin.render.nft.lists import Lists
 from muslin.render.nft.members import endpoint_elements
 from muslin.render.nft.peers import Peers
 from muslin.render.nft.pieces import rules_of
-from muslin.render.nft.places import WORKLOAD_GATES, Gate, Manner, Place, manner_of, places
+from muslin.render.nft.places import FAMILIES, WORKLOAD_GATES, Gate, Manner, Place, manner_of, places
 from muslin.render.nft.qos import Limits, limits_of
 from muslin.render.nft.table import Changes, Table
 from muslin.render.relations import Claims, Interfaces, Users
@@ -61,7 +63,9 @@ class NftState:
     def __init__(self) -> None:
         self._book = Book(hooks.optional_sets())
         self._peers = Peers(self._book)
-        self._contents = Contents(self._book, self._peers.follows)
+        self._families = Families()
+        self._unspoken: frozenset[int] = frozenset()
+        self._contents = Contents(self._book, self._peers.follows, self._families)
         self._lists = Lists(self._book, self._contents.shapes, self._peers)
         self._policies: dict[PolicyId, bool] = {}
         """Is it staged?"""
@@ -99,6 +103,8 @@ class NftState:
         groups = moved | (self._groups.keys() | intent.groups.keys() if everything else delta.groups.keys())
         policies = self._relate(groups, moved, intent) | self._update_sets(delta, intent, everything)
         policies |= self._policies.keys() | intent.policies.keys() if everything else delta.policies.keys()
+        known = self._interfaces.endpoints | intent.endpoints.keys() if everything else delta.endpoints.keys()
+        policies |= self._speak(known, intent)
         groups |= self._update_policies(policies, intent)
         moved_members = self._contents.moved()
         groups |= self._peers.outgrown(moved_members)
@@ -156,6 +162,14 @@ class NftState:
                 touched |= self._set_users.of(key)
         return touched
 
+    def _speak(self, endpoints: Iterable[EndpointKey], intent: HostIntent) -> set[PolicyId]:
+        """The policies that must be written anew, since a family is spoken now that was not, or is no more."""
+        for key in endpoints:
+            self._families.put(key, families_of(intent.endpoints.get(key)))
+        self._families.put(HOST_INTERFACES, frozenset(FAMILIES if intent.host_interfaces else ()))
+        before, self._unspoken = self._unspoken, self._families.unspoken
+        return set(self._set_users.users) if before != self._unspoken else set()
+
     def _update_policies(self, keys: Iterable[PolicyId], intent: HostIntent) -> set[GroupId]:
         """The groups that must be written anew for it."""
         touched: set[GroupId] = set()
@@ -165,7 +179,7 @@ class NftState:
             self._set_users.put(key, {name for rule in rules for name in named_sets(rule)})
             where = places_of(self._policy_users.of(key), self._gates, self._manner)
             staged = None if after is None else after.staged
-            if self._lists.put_policy(key, after, where) or self._policies.get(key) != staged:
+            if self._lists.put_policy(key, after, where, self._unspoken) or self._policies.get(key) != staged:
                 touched |= self._policy_users.of(key)
             if staged is None:
                 self._policies.pop(key, None)
@@ -214,18 +228,23 @@ def render(intent: HostIntent) -> Table:
     """The whole table, from the intent alone."""
     book = Book(hooks.optional_sets())
     peers = Peers(book)
-    contents = Contents(book, peers.follows)
+    families = Families()
+    contents = Contents(book, peers.follows, families)
     for declared in hooks.sets():
         book.put_set(declared)
     for set_id, members in intent.sets.items():
         contents.update(set_id, members)
+    for endpoint in intent.endpoints.values():
+        families.put(endpoint.key, families_of(endpoint))
+    families.put(HOST_INTERFACES, frozenset(FAMILIES if intent.host_interfaces else ()))
     covered = covering(intent.host_interfaces, intent.groups, intent.settings)
     gates, manner = gates_of(covered), manner_of(intent.settings)
     lists, holders = Lists(book, contents.shapes, peers), Users[PolicyId, GroupId]()
     for key, group in intent.groups.items():
         holders.put(key, policies_of(group))
     for policy in intent.policies.values():
-        lists.put_policy(policy.id, policy, places_of(holders.of(policy.id), gates, manner))
+        where = places_of(holders.of(policy.id), gates, manner)
+        lists.put_policy(policy.id, policy, where, families.unspoken)
     for key, group in intent.groups.items():
         lists.put_group(key, group, places_of((key,), gates, manner), intent.policies)
     lists.settle()
@@ -274,6 +293,10 @@ def places_of(groups: Iterable[GroupId], gates: Gates, manner: Manner) -> tuple[
         for key in groups:
             found |= gates.get(key, frozenset())
     return places(found, manner)
+
+
+def families_of(endpoint: Endpoint | None) -> frozenset[int]:
+    return frozenset(map(version_of, (*endpoint.addresses, *endpoint.spoofable)) if endpoint else ())
 
 
 def policies_of(group: Group | None) -> frozenset[PolicyId]:

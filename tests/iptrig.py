@@ -41,6 +41,9 @@ class Host(nftrig.Host):
     def uncut(self, flows: Iterable[Flow]) -> None:
         asyncio.run(self.iptables.uncut(flows))
 
+    async def counters(self) -> dict[str, tuple[int, int]]:
+        return await self.iptables.counters()
+
     def drift(self, intent: HostIntent) -> tuple[str, ...]:
         return differences(render(intent), asyncio.run(self.iptables.read()), append=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -88,6 +88,8 @@ def _rule(dice: Random) -> Rule:
 
 
 def _rules(dice: Random) -> tuple[Rule, ...]:
+    if dice.random() < 0.3:
+        return (*_alike(dice), *(_of_ports(dice) for _ in range(dice.randint(0, 3))))
     if dice.random() < 0.4:
         return tuple(_of_ports(dice) for _ in range(dice.randint(2, 6)))
     if dice.random() < 0.4:
@@ -101,6 +103,15 @@ def _of_peers(dice: Random) -> Rule:
         action=dice.choice((Action.ALLOW, Action.DENY)), origin=Origin(kind="NetworkPolicy", name="a", rule=0),
         source=Match(sets=(dice.choice(SETS[:2]),)), destination=Match(sets=_few(dice, SETS[:2], 0.4, 1)),
     )
+
+
+def _alike(dice: Random) -> Iterator[Rule]:
+    """They differ in protocol and port, and in nothing else."""
+    action, sets = dice.choice((Action.ALLOW, Action.DENY)), _few(dice, SETS[:2], 0.4, 1)
+    for number in range(dice.randint(2, 5)):
+        yield Rule(
+            action=action, origin=Origin(kind="NetworkPolicy", name="a", rule=number), protocol=dice.choice((6, 17)),
+            source=Match(sets=sets), destination=Match(ports=_few(dice, ((80, 80), (81, 81), (90, 92)), 1.0)))
 
 
 def _of_ports(dice: Random) -> Rule:

@@ -165,6 +165,10 @@ class Host:
     def uncut(self, flows: Iterable[Flow]) -> None:
         asyncio.run(self.nft.uncut(flows))
 
+    async def counters(self) -> dict[str, tuple[int, int]]:
+        """Comment of a rule -> its packets and bytes."""
+        return await self.nft.counters()
+
     def drift(self, intent: HostIntent) -> tuple[str, ...]:
         """How the kernel differs from a table that is written from scratch."""
         return differences(listing_of(render(intent)), asyncio.run(self.nft.read()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from socket import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
@@ -445,3 +446,20 @@ def _icmp(version: int) -> int:
 
 def _echo(version: int) -> int:
     return 8 if version == 4 else 128
+
+
+def test_rules_that_differ_in_their_port_alone_count_each_for_itself(rig: Rig) -> None:
+    """Only what a rule lets through, and where two mean the same port it is the first one's."""
+    rules = [rule(ALLOW, UDP, side(ports=ports), side(sets="friends"), index=number)
+             for number, ports in enumerate(("80", "81-83", "443", "81 90"), 10)]
+    for family in ("10.65.0.1", "fd65::1"):
+        rig.host.apply(rig.guarded(friends=""))
+        rig.host.apply(rig.guarded(*rules, friends=family))
+        version = 6 if ":" in family else 4
+        passed = {port: rig.to_two(version=version, port=port) for port in (79, 80, 81, 83, 84, 90, 90, 443, 444)}
+        assert [port for port, passes in passed.items() if passes] == [80, 81, 83, 90, 443]
+        assert not rig.to_two(rig.three, version=version, port=443)
+
+        counted = asyncio.run(rig.host.counters())
+        packets = [counted.get(f"GlobalNetworkPolicy/p ingress {number}", (0, 0))[0] for number in range(10, 14)]
+        assert packets == [1, 2, 1, 2]

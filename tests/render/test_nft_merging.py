@@ -139,7 +139,12 @@ def _rule(dice: Random, index: int) -> Rule:
 
 
 def _rules(dice: Random, index: Iterator[int]) -> list[Rule]:
-    """Of any sort; or a crowd that differs in the peer."""
+    """Of any sort; or a crowd that differs in the peer; or in the port, here and there with another among them."""
+    if dice.random() < 0.2:
+        action, peers = dice.choice((ALLOW, DENY)), {"sets": "s"} if dice.random() < 0.5 else {}
+        alike = [rule(action, dice.choice((TCP, TCP, UDP)), side(ports=f"{first}-{first + dice.choice((0, 0, 1))}"),
+                      side(**peers), index=next(index)) for first in dice.sample(PORTS[:-1], dice.randint(2, 6))]
+        return [*alike[:3], *(_rule(dice, next(index)) for _ in range(dice.randint(0, 1))), *alike[3:]]
     if dice.random() < 0.7:
         return [_rule(dice, next(index)) for _ in range(dice.randint(0, 9))]
     protocol, ports = dice.choice(((TCP, "80"), (TCP, ""), (None, "")))
@@ -229,6 +234,21 @@ def test_a_packet_walks_as_far_among_a_hundred_peers_as_among_ten(ports: str) ->
     assert steps(100, "10.0.0.9/32") == steps(10, "10.0.0.9/32") <= 4
     assert steps(100, "10.9.9.9/32") == steps(10, "10.9.9.9/32") <= 4
     assert steps(100, "10.0.1.1/32") <= 5
+
+
+def test_rules_that_differ_in_nothing_but_the_port_are_one_line() -> None:
+    """However many: each is an element, with its own comment. Another peer, or another verdict, is another line."""
+    alike = [rule(ALLOW, TCP, side(ports=f"{port}"), side(sets="s"), index=port) for port in range(1000, 1020)]
+    other = rule(ALLOW, TCP, side(ports="1020"), side(sets="t"), index=1020)
+    denied = rule(DENY, TCP, side(ports="1021"), side(sets="s"), index=1021)
+    one = policy("p", *alike, other, denied)
+
+    table = render(intent(one, *_sets(), group(INGRESS, tier(one))))
+
+    chains = [chain for name, chain in table.chains.items() if name.startswith("ingress4/GlobalNetworkPolicy/p")]
+    assert sum(len(chain.rules) for chain in chains) == 3
+    (listed,) = (table.elements[name] for name, declared in table.sets.items() if declared.counted and "ss4/" in name)
+    assert listed == {(TCP, port): Noted(f"GlobalNetworkPolicy/p ingress {port}") for port in range(1000, 1020)}
 
 
 def test_few_rules_are_no_lookup() -> None:

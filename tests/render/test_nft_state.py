@@ -168,6 +168,47 @@ def test_a_port_that_changes_is_two_elements() -> None:
     assert names == ["ingress4/GlobalNetworkPolicy/web", "ingress6/GlobalNetworkPolicy/web"]
 
 
+def test_rules_that_are_alike_change_as_one_set_and_one_line() -> None:
+    """The set that was there stays as it was until nothing looks into it any more: an old packet meets old ports."""
+    def made(*ports: int) -> HostIntent:
+        web = policy("web", *(rule(ALLOW, TCP, side(ports=f"{port}"), side(sets="s")) for port in ports))
+        return _small(web)
+
+    walker = Walker(made(80, 81, 82))
+    changes = walker.go(made(80, 81, 83))
+
+    assert (len(changes.new_sets), len(changes.gone_sets)) == (2, 2)
+    assert not {change.set.name for change in changes.elements} - {declared.name for declared in changes.new_sets}
+    for ports in ((80, 81), (80, 81, 82, 83), ()):
+        walker.go(made(*ports))
+        assert walker.kernel.table == walker.state.table == render(walker.now)
+
+
+def test_what_names_a_set_is_not_written_for_a_family_that_nobody_speaks() -> None:
+    """Until a workload here does, or somebody whom a set holds."""
+    web = policy("web", rule(ALLOW, TCP, side(ports="80"), side(sets="s")))
+    into = group(INGRESS, tier(web))
+
+    def made(members: str, *others: str) -> HostIntent:
+        alone = msgspec.structs.replace(endpoint(2, into, words.OPEN_OUT), addresses=(Cidr("10.65.0.2/32"),))
+        return intent(*words.OPEN, web, into, alone, addresses("s", members), *(addresses(name) for name in others))
+
+    def written(now: HostIntent) -> set[str]:
+        walker.go(now)
+        assert walker.kernel.table == walker.state.table == render(now)
+        return {family for family in "46" if f"ingress{family}/GlobalNetworkPolicy/web" in walker.kernel.table.chains}
+
+    walker = Walker(made("10.0.0.1"))
+    assert written(made("10.0.0.1", "t")) == {"4"}
+    assert written(made("10.0.0.1 fd00::1")) == {"4", "6"}
+    assert written(made("")) == {"4"}
+    both = made("10.0.0.1")
+    both.endpoints |= {each.key: each for each in (endpoint(3, into, words.OPEN_OUT),)}
+    assert written(both) == {"4", "6"}
+    assert written(made("10.0.0.1")) == {"4"}
+    assert written(made("fd00::/64")) == {"4", "6"}
+
+
 def test_a_policy_that_grows_makes_a_lookup_of_its_neighbours_rules_too() -> None:
     """They say what they said, but are called in pieces from then on; and back."""
     pair = policy("pair", rule(ALLOW, TCP, side(ports="80")), rule(DENY, TCP, side(ports="81")))

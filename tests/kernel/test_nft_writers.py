@@ -183,6 +183,7 @@ WORDS: tuple[tuple[Statement, ...], ...] = (
     (Equal(PROTOCOL, ICMP6), OneOf((Field.ICMP6_TYPE,), (133, 134))),
     (OneOf((PROTOCOL,), (TCP, UDP)), OneOf((PORT,), (80, Span(90, 100), Span(60000, 65535)))),
     (OneOf((PROTOCOL,), (TCP, UDP), True),), (OneOf((PORT,), (0, 80, 443), True),),
+    (OneOf((SOURCE4,), ("10.0.0.0/31", "10.0.0.2/32", "10.0.0.9/32")),),
     (OneOf((SOURCE4,), ("10.0.0.0/8", "11.0.0.1/32")),), (OneOf((SOURCE4,), ("10.0.0.1/32", "11.0.0.1/32"), True),),
     (OneOf((Field.SOURCE6,), ("fd00::/8", "8000::1/128")),), (OneOf((Field.IN_INTERFACE,), ("a", "b")),),
     (OneOf((SOURCE4, PROTOCOL, PORT), (("10.0.0.0/8", TCP, Span(80, 90)), ("11.0.0.0/8", UDP, 53))),),

@@ -141,9 +141,10 @@ def _rule(dice: Random, index: int) -> Rule:
 def _rules(dice: Random, index: Iterator[int]) -> list[Rule]:
     """Of any sort; or a crowd that differs in the peer; or in the port, here and there with another among them."""
     if dice.random() < 0.2:
-        action, peers = dice.choice((ALLOW, DENY)), {"sets": "s"} if dice.random() < 0.5 else {}
-        alike = [rule(action, dice.choice((TCP, TCP, UDP)), side(ports=f"{first}-{first + dice.choice((0, 0, 1))}"),
-                      side(**peers), index=next(index)) for first in dice.sample(PORTS[:-1], dice.randint(2, 6))]
+        odd, peers = dice.choice((0, 0, 0.2)), {"sets": "s"} if dice.random() < 0.5 else {}
+        alike = [rule(DENY if dice.random() < odd else ALLOW, dice.choice((TCP, TCP, UDP)),
+                      side(ports=f"{first}-{first + dice.choice((0, 0, 1))}"), side(**peers), index=next(index))
+                 for first in dice.sample(PORTS[:-1], dice.randint(2, 6))]
         return [*alike[:3], *(_rule(dice, next(index)) for _ in range(dice.randint(0, 1))), *alike[3:]]
     if dice.random() < 0.7:
         return [_rule(dice, next(index)) for _ in range(dice.randint(0, 9))]

@@ -91,7 +91,6 @@ def _is_told_by_reach(test: Test) -> bool:
 
 
 def _one(same: list[Entry], likeness: Likeness, chain: str) -> Entry:
-    tests, (_, *verdict) = likeness
     first, last = same[0], same[-1]
     content: dict[Element, Noted] = {}
     for entry in same:
@@ -101,6 +100,6 @@ def _one(same: list[Entry], likeness: Likeness, chain: str) -> Entry:
                 content.setdefault((protocol, port), note)
     name = names.alike_set(chain, (first.origin.rule, last.origin.rule), repr((likeness, content)))
     return Entry(
-        row=(*tests, InSet(_PORTS, name)), ending=tuple(verdict), comment=names.comment(first.origin, last.origin.rule),
-        origin=first.origin, reached=tuple(each for entry in same for each in entry.reached or ()), peer=first.peer,
-        rules=len(same), listed=(NamedSet(name, (Type.PROTOCOL, Type.PORT), counted=True), content))
+        row=(*likeness[0], InSet(_PORTS, name)), ending=first.ending[1:], origin=first.origin,
+        comment=names.comment(first.origin, last.origin.rule), reached=tuple(each for entry in same for each in entry.reached or ()),
+        peer=first.peer, rules=len(same), listed=(NamedSet(name, (Type.PROTOCOL, Type.PORT), counted=True), content))

@@ -82,10 +82,14 @@ class Brought(msgspec.Struct, frozen=True, gc=False):
 
 @lru_cache(maxsize=4096)
 def brought(types: tuple[Type, ...], elements: tuple[Element, ...], verdicts: tuple[Verdict, ...] | None) -> Brought:
-    """nft counts the ends of intervals too, where the kernel wants to know how many elements there will be."""
+    """nft counts the ends of intervals too, where the kernel wants to know how many elements there will be; and of
+    intervals that meet it makes one."""
     wide = any(is_wide(element, types) for element in elements)
     declared = NamedSet("", types, interval=wide, verdicts=verdicts is not None)
-    bodies = tuple(added(declared, tuple(zip(elements, verdicts or [None] * len(elements), strict=True))))
+    if wide and verdicts is None and len(types) == 1:
+        bodies = tuple(_chunks(_interval(*ends, b"") for ends in _met(key_ends(each, types) for each in elements)))
+    else:
+        bodies = tuple(added(declared, tuple(zip(elements, verdicts or [None] * len(elements), strict=True))))
     size = sum(len(spans(body, 0, len(body))) for body in bodies)
     flags = ANONYMOUS | CONSTANT | INTERVAL * wide | CONCATENATED * _is_concatenated(declared)
     return Brought(_declared(declared, flags, size), bodies, declared.verdicts)
@@ -224,6 +228,21 @@ def _listed(declared: NamedSet, element: Element, more: bytes) -> bytes:
         raise Broken(f"set {declared.name}: {element} ends before it begins")
     if len(declared.key) > 1:
         return nest(_ITEM, nest(_KEY, data(first)) + nest(_KEY_END, data(last)) + more)
+    return _interval(first, last, more)
+
+
+def _met(intervals: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Disjoint ones, and of those that meet one."""
+    found: list[tuple[bytes, bytes]] = []
+    for first, last in sorted(intervals):
+        if found and int.from_bytes(found[-1][1], "big") + 1 == int.from_bytes(first, "big"):
+            found[-1] = found[-1][0], last
+        else:
+            found.append((first, last))
+    return found
+
+
+def _interval(first: bytes, last: bytes, more: bytes) -> bytes:
     item = nest(_ITEM, nest(_KEY, data(first)) + more)
     behind = int.from_bytes(last, "big") + 1
     if behind >> 8 * len(last):

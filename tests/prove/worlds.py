@@ -372,13 +372,27 @@ def _crowd(random: Random) -> list[Object]:
         ports = {"destination": {"ports": [random.choice(CROWD)]}} if random.random() < 0.5 else {}
         return [{"action": random.choice(("Allow", "Deny")), "protocol": protocol,
                  "source": {"selector": _selector(random)}, **ports} for _ in range(random.randint(6, 9))]
-    return [_crowding(random, protocol) for _ in range(random.randint(3, 9))]
+    rules = [_crowding(random, protocol) for _ in range(random.randint(6, 13))]
+    if random.random() < 0.4:
+        where = random.randint(0, len(rules))
+        rules[where:where] = _alike(random, protocol)
+    return rules
+
+
+def _alike(random: Random, protocol: str) -> list[Object]:
+    """They differ in nothing but the port; one of them now and then in the verdict."""
+    source = {"source": {"selector": _selector(random)}} if random.random() < 0.6 else {}
+    odd = random.choice((0.0, 0.0, 0.2))
+    return [{"action": "Deny" if random.random() < odd else "Allow", "protocol": protocol, **source,
+             "destination": {"ports": [_crowded_port(random)]}} for _ in range(random.randint(3, 7))]
 
 
 def _crowding(random: Random, protocol: str) -> Object:
     rule: Object = {"action": random.choices(("Allow", "Deny", "Pass", "Log"), (10, 7, 2, 1))[0]}
     if random.random() < 0.9:
         rule["protocol"] = random.choices((protocol, "TCP", "UDP", "ICMP", "ICMPv6"), (8, 2, 2, 1, 1))[0]
+    elif random.random() < 0.6:
+        rule["notProtocol"] = random.choice((protocol, "ICMP", "ICMPv6"))
     if random.random() < 0.35:
         rule["source"] = {"nets": random.sample(NETS4 + NETS6, 3)}
     elif random.random() < 0.4:

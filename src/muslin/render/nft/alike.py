@@ -99,7 +99,8 @@ def _one(same: list[Entry], likeness: Likeness, chain: str) -> Entry:
             for port in range(low, high + 1):
                 content.setdefault((protocol, port), note)
     name = names.alike_set(chain, (first.origin.rule, last.origin.rule), repr((likeness, content)))
+    reached = tuple(each for entry in same for each in entry.reached or ())
     return Entry(
         row=(*likeness[0], InSet(_PORTS, name)), ending=first.ending[1:], origin=first.origin,
-        comment=names.comment(first.origin, last.origin.rule), reached=tuple(each for entry in same for each in entry.reached or ()),
+        comment=names.comment(first.origin, last.origin.rule), reached=reached,
         peer=first.peer, rules=len(same), listed=(NamedSet(name, (Type.PROTOCOL, Type.PORT), counted=True), content))

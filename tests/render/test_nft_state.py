@@ -209,6 +209,21 @@ def test_what_names_a_set_is_not_written_for_a_family_that_nobody_speaks() -> No
     assert written(made("fd00::/64")) == {"4", "6"}
 
 
+def test_a_port_that_changes_in_few_rules_is_its_own_chain_and_concerns_no_list() -> None:
+    """However many lists hold the policy: nobody looks its rules up by port."""
+    def made(port: int) -> HostIntent:
+        web = policy("web", rule(ALLOW, TCP, side(ports=f"{port}")), rule(DENY, 17, side(ports="53")))
+        lists = [group(INGRESS, tier(web, policy(f"own{n}"))) for n in range(20)]
+        return _small(web, *lists, *(policy(f"own{n}") for n in range(20)))
+
+    walker = Walker(made(80))
+    changes = walker.go(made(81))
+
+    assert [chain.name for chain in changes.changed_chains] == [f"ingress{n}/GlobalNetworkPolicy/web" for n in (4, 6)]
+    assert _kinds(changes) == {"changed_chains"}
+    assert walker.kernel.table == walker.state.table == render(walker.now)
+
+
 def test_a_policy_that_grows_makes_a_lookup_of_its_neighbours_rules_too() -> None:
     """They say what they said, but are called in pieces from then on; and back."""
     pair = policy("pair", rule(ALLOW, TCP, side(ports="80")), rule(DENY, TCP, side(ports="81")))

@@ -4,14 +4,16 @@ A policy is written in pieces, and only those are there that a group calls. So t
 groups of a turn are written: what they call has then changed as well.
 
     a policy changes what it says       its pieces are written anew
-    ... and what it speaks of: its      the groups that hold it are written anew: elements, and chains where policies
-    ports, or the order of its rules    meet at a port
+    ... and the ports that it           the groups that look rules up by them are written anew: elements, and chains
+    speaks of                           where policies meet at a port
+    ... and the order of its rules      all groups that hold it are written anew
     a group calls other pieces          the policies write these, and no longer those that nobody calls
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
+from enum import Enum
 
 from muslin.intent import Group, GroupId, Policy, PolicyId, SetId
 from muslin.render.matching import SetShape
@@ -19,10 +21,16 @@ from muslin.render.nft.alike import Content
 from muslin.render.nft.book import Book
 from muslin.render.nft.chains import Item, called, group_chains
 from muslin.render.nft.peers import Peers
-from muslin.render.nft.pieces import Piece, Written, written
+from muslin.render.nft.pieces import Outline, Piece, Written, form, written
 from muslin.render.nft.places import Place
 from muslin.render.nft.words import Chain, NamedSet
 from muslin.render.relations import Users
+
+
+class Effect(Enum):
+    """A policy has changed: which of the groups that hold it change with it?"""
+
+    NONE, BY_PORT, ALL = range(3)
 
 
 class Lists:
@@ -33,16 +41,18 @@ class Lists:
         self._written: dict[PolicyId, dict[Place, Written]] = {}
         self._calls: dict[Place, dict[PolicyId, tuple[Item, ...]]] = {}
         self._callers: Users[Piece, GroupId] = Users()
+        self._by_port: Users[PolicyId, GroupId] = Users()
         self._pieces: dict[PolicyId, set[Piece]] = {}
         """Those that somebody calls."""
         self._waiting: set[PolicyId] = set()
 
     def put_policy(
         self, key: PolicyId, policy: Policy | None, places: Iterable[Place], unspoken: Set[int] = frozenset()
-    ) -> bool:
-        """The policy says this now. Must its groups be written anew? A staged policy has nothing here. `unspoken`:
+    ) -> Effect:
+        """The policy says this now. Which groups must be written anew? A staged policy has nothing here. `unspoken`:
         families of which no address set holds anything."""
-        before = {place: made.outline for place, made in self._written.pop(key, {}).items()}
+        before = self._outlines(key)
+        self._written.pop(key, None)
         for place in before:
             self._forget(place, key)
         if policy is not None and not policy.staged:
@@ -51,7 +61,18 @@ class Lists:
             for place, one in made.items():
                 self._calls.setdefault(place, {})[key] = called(key, one.outline)
         self._waiting.add(key)
-        return before != {place: made.outline for place, made in self._written.get(key, {}).items()}
+        after = self._outlines(key)
+        if before == after:
+            return Effect.NONE
+        same_form = before.keys() == after.keys() and all(form(before[each]) == form(after[each]) for each in after)
+        return Effect.BY_PORT if same_form else Effect.ALL
+
+    def by_port(self, key: PolicyId) -> frozenset[GroupId]:
+        """The groups in which it matters which ports the policy speaks of."""
+        return self._by_port.of(key)
+
+    def _outlines(self, key: PolicyId) -> dict[Place, Outline]:
+        return {place: made.outline for place, made in self._written.get(key, {}).items()}
 
     def put_group(
         self, key: GroupId, group: Group | None, places: Iterable[Place], policies: Mapping[PolicyId, Policy]
@@ -65,6 +86,7 @@ class Lists:
         self._book.put_maps(owner, {declared: content for each in made for declared, content in each.maps.items()})
         self._peers.put(key, [crowd for each in made for crowd in each.crowds])
         self._call(key, frozenset(piece for each in made for piece in each.pieces))
+        self._by_port.put(key, {policy for each in made for policy in each.by_port})
 
     def settle(self) -> None:
         """All policies and groups have been put: write the pieces."""

@@ -26,7 +26,7 @@ which is under way at that moment, a chain that has just been made is empty (see
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 
@@ -66,29 +66,35 @@ class Called(msgspec.Struct, frozen=True):
 
 class Merged(msgspec.Struct, frozen=True):
     """A chain, with those that its lookups lead to; its maps by port; its crowds (see peers); and the pieces that all
-    these call."""
+    these call. `by_port`: the policies whose ports matter here; what the others reach is their own business."""
 
     chains: tuple[Chain, ...]
     maps: Mapping[NamedSet, Mapping[Element, Verdict]]
     crowds: tuple[Crowd, ...]
     pieces: frozenset[Piece]
+    by_port: frozenset[PolicyId]
 
 
 def merged(chain: str, place: Place, items: Iterable[Line | Called], size: Size) -> Merged:
     """`size`: how many addresses a set holds."""
     merger = _Merger(chain, place, size)
+    by_port: set[PolicyId] = set()
     for known, run in groupby(items, key=_is_known):
-        if not known:
-            for item in run:
+        called = [item for item in run if isinstance(item, Called)] if known else []
+        if not known or _is_small(called):
+            for item in called if known else run:
                 merger.add(item)
             continue
-        for calls, reached in _blocks([item for item in run if isinstance(item, Called)]):
+        by_port.update(call.policy for call in called)
+        for calls, reached in _blocks(called):
             merger.block(calls, reached)
-    return merger.done()
+    return merger.done(frozenset(by_port))
 
 
-def _rules(call: Called) -> int:
-    return sum(call.outline.rules[line] for line in call.stretch.lines)
+def _is_small(calls: Sequence[Called]) -> bool:
+    """Is a lookup worth nothing here?"""
+    lines = [call.outline.rules[line] for call in calls for line in call.stretch.lines]
+    return len(lines) == 1 or sum(lines) < SMALL
 
 
 def _is_known(item: Line | Called) -> bool:
@@ -138,7 +144,7 @@ class _Merger:
             self._lines.append(item)
 
     def block(self, calls: list[Called], reached: Reached) -> None:
-        if sum(len(call.stretch.lines) for call in calls) == 1 or sum(map(_rules, calls)) < SMALL:
+        if _is_small(calls):
             for call in calls:
                 self.add(call)
             return
@@ -160,10 +166,10 @@ class _Merger:
         self._look_up(ports, wide)
         self._blocks += 1
 
-    def done(self) -> Merged:
+    def done(self, by_port: frozenset[PolicyId]) -> Merged:
         self._close()
         own = Chain(self._chain, tuple(self._lines))
-        return Merged((own, *self._chains), self._maps, tuple(self._crowds), frozenset(self._pieces))
+        return Merged((own, *self._chains), self._maps, tuple(self._crowds), frozenset(self._pieces), by_port)
 
     def _close(self) -> None:
         if self._open:

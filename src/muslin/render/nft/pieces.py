@@ -83,6 +83,12 @@ class Outline(msgspec.Struct, frozen=True):
     rules: tuple[int, ...] = ()
 
 
+def form(outline: Outline) -> tuple[object, ...]:
+    """What is left of it where nobody asks for ports."""
+    steps = ((step.lines, step.reached is None) if isinstance(step, Stretch) else step for step in outline.steps)
+    return (tuple(steps), outline.peers, outline.rules)
+
+
 class Written(msgspec.Struct, frozen=True):
     """A policy at one place. `listed`: the sets that its lines bring along."""
 

@@ -41,7 +41,7 @@ from muslin.render.nft.contents import Contents
 from muslin.render.nft.extent import OTHERS, Extent
 from muslin.render.nft.families import Families
 from muslin.render.nft.hosts import Covering, covering
-from muslin.render.nft.lists import Lists
+from muslin.render.nft.lists import Effect, Lists
 from muslin.render.nft.members import endpoint_elements
 from muslin.render.nft.peers import Peers
 from muslin.render.nft.pieces import rules_of
@@ -179,8 +179,11 @@ class NftState:
             self._set_users.put(key, {name for rule in rules for name in named_sets(rule)})
             where = places_of(self._policy_users.of(key), self._gates, self._manner)
             staged = None if after is None else after.staged
-            if self._lists.put_policy(key, after, where, self._unspoken) or self._policies.get(key) != staged:
+            effect = self._lists.put_policy(key, after, where, self._unspoken)
+            if effect is Effect.ALL or self._policies.get(key) != staged:
                 touched |= self._policy_users.of(key)
+            elif effect is Effect.BY_PORT:
+                touched |= self._lists.by_port(key)
             if staged is None:
                 self._policies.pop(key, None)
             else:

@@ -1,10 +1,13 @@
 """A server and an agent that can be asked how much they hold, and a server whose store a storm goes through.
 
-    python tests/stormrig.py server SERVER_SOCKET CONTROL_SOCKET     the server, on a store in memory
+    python tests/stormrig.py server SERVER_SOCKET CONTROL_SOCKET STORE     the server, on `memory:` or `sqlite:///FILE`
     python tests/stormrig.py agent FILE ARGUMENTS...                 `muslin agent`; SIGUSR1: its count, into FILE
+    python tests/stormrig.py calls SERVER_SOCKET CONTROL_SOCKET SEED SECONDS RATE     a storm of calls of the API
+    python tests/stormrig.py stream SOCKET CONTROL_SOCKET DUMP       in place of the server: only an agent's stream
 
-The store is written in the server's own process, past the HTTP door: ten thousand changes a second are more than
-requests could bring, and what is tried here is what comes behind it.
+A storm comes in three ways. Into the store, in the server's own process, past the HTTP door: what is tried is all that
+comes behind it. By the API, as fast as the server takes it. Into an agent's stream, a delta for each change: the server
+would have gathered them, so more than an agent is ever told.
 """
 
 from __future__ import annotations
@@ -16,24 +19,34 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+
 from agentrig import Site
 from muslin.agent.report import resident
+from muslin.calc import cluster
 from muslin.cli import main
+from muslin.client import Client
 from muslin.model.meta import ResourceKey
 from muslin.model.names import workload_endpoint_name
+from muslin.server.decoding import decoded
+from muslin.server.frames import Frames
 from muslin.server.run import ServerOptions, serve_store
 from muslin.store import Store, layout, open_store
 from netrig import wait_for
 
 Object = dict[str, Any]
 TICK = 0.01
+CALL = 1000
 APPS = ("db", "web", "x", "y")
 
 
@@ -70,7 +83,7 @@ def _policy(dice: random.Random) -> tuple[ResourceKey, Object]:
 
 
 def _set(dice: random.Random) -> tuple[ResourceKey, Object]:
-    nets = [f"203.0.113.{dice.randrange(64)}/32" for _ in range(dice.randrange(4))]
+    nets = sorted({f"203.0.113.{dice.randrange(64)}/32" for _ in range(dice.randrange(4))})
     return _thing("GlobalNetworkSet", f"noise{dice.randrange(30)}", {"nets": nets}, {"role": "friend"})
 
 
@@ -150,8 +163,8 @@ class Storm:
         return found
 
 
-async def _serve(listen: str, control: str) -> None:
-    store, stop = open_store("memory:"), asyncio.Event()
+async def _serve(listen: str, control: str, url: str) -> None:
+    store, stop = open_store(url), asyncio.Event()
     storm = Storm(store)
 
     async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -175,6 +188,151 @@ async def _serve(listen: str, control: str) -> None:
         await serve_store(store, ServerOptions(listen=(f"unix:{listen}",)), stop)
 
 
+# ---- a storm of calls
+
+
+def _call_of(key: ResourceKey, value: bytes | None) -> Object:
+    """An item of POST /muslin/v1/changes. Who an object is, and since when, the server says."""
+    if value is None:
+        named = {"name": key.name} | ({"namespace": key.namespace} if key.namespace else {})
+        return {"delete": {"apiVersion": "projectcalico.org/v3", "kind": key.kind, "metadata": named}}
+    found = json.loads(value)
+    metadata = {word: part for word, part in found["metadata"].items() if word not in ("uid", "creationTimestamp")}
+    return {"put": found | {"metadata": metadata}}
+
+
+def call(listen: Path, control: Path, seed: int, seconds: float, rate: float) -> Object:
+    """Over two connections, a thousand at once. What was asked for comes round after two seconds of storm."""
+    real = [(key, json.loads(text)) for path, text in ask(control, do="dump").items()
+            if (key := layout.parse(path)) and key.kind == "WorkloadEndpoint" and "storm" not in key.name]
+    going = ((layout.parse(path), value) for path, value in changes(random.Random(seed), real))
+    wanted = int(seconds * rate)
+    items = [_call_of(key, value) for key, value in islice(going, min(wanted, 20_000)) if key is not None]
+    bodies = [{"items": items[first : first + CALL]} for first in range(0, len(items), CALL)]
+    numbers, told, began = iter(range(wanted // CALL)), Counter[str](), time.monotonic()
+
+    def one_after_another() -> None:
+        client = Client(f"unix:{listen}", timeout=60)
+        for number in numbers:
+            time.sleep(max(0.0, began + number * CALL / rate - time.monotonic()))
+            if time.monotonic() > began + 3 * seconds:
+                return
+            for answer in client.post("/muslin/v1/changes", bodies[number % len(bodies)])["items"]:
+                told[answer["verb"] if "verb" in answer else answer["status"]["message"]] += 1
+
+    with ThreadPoolExecutor(2) as callers:
+        for caller in [callers.submit(one_after_another) for _ in range(2)]:
+            caller.result()
+    return {"written": told.total(), "seconds": time.monotonic() - began, "told": dict(told)}
+
+
+def storm_of_calls(place: Site, seed: int, seconds: float, rate: float) -> Object:
+    """In a process of its own, so that it does not slow those that send packets."""
+    found = subprocess.run(
+        [sys.executable, __file__, "calls", str(place.run / "server.sock"), str(place.run / "storm.sock"), str(seed),
+         str(seconds), str(rate)], check=True, capture_output=True, timeout=300)
+    told: Object = json.loads(found.stdout)
+    return told
+
+
+# ---- a storm of deltas
+
+
+class Stream:
+    """A server that has only the stream of one host, and answers everything else as if it were well."""
+
+    def __init__(self, objects: dict[str, str]) -> None:
+        self.graph, self.now = cluster.Graph(), {path: text.encode() for path, text in objects.items()}
+        self._real = [(key, json.loads(text)) for path, text in objects.items()
+                      if (key := layout.parse(path)) and key.kind == "WorkloadEndpoint"]
+        self._before = dict(self.now)
+        self._listening: list[web.StreamResponse] = []
+        self._change(self.now)
+
+    def _change(self, writes: Mapping[str, bytes | None]) -> bytes:
+        """The lines of the host; perhaps none."""
+        keyed = [(layout.parse(path), value) for path, value in writes.items()]
+        self.graph.update({key: decoded(key, value) for key, value in keyed if key is not None})
+        for path, value in writes.items():
+            if value is not None:
+                self.now[path] = value
+            else:
+                self.now.pop(path, None)
+        delta = self.graph.flush().hosts.get("h1")
+        return Frames().line(delta) if delta is not None else b""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if not request.path.endswith("/feed"):
+            return web.json_response({"metadata": {"labels": {}}, "spec": {}})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(Frames().line(self.graph.subscribe("h1")))
+        self._listening.append(response)
+        while True:
+            await asyncio.sleep(2)
+            await response.write(b"\n")
+
+    async def rage(self, seed: int, seconds: float, rate: float) -> Object:
+        """A round of changes that ends where it began, again and again, and half a round."""
+        going = changes(random.Random(seed), self._real)
+        paths: list[tuple[str, bytes | None]] = []
+        lines: list[bytes] = []
+        while len(lines) < min(rate, seconds * rate / 2):
+            paths.append(next(going))
+            lines += filter(None, [self._change(dict(paths[-1:]))])
+        for path in {path for path, _ in paths}:
+            lines += filter(None, [self._change({path: self._before.get(path)})])
+        assert self.now == self._before
+        wanted, sent, began = int(seconds * rate) // len(lines) * len(lines), 0, time.monotonic()
+        while sent < wanted and time.monotonic() < began + 3 * seconds:
+            due = min(wanted, int((time.monotonic() - began + TICK) * rate), sent + len(lines))
+            both = lines * 2
+            await self._say(both[sent % len(lines) :][: due - sent])
+            sent = due
+            await asyncio.sleep(TICK)
+        await self._say(lines[sent % len(lines) :] if sent % len(lines) else [])
+        took = time.monotonic() - began
+        await self._say([line for path in paths[: len(paths) // 2] if (line := self._change(dict([path])))])
+        return {"written": sent, "seconds": took}
+
+    async def _say(self, lines: list[bytes]) -> None:
+        for response in self._listening:
+            await response.write(b"".join(lines))
+
+    def dump(self) -> Object:
+        return {path: value.decode() for path, value in self.now.items()}
+
+
+async def _stream(listen: str, control: str, file: str) -> None:
+    stream = Stream(json.loads(Path(file).read_text()))
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", stream.answer)
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        wish = json.loads(await reader.readline())
+        answer = await stream.rage(**wish) if wish.pop("do") == "storm" else stream.dump()
+        writer.write(json.dumps(answer).encode() + b"\n")
+        await writer.drain()
+        writer.close()
+
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.UnixSite(runner, listen).start()
+    async with await asyncio.start_unix_server(hear, control):
+        await asyncio.Event().wait()
+
+
+def turn_to_stream(place: Site) -> None:
+    """The agent of h1 is started anew, with nothing but a stream that begins with what the server has."""
+    dump = place.directory / "dump.json"
+    dump.write_text(json.dumps(ask(place.run / "storm.sock", do="dump")))
+    place.start("stream", sys.executable, __file__, "stream", str(place.run / "stream.sock"),
+                str(place.run / "deltas.sock"), str(dump))
+    wait_for("the stream", (place.run / "deltas.sock").exists)
+    place.signal("agent-h1", signal.SIGTERM)
+    place.start_agent("h1", "--no-bgp", "--server", f"unix:{place.run / 'stream.sock'}")
+
+
 def start_agent(place: Site, host: str) -> Path:
     """In place of the ordinary one. Where it tells what it holds, when it is asked."""
     told = place.directory / f"{host}.json"
@@ -192,11 +350,15 @@ def ask_agent(place: Site, host: str, told: Path) -> Object:
     return found
 
 
-def start_server(place: Site) -> None:
+def start_server(place: Site, store: str = "memory:") -> None:
     """In place of the ordinary one."""
     place.start("server", sys.executable, __file__, "server", str(place.run / "server.sock"),
-                str(place.run / "storm.sock"))
+                str(place.run / "storm.sock"), store)
     place.wait_for_server()
+
+
+def start_server_on_disk(place: Site) -> None:
+    start_server(place, f"sqlite:///{place.state / 'store.db'}")
 
 
 def ask(control: Path, **wish: object) -> Any:
@@ -221,6 +383,10 @@ def _attend(file: Path, words: list[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "server":
-        asyncio.run(_serve(*sys.argv[2:4]))
+        asyncio.run(_serve(*sys.argv[2:5]))
+    elif sys.argv[1] == "stream":
+        asyncio.run(_stream(*sys.argv[2:5]))
+    elif sys.argv[1] == "calls":
+        print(json.dumps(call(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), *map(float, sys.argv[5:7]))))
     else:
         _attend(Path(sys.argv[2]), sys.argv[3:])

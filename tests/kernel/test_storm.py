@@ -6,7 +6,8 @@ change at up to 10,000 a second; none of it changes what these may do:
 
     web -> db:7      allowed         web -> db:9, guest -> db:7    denied
 
-Half of the streams begin a flow with each packet, so that each is decided anew.
+Half of the streams begin a flow with each packet, so that each is decided anew. The storm comes in three ways, see
+`stormrig`: into the server's store, by calls of its API, and as deltas into the agent's stream.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -37,9 +38,15 @@ SECONDS = float(os.environ.get("MUSLIN_STORM", "2"))
 RATE = 10_000
 
 
-@pytest.fixture
-def place() -> Iterator[Site]:
-    with site(stormrig.start_server) as made:
+Told = dict[str, float]
+Storm = Callable[[int], Told]
+"""By its seed. In a thread beside the packets."""
+
+
+@pytest.fixture(params=["memory"])
+def place(request: pytest.FixtureRequest) -> Iterator[Site]:
+    start = stormrig.start_server if request.param == "memory" else stormrig.start_server_on_disk
+    with site(start) as made:
         made.start_agent("h1", "--no-bgp")
         yield made
 
@@ -68,10 +75,10 @@ def _prepare(place: Site) -> tuple[Workload, Workload, Workload]:
     return web, db, guest
 
 
-def _as_from_scratch(place: Site) -> tuple[str, ...]:
+def _as_from_scratch(place: Site, control: str) -> tuple[str, ...]:
     """How the kernel's table differs from what a start from nothing would write."""
     graph, here = cluster.Graph(), host.Graph()
-    keyed = ((layout.parse(path), text) for path, text in stormrig.ask(place.run / "storm.sock", do="dump").items())
+    keyed = ((layout.parse(path), text) for path, text in stormrig.ask(place.run / control, do="dump").items())
     graph.update({key: decoded(key, text.encode()) for key, text in keyed if key is not None})
     graph.flush()
     here.update(graph.snapshot("h1"))
@@ -82,7 +89,28 @@ def _as_from_scratch(place: Site) -> tuple[str, ...]:
 
 
 def test_a_storm_of_changes_opens_nothing_loses_nothing_and_ends_where_it_should(place: Site) -> None:
-    web, db, guest = _prepare(place)
+    workloads = _prepare(place)
+    _ride_out(place, workloads, lambda seed: stormrig.ask(
+        place.run / "storm.sock", do="storm", seed=seed, seconds=SECONDS, rate=RATE))
+
+
+@pytest.mark.parametrize("place", ["disk"], indirect=True)
+def test_a_storm_of_calls_of_the_api_does_neither(place: Site) -> None:
+    """As many as the server takes, each in the store on disk before its call is answered."""
+    workloads = _prepare(place)
+    _ride_out(place, workloads, lambda seed: stormrig.storm_of_calls(place, seed, SECONDS, RATE))
+
+
+def test_a_storm_of_deltas_does_neither(place: Site) -> None:
+    workloads = _prepare(place)
+    stormrig.turn_to_stream(place)
+    _ride_out(place, workloads, lambda seed: stormrig.ask(
+        place.run / "deltas.sock", do="storm", seed=seed, seconds=SECONDS, rate=RATE), "deltas.sock")
+
+
+def _ride_out(place: Site, workloads: tuple[Workload, Workload, Workload], storm: Storm,
+              control: str = "storm.sock") -> None:
+    web, db, guest = workloads
     for _ in range(3):  # again, where the machine says that it had no room for packets
         seed, before, turned = random.randrange(1 << 32), backlog_drops(), turns(place)
         print(f"seed {seed}")
@@ -90,19 +118,18 @@ def test_a_storm_of_changes_opens_nothing_loses_nothing_and_ends_where_it_should
         denied = [Flow(web, db, 9), Flow(guest, db, 7), Flow(guest, db, 7, 6)]
         shut = [Flow(one.source, one.destination, one.port, one.version) for one in denied]
 
-        async def streams(going: list[Flow], fresh: list[Flow], seed: int) -> dict[str, float]:
+        async def streams(going: list[Flow], fresh: list[Flow], seed: int) -> Told:
             async with place.crowd.stream(going) as running, place.crowd.stream(fresh, fresh=True):
                 await running.packets(100)
-                told: dict[str, float] = await asyncio.to_thread(
-                    stormrig.ask, place.run / "storm.sock", do="storm", seed=seed, seconds=SECONDS, rate=RATE)
+                told = await asyncio.to_thread(storm, seed)
                 await asyncio.to_thread(
-                    wait_for, "the kernel to be as from scratch", lambda: not _as_from_scratch(place), 60)
+                    wait_for, "the kernel to be as from scratch", lambda: not _as_from_scratch(place, control), 60)
                 await running.packets(100)
                 return told
 
         told = play(streams([*allowed, *denied], [*anew, *shut], seed))
         turned = turns(place) - turned
-        print(f"{told['written']:.0f} changes in {told['seconds']:.1f} s, {turned} turns")
+        print(f"{told['written']:.0f} changes in {told['seconds']:.1f} s, {turned} turns", told.get("told", ""))
 
         assert told["written"] >= SECONDS * 200
         assert turned < told["written"] / 10, "many changes are one turn"

@@ -22,6 +22,9 @@ _CALL = aiohttp.ClientTimeout(total=10, sock_connect=3)
 _SILENCE = 15.0
 """The server sends at least an empty line every 5 s: 15 s of silence is a dead connection."""
 
+_AT_ONCE = 1 << 20
+"""Bytes of a stream that are taken in before they are looked at: what came during one turn is merged for the next."""
+
 _FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 """Whoever answers in anything but HTTP is as good as nobody."""
 
@@ -77,7 +80,7 @@ class Upstream:
         rest = bytearray()
         patience = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=silence)
         try:
-            async with session.get(self._url(path), timeout=patience) as answer:
+            async with session.get(self._url(path), timeout=patience, read_bufsize=_AT_ONCE) as answer:
                 if answer.status >= HTTPStatus.BAD_REQUEST:
                     decoded = _decoded(await answer.read())
                     raise ApiError(decoded if isinstance(decoded, dict) else {}, answer.status)

@@ -39,6 +39,8 @@ _READ_FOR = 0.01
 _READ_AT_LEAST_EVERY = 60.0
 _AFTER_FAULT = 0.5
 _REPAIRS_KEPT = 50
+_PIECES = 20
+"""Of a stream that is full, at most, before the next turn: 5 MB. A piece is what a socket gives at once."""
 
 log = structlog.get_logger()
 
@@ -55,7 +57,7 @@ class Worker:
         self._bell = asyncio.Event()
         self._turned = asyncio.Condition()
         self._revision: int | None = None
-        self._received = False
+        self._received = self._received_now = False
         self._interfaces_read = self._rebound = False
         """Other interfaces are there than when host endpoints were bound to them."""
         self._whole_is_due = True
@@ -87,7 +89,7 @@ class Worker:
     def receive(self, delta: Delta) -> None:
         self._graph.update(delta)
         self._revision = delta.revision
-        self._received = True
+        self._received = self._received_now = True
         self._bell.set()
 
     def connected(self, server: str) -> None:
@@ -164,8 +166,18 @@ class Worker:
                 finally:
                     self._turning = False
                 await asyncio.sleep(0)  # who waits for the end of a turn looks now, even if the next one is due
+                await self._take_in()
         finally:
             loop.remove_reader(self._monitor.fileno())
+
+    async def _take_in(self) -> None:
+        """What came during the turn is one turn, not one for each piece that the stream is read in."""
+        for _ in range(_PIECES):
+            self._received_now = False
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if not self._received_now:
+                return
 
     def _hear(self) -> None:
         heard = self._monitor.drain(self._kernel.port)

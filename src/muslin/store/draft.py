@@ -32,6 +32,8 @@ class Draft:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._drafted: dict[str, _Drafted] = {}
+        self._places: set[str] = set()
+        """What keys begin with that were written here, up to their last slash: few, where keys are many."""
         self._numbers: count[int] = store._numbers if isinstance(store, Draft) else count(-1, -1)
 
     async def save(self) -> None:
@@ -47,7 +49,9 @@ class Draft:
 
     async def list(self, prefix: str, *, revision: int | None = None, limit: int = 0, after: str = "") -> Page:
         """The past is the store's."""
-        mine = {key: one.entry for key, one in self._drafted.items() if key.startswith(prefix) and key > after}
+        near = any(place.startswith(prefix) or prefix.startswith(place) for place in self._places)
+        mine = {key: one.entry for key, one in self._drafted.items()
+                if key.startswith(prefix) and key > after} if near else {}
         if revision is not None or not mine:
             return await self._store.list(prefix, revision=revision, limit=limit, after=after)
         page = await self._store.list(prefix, after=after)
@@ -90,6 +94,7 @@ class Draft:
         if write.value is None and before is None:
             return None
         number = next(self._numbers)
+        self._places.add(write.key[: write.key.rfind("/") + 1])
         if write.value is not None:
             created = before.created if before else number
             self._drafted[write.key] = _Drafted(base, Entry(write.key, write.value, number, created))

@@ -74,8 +74,8 @@ def test_the_journal_gives_back_what_was_begun_and_not_ended(tmp_path: Path) -> 
 
 # ---- duties
 
-Host = dict[str, tuple[str, str, str, int]]
-"""Name -> interface, address, MAC, bandwidth."""
+Host = dict[str, tuple[str, str, str, int, str]]
+"""Name -> interface, address, MAC, bandwidth, IPv6 gateway."""
 
 hosts = st.dictionaries(
     st.sampled_from("abc"),
@@ -84,6 +84,7 @@ hosts = st.dictionaries(
         st.sampled_from(["10.65.0.1/32", "10.65.0.2/32", "fd00::1/128"]),
         st.sampled_from(["", "02:00:00:00:00:01", "02-00-00-00-00-AA"]),
         st.sampled_from([0, 1_000_000, 2_000_000]),
+        st.sampled_from(["", "fe80::1", "fe80::2", "fe80::3"]),
     ),
 )
 
@@ -106,8 +107,8 @@ def duties_after(*deltas: Delta) -> set[tuple[str, object, object]]:
 def as_endpoints(state: Host) -> list[Endpoint]:
     return [
         msgspec.structs.replace(endpoint(name, interface, address, mac=mac),
-                                qos=Qos(egress_bandwidth=bandwidth) if bandwidth else None)
-        for name, (interface, address, mac, bandwidth) in state.items()
+                                qos=Qos(egress_bandwidth=bandwidth) if bandwidth else None, gateway_v6=gateway)
+        for name, (interface, address, mac, bandwidth, gateway) in state.items()
     ]
 
 
@@ -125,6 +126,13 @@ def test_an_endpoint_asks_for_an_open_link_a_gateway_neighbours_and_routes() -> 
     assert {key for kind, key, _ in wanted if kind == "route"} == {
         RouteKey(Cidr("169.254.1.0/24"), 0), RouteKey(Cidr("10.65.0.1/32"), 0),
     }
+
+
+def test_who_knows_another_gateway_finds_it_on_his_link_beside_the_usual_one() -> None:
+    plain = endpoint("a", "mus1", "fd00::1/128")
+    gateways = [{key.address for kind, key, _ in duties_after(snapshot_of(msgspec.structs.replace(
+        plain, gateway_v6=gateway))) if kind == "address"} for gateway in ("", "fe80::1", "fe80::7")]
+    assert gateways == [{"fe80::1/64"}, {"fe80::1/64"}, {"fe80::1/64", "fe80::7/128"}]
 
 
 def test_a_limit_of_bandwidth_is_a_duty_of_its_own() -> None:

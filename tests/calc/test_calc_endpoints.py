@@ -311,3 +311,18 @@ def test_only_candidates_are_matched() -> None:
     cluster.put(wl("x", "h1", "10.65.0.50", ns="ns1", app="app4"))
     assert len(asked) == 1
     assert "app4" in asked[0]
+
+
+def test_a_link_local_gateway_of_its_own_is_on_its_link() -> None:
+    """Any other is not the host's to have."""
+    for given, found in (("fe80::7", "fe80::7"), ("fe80::0:7", "fe80::7"), ("fd00::1", ""), ("", "")):
+        cluster = Cluster(wl("web", "h1", "10.65.0.1", spec={"ipv6Gateway": given}))
+        [endpoint] = cluster.intent().endpoints.values()
+        assert endpoint.gateway_v6 == found
+
+
+def test_another_gateway_reaches_the_host_also_while_the_endpoint_stays() -> None:
+    cluster = Cluster(WEB)
+    cluster.put(wl("web", "h1", "10.65.0.1", app="web", spec={"ipv6Gateway": "fe80::9"}))
+    [endpoint] = cluster.intent().endpoints.values()
+    assert endpoint.gateway_v6 == "fe80::9"

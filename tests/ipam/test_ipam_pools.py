@@ -76,3 +76,17 @@ def test_a_pool_whose_prefix_cannot_be_read_disables_only_itself() -> None:
 def test_the_error_without_pools_of_a_family_names_those_of_the_other() -> None:
     with pytest.raises(Exhausted, match=r"IPv6.*four \(10\.0\.0\.0/24\)"):
         pools.choose([pool("four", cidr="10.0.0.0/24")], 6, host_labels={}, namespace_labels={})
+
+
+def test_what_is_left_out_of_pools_is_left_out_and_nothing_else() -> None:
+    pool, six = Pool("a", Cidr("10.0.0.0/22"), 26), Pool("six", Cidr("fd00::/112"), 122)
+    left = pools.without((pool, six), [Cidr("10.0.1.0/24"), Cidr("10.0.3.128/25"), Cidr("192.0.2.0/24")])
+    assert [part.cidr for part in left] == ["10.0.0.0/24", "10.0.2.0/24", "10.0.3.0/25", "fd00::/112"]
+    assert {part.name for part in left} == {"a", "six"}
+    assert pools.without((pool,), [Cidr("10.0.0.0/16")]) == ()
+    assert pools.without((Pool("a", Cidr("10.0.0.0/26"), 26),), [Cidr("10.0.0.64/26")]) != ()
+
+
+def test_a_block_of_which_some_is_left_out_is_left_out() -> None:
+    pool = Pool("a", Cidr("10.0.0.0/25"), 26)
+    assert [part.cidr for part in pools.without((pool,), [Cidr("10.0.0.64/28")])] == ["10.0.0.0/26"]

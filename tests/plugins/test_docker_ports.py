@@ -58,3 +58,11 @@ def test_addresses_and_protocols_do_not_stand_in_each_others_way() -> None:
 def test_loopback_is_refused(address: str) -> None:
     with pytest.raises(Refused, match="nothing leads from loopback"):
         ports.wanted(options({"HostIP": address, "HostPort": 80}))
+
+
+def test_a_port_is_free_unless_another_has_it_at_that_address() -> None:
+    held = (at(80, "192.0.2.1"), at(81))
+    assert ports.is_free(at(80, "192.0.2.2"), held)
+    assert ports.is_free(at(80, "192.0.2.1", protocol="UDP"), held)
+    for port in (at(80, "192.0.2.1"), at(80), at(81), at(81, "192.0.2.1")):
+        assert not ports.is_free(port, held)

@@ -2,7 +2,7 @@
 
 For each endpoint's interface:  link       open: up, forwarding, no router advertisements, no duplicate detection
                                 shape      limits of its bandwidth, both ways
-                                address    fe80::1/64, the workload's IPv6 gateway
+                                address    fe80::1/64, the workload's IPv6 gateway; another too, where it knows another
                                 neighbour  its addresses' MAC, so that the kernel never asks
                                 route      its addresses
 Once per host:                  route      local 169.254.1.0/24, the workloads' IPv4 gateway
@@ -45,6 +45,8 @@ class Duties:
         self._ipv6 = ipv6
         self._interfaces: dict[EndpointKey, str] = {}
         self._users: Counter[str] = Counter()
+        self._gateways: dict[EndpointKey, Address] = {}
+        """Of those that know another IPv6 gateway than the usual one."""
         self._limits: dict[str, dict[EndpointKey, Qos | None]] = {}
         """By interface; of two endpoints that claim one, the smaller key says it."""
         self._mtu = 0
@@ -93,6 +95,7 @@ class Duties:
         for key in self._interfaces.keys() | intent.endpoints.keys() if whole else delta.endpoints:
             endpoint = intent.endpoints.get(key)
             self._take_endpoint(key, endpoint)
+            self._take_gateway(key, endpoint)
             self._float(key, _pairs(endpoint, intent.settings))
         for destination in delta.routes if not delta.snapshot else self._routes.keys() | intent.routes.keys():
             self._take_route(destination, intent)
@@ -156,6 +159,15 @@ class Duties:
         if self._ipv6:
             gateway = Address(interface=interface, address=f"{plug.GATEWAY_V6}/64")
             self._reconciler.want(ADDRESS, gateway, gateway if wanted else None)
+
+    def _take_gateway(self, key: EndpointKey, endpoint: Endpoint | None) -> None:
+        before = self._gateways.pop(key, None)
+        after = None
+        if self._ipv6 and endpoint is not None and endpoint.gateway_v6 not in ("", plug.GATEWAY_V6):
+            after = self._gateways[key] = Address(interface=endpoint.interface, address=f"{endpoint.gateway_v6}/128")
+            self._reconciler.want(ADDRESS, after, after)
+        if before is not None and before != after and before not in self._gateways.values():
+            self._reconciler.want(ADDRESS, before, None)
 
     def _take_route(self, destination: Cidr, intent: HostIntent) -> None:
         route = intent.routes.get(destination)

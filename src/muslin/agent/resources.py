@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -34,6 +34,17 @@ async def remove(upstream: Upstream, path: str) -> bool:
     """False: it was gone already. Its addresses stay ours: they are released once this host's kernel has let go."""
     try:
         await upstream.call("DELETE", path, {"propagationPolicy": "Orphan"})
+    except ApiError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+async def set_ports(upstream: Upstream, path: str, ports: Sequence[Object]) -> bool:
+    """Of an endpoint, these and no others. False: there is no such endpoint."""
+    try:
+        await upstream.call("PATCH", path, {"spec": {"ports": list(ports) or None}}, content=MERGE_PATCH)
     except ApiError as error:
         if error.code == HTTPStatus.NOT_FOUND:
             return False

@@ -234,7 +234,7 @@ class Workloads:
             "mac": request.mac if request.tap else cable.inner_mac, "ports": list(request.ports),
             "ipNATs": _nats(request.floating, addresses) if addresses else [],
             "allowSpoofedSourcePrefixes": list(request.spoofable),
-            "qosControls": request.qos_controls,
+            "qosControls": request.qos_controls, "ipv6Gateway": request.gateway_v6,
         }
         return {
             "apiVersion": "projectcalico.org/v3", "kind": "WorkloadEndpoint",
@@ -262,6 +262,25 @@ class Workloads:
         except TimeoutError:
             return False
         return True
+
+    async def publish(self, request: Request, ports: tuple[Object, ...]) -> None:
+        """Its ports are these from now on, in the kernel as well. One that is gone has none."""
+        name = _endpoint_name(self._node, request)
+        key = endpoint_key(request.namespace, name)
+        wanted = {(port["hostPort"], port["port"]) for port in ports}
+
+        def led() -> bool:
+            endpoint, state = self._worker.intent.endpoints.get(key), self._worker.states.get(key)
+            if endpoint is None or state is None:
+                return not wanted
+            return state.state == "up" and {(each.host_port, each.port) for each in endpoint.published} == wanted
+
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            there = await resources.set_ports(self._upstream, resources.endpoint_path(request.namespace, name), ports)
+            if not there and wanted:
+                raise Invalid(f"{key} is not there any more: start the container again")
+            if not await self._within(_READY_WITHIN, led):
+                raise Transient(f"the ports of {key} are not in the kernel after {_READY_WITHIN:.0f} s")
 
     async def remove(self, namespace: str, workload: str) -> None:
         """Gone, also when it was gone already."""

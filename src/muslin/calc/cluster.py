@@ -319,7 +319,7 @@ class Graph:
         return Endpoint(
             key=key, interface=member.interface, ingress=groups.ingress.id, egress=groups.egress.id, mac=member.mac,
             addresses=member.held, spoofable=member.spoofable, nat=member.nat,
-            published=member.published,
+            published=member.published, gateway_v6=member.gateway_v6,
             qos=member.qos,
         ), groups
 

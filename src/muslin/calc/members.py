@@ -74,5 +74,6 @@ class Member(msgspec.Struct, eq=False, gc=False):
     spoofable: tuple[Cidr, ...] = ()
     nat: tuple[tuple[str, str], ...] = ()
     published: tuple[Published, ...] = ()
+    gateway_v6: str = ""
     qos: Qos | None = None
     held: tuple[Cidr, ...] = ()

@@ -145,7 +145,7 @@ class Population:
             member.label_class = label_class
             self._classes.release(old)
         member.mac, member.spoofable, member.nat, member.qos = found.mac, found.spoofable, found.nat, found.qos
-        member.published = found.published
+        member.published, member.gateway_v6 = found.published, found.gateway_v6
         self._soil(member)
 
     def _before(self, member: Member, addresses: tuple[Cidr, ...]) -> None:
@@ -188,7 +188,7 @@ def _member(key: EndpointKey, label_class: LabelClass, found: Description) -> Me
     return Member(
         key=key, label_class=label_class, claims=found.claims, host=found.host, interface=found.interface,
         mac=found.mac, ports=found.ports, spoofable=found.spoofable, nat=found.nat, qos=found.qos,
-        published=found.published,
+        published=found.published, gateway_v6=found.gateway_v6,
     )
 
 

@@ -32,7 +32,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `name`: the workload; `interface`: its side of the link. No `addresses`: one of each family that has a pool, or
     `v4` and `v6` of each family, from `pools` (names or prefixes) if given. With `foreign_addresses` they come from
     somebody else's address management, and none is assigned or released. No `profiles`: its namespace's.
-    `floating`: addresses that lead to its own of the same family. `forwards`: its namespace is made to route between
+    `floating`: addresses that lead to its own of the same family. `gateway_v6`: what a caller that configures the
+    other end tells it as its IPv6 gateway, if not fe80::1. `forwards`: its namespace is made to route between
     its interfaces. The fields that are not spoken of here go into the WorkloadEndpoint as they are.
     """
 
@@ -59,6 +60,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pools: tuple[str, ...] = ()
     foreign_addresses: bool = False
     floating: tuple[str, ...] = ()
+    gateway_v6: str = ""
     spoofable: tuple[str, ...] = ()
     qos_controls: dict[str, Any] = {}
     annotations: dict[str, str] = {}

@@ -81,6 +81,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `spoofable`: further source prefixes that the workload may send from.
     `nat`: (external, internal) floating addresses: what is sent to the external one arrives at the internal one, and
     what the internal one sends to the world outside leaves from the external one. Policy sees the internal one.
+    `gateway_v6`: what the workload knows its IPv6 gateway by, if not by the usual fe80::1; link-local.
     """
 
     key: EndpointKey
@@ -93,6 +94,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nat: tuple[tuple[str, str], ...] = ()
     qos: Qos | None = None
     published: tuple[Published, ...] = ()
+    gateway_v6: str = ""
 
 
 class HostInterface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

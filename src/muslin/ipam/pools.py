@@ -106,6 +106,29 @@ def choose(
     return fit
 
 
+def without(chosen: Sequence[Pool], prefixes: Sequence[Cidr]) -> tuple[Pool, ...]:
+    """Their parts that are in none of the prefixes, in their order: whole blocks."""
+    parts = list(chosen)
+    for prefix in prefixes:
+        parts = [part for pool in parts for part in _apart(pool, prefix)]
+    return tuple(parts)
+
+
+def _apart(pool: Pool, prefix: Cidr) -> Iterator[Pool]:
+    if contains(prefix, pool.cidr):
+        return
+    if not contains(pool.cidr, prefix):
+        yield pool
+        return
+    length = int(pool.cidr.rpartition("/")[2])
+    if length == pool.block_size:
+        return  # a block of which some is not to be used is not used
+    _, first, last = bounds(pool.cidr)
+    for start in (first, (first + last + 1) // 2):
+        half = Cidr(f"{blocks.address(pool.cidr, start - first)}/{length + 1}")
+        yield from _apart(Pool(pool.name, half, pool.block_size), prefix)
+
+
 def holding(pools: Sequence[IPPool], address: str, use: str = "Workload") -> Pool:
     """The pool that one address belongs to. Raises Invalid."""
     version = version_of(address)

@@ -35,7 +35,8 @@ FAMILIES = (4, 6)
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST /muslin/v1/addresses/assign. `v4` and `v6`: how many of each family, those in `addresses` counted in.
-    Left out: those in `addresses`, or if there are none, one of each family that has a pool."""
+    Left out: those in `addresses`, or if there are none, one of each family that has a pool. `without`: prefixes that
+    none of those that nobody names comes from, unless they cover all pools."""
 
     host: str
     handle: str
@@ -43,6 +44,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     v6: int | None = None
     addresses: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     namespace: str = ""
     attributes: dict[str, str] = {}
 
@@ -242,8 +244,9 @@ def _chosen(wanted: Wanted, every: Sequence[IPPool], version: int, host_labels: 
     asked = [word for word in wanted.pools if word not in other]
     if wanted.pools and not asked and wanted.number(version) is None:
         raise Exhausted(f"none of the pools {', '.join(wanted.pools)} gives IPv{version} addresses")
-    return pools.choose(every, version, wanted=asked, host=wanted.host, host_labels=host_labels,
-                        namespace_labels=namespace_labels)
+    found = pools.choose(every, version, wanted=asked, host=wanted.host, host_labels=host_labels,
+                         namespace_labels=namespace_labels)
+    return pools.without(found, [_prefix(text) for text in wanted.without]) or found
 
 
 def _check(wanted: Wanted) -> None:
@@ -259,6 +262,14 @@ def _check(wanted: Wanted) -> None:
 def _check_host(host: str) -> None:
     if not host or "/" in host:
         raise Invalid(f"host {host!r}: write the name of the Node that routes the address")
+
+
+def _prefix(text: str) -> Cidr:
+    """Raises Invalid."""
+    try:
+        return parse_cidr(text)
+    except ValueError as error:
+        raise Invalid(f"without: {error}: write prefixes, such as 10.65.8.0/24") from None
 
 
 def _address(text: str) -> str:

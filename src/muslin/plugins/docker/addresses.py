@@ -98,7 +98,7 @@ class Addresses:
             wanted: Object = {"addresses": [parse_address(asked)]}
         else:
             wanted = {"v4": int(version == 4), "v6": int(version == 6)}
-            wanted |= {} if whole in words.ANY.values() else {"pools": [part]}
+            wanted |= self._apart(version) if whole in words.ANY.values() else {"pools": [part]}
         try:
             address = await self._assign(handle, wanted)
         except ApiError as error:
@@ -107,6 +107,13 @@ class Addresses:
             address = await self._assign(handle, wanted)
         self._taken_back.discard(address)
         return {"Address": address, "Data": {}}
+
+    def _apart(self, version: int) -> Object:
+        """Of a network without a subnet: none in the subnets of others, for a container may be in both, and dockerd
+        refuses it an address to which a route of it leads already."""
+        taken = {subnet for network in self._book.pages.networks.values() for subnet in words.own_subnets(network)
+                 if version_of(subnet) == version}
+        return {"without": sorted(taken)} if taken else {}
 
     async def _reclaimed(self, asked: str) -> bool:
         try:

@@ -28,6 +28,11 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str = GATEWAYS[0]
     subnets: tuple[str, ...] = ()
 
+    @property
+    def gateway_v6(self) -> str:
+        """One for each network, too: by it dockerd finds the link that it is on. fe80::1 belongs to 169.254.1.1."""
+        return f"fe80::{self.gateway.rpartition('.')[2]}"
+
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True):
     """`-p`: a port of this host that leads to one of a container. `protocol`: TCP, UDP or SCTP."""
@@ -40,13 +45,15 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Made by CreateEndpoint, used by Join. `labels`: from driver options. `sandbox`: where its container's namespace
-    will be, "" before Join and after Leave. `names`: what others find it by; `named`: aliases are among them."""
+    will be, "" before Join and after Leave. `withdrawn`: ports that led here until it was no longer the container's way
+    outside. `names`: what others find it by; `named`: aliases are among them."""
 
     id: str
     network: str
     addresses: tuple[str, ...]
     mac: str = ""
     published: tuple[Publication, ...] = ()
+    withdrawn: tuple[Publication, ...] = ()
     labels: dict[str, str] = {}
     container: str = ""
     container_id: str = ""

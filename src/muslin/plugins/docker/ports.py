@@ -77,6 +77,12 @@ def settle(asked: Iterable[Wanted], mine: Iterable[Publication], others: Iterabl
     return tuple(made)
 
 
+def is_free(port: Publication, others: Iterable[Publication]) -> bool:
+    """Does nobody else have it?"""
+    return not any((one.protocol, one.host_port) == (port.protocol, port.host_port)
+                   and (not one.host_ip or one.host_ip == port.host_ip or not port.host_ip) for one in others)
+
+
 def _first_free(each: Wanted, taken: Taken, in_use: Callable[[str, str, int], bool]) -> Publication:
     why = ""
     for number in range(each.first, each.last + 1):

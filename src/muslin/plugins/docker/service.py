@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -21,22 +21,27 @@ from aiohttp import web
 
 from muslin.client.refusal import ApiError
 from muslin.errors import MuslinError
-from muslin.net import Cidr, host_cidr, version_of
-from muslin.plugins.docker import naming, ports, words
-from muslin.plugins.docker.addresses import AGAIN, CALICO, CALL, GATEWAY_V6, Addresses
+from muslin.net import host_cidr
+from muslin.plugins.docker import leftovers, naming, ports, publishing, ways, words
+from muslin.plugins.docker.addresses import AGAIN, CALICO, CALL, Addresses
 from muslin.plugins.docker.book import Book, Endpoint, Network
 from muslin.plugins.docker.daemon import Daemon
 from muslin.plugins.docker.faults import Refused
 from muslin.plugins.docker.keeper import Keeper
-from muslin.plugins.docker.leftovers import Door, Leftovers, identity
+from muslin.plugins.docker.leftovers import Leftovers, identity
 from muslin.plugins.docker.naming import Api, Naming
 from muslin.plugins.docker.networks import Networks, Report
+from muslin.plugins.docker.publishing import Publishing
 
 Object = dict[str, Any]
 _MERGE = "application/merge-patch+json"
 _LOOK_EVERY = 2.0
 
 log = structlog.get_logger()
+
+
+class Door(leftovers.Door, publishing.Door, Protocol):
+    """What the agent's workloads offer."""
 
 
 class Service:
@@ -53,8 +58,6 @@ class Service:
         self._networks = Networks(api, book, report)
         self._leftovers = Leftovers(door, self._addresses, book)
         self._addresses.reclaim = self._leftovers.reclaim
-        self._turn = asyncio.Lock()
-        """dockerd asks for one thing at a time mostly; what it asks at once must not race for gateways and ports."""
         self._calls: dict[str, Callable[[Object], Awaitable[Object]]] = {
             "Plugin.Activate": _constant(Implements=["NetworkDriver", "IpamDriver"]),
             "NetworkDriver.GetCapabilities": _constant(Scope="local", ConnectivityScope="global"),
@@ -70,8 +73,8 @@ class Service:
             "NetworkDriver.EndpointOperInfo": self._oper_info,
             "NetworkDriver.Join": self._join,
             "NetworkDriver.Leave": self._leave,
-            **dict.fromkeys(("NetworkDriver.ProgramExternalConnectivity", "NetworkDriver.RevokeExternalConnectivity",
-                             "NetworkDriver.DiscoverNew", "NetworkDriver.DiscoverDelete",
+            **Publishing(door, book).calls(),
+            **dict.fromkeys(("NetworkDriver.DiscoverNew", "NetworkDriver.DiscoverDelete",
                              "NetworkDriver.AllocateNetwork", "NetworkDriver.FreeNetwork"), _constant()),
         }
 
@@ -220,14 +223,9 @@ class Service:
             raise Refused("dockerd gave the endpoint no address: create the network with --ipam-driver muslin")
         endpoint = Endpoint(id=call["EndpointID"], network=network.id, addresses=addresses,
                             mac=str(given.get("MacAddress") or ""), labels=words.driver_labels(options))
-        asked = ports.wanted(options)
+        ports.wanted(options)  # what cannot be published at all is refused before there is anything
         await self._addresses.still_ours(addresses)
-        async with self._turn:
-            every = self._book.pages.endpoints
-            mine = every[endpoint.id].published if endpoint.id in every else ()
-            others = [port for each in every.values() if each.id != endpoint.id for port in each.published]
-            published = ports.settle(asked, mine, others, ports.in_use)
-            self._book.put(msgspec.structs.replace(endpoint, published=published))
+        self._book.put(endpoint)
         mac = "" if endpoint.mac else _mac(endpoint.id)
         return {"Interface": {"MacAddress": mac}} if mac else {}
 
@@ -238,23 +236,26 @@ class Service:
         network = await self._network(endpoint.network)
         found = await self._daemon.network(network.id) or {}
         network = await self._named(network, found)
+        sandbox = str(call.get("SandboxKey") or "")
+        ways.require_apart(endpoint, network, sandbox, self._book)
         container = await self._container(endpoint, found)
         name, labels = container["Names"][0].lstrip("/"), dict(container.get("Labels") or {})
         names = words.first_names(name, container["Id"], labels)
         self._book.put(msgspec.structs.replace(endpoint, container=name, container_id=container["Id"], names=names,
-                                               sandbox=str(call.get("SandboxKey") or "")))
+                                               sandbox=sandbox))
         loose = f"dtmp{endpoint.id[:10]}"
         await self._door.add(msgspec.structs.replace(
             identity(endpoint.id),
             loose=loose, addresses=endpoint.addresses, foreign_addresses=True, mac=endpoint.mac or _mac(endpoint.id),
-            mtu=network.mtu, profiles=(words.profile_name(network.net),), ports=words.ports(endpoint.published),
+            mtu=network.mtu, gateway_v6=network.gateway_v6, profiles=(words.profile_name(network.net),),
+            ports=words.ports(endpoint.published),
             labels={**words.labels(labels), **endpoint.labels, words.NETWORK_LABEL: network.net,
                     **words.labels({words.NAME_LABEL: name})},
             annotations={"muslin.dev/docker-network": str(found.get("Name") or network.net),
                          "muslin.dev/container-name": name, **naming.about(network.net, names)},
         ))
         self._naming.changed()
-        return _joined(network, endpoint, loose)
+        return ways.joined(network, endpoint, loose)
 
     async def _named(self, network: Network, found: Object) -> Network:
         """With its name, and with a Profile for it. dockerd does not say the name when it makes the network."""
@@ -301,22 +302,6 @@ class Service:
 
 def _mac(endpoint: str) -> str:
     return "02:" + bytes.fromhex(endpoint[:10]).hex(":")
-
-
-def _joined(network: Network, endpoint: Endpoint, loose: str) -> Object:
-    """A way to the gateway on the link, and to the network by it; the default route is the gateway network's."""
-    families = {version_of(address) for address in endpoint.addresses}
-    answer: Object = {"InterfaceName": {"SrcName": loose, "DstPrefix": "eth"}, "StaticRoutes": []}
-    if 4 in families:
-        answer["Gateway"] = network.gateway
-        answer["StaticRoutes"].append({"Destination": f"{network.gateway}/32", "RouteType": 1, "NextHop": ""})
-        answer["StaticRoutes"] += [
-            {"Destination": subnet, "RouteType": 0, "NextHop": network.gateway} for subnet in network.subnets
-            if subnet and subnet not in words.ANY.values() and version_of(Cidr(subnet)) == 4
-        ]
-    if 6 in families:
-        answer["GatewayIPv6"] = GATEWAY_V6
-    return answer
 
 
 def _constant(**answer: object) -> Callable[[Object], Awaitable[Object]]:

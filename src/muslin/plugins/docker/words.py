@@ -106,6 +106,11 @@ def network(call: Object) -> Network:
                    subnets=tuple(str(each.get("Pool", "")) for each in data))
 
 
+def own_subnets(network: Network) -> tuple[Cidr, ...]:
+    """Those that it was given; none where its addresses come from any pool."""
+    return tuple(parse_cidr(subnet) for subnet in network.subnets if subnet and subnet not in ANY.values())
+
+
 def inspected(found: Object) -> Network:
     """The same from `docker network inspect`, after our book was lost."""
     options = found.get("Options") or {}

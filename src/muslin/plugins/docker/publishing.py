@@ -1,0 +1,74 @@
+"""Published ports lead to that endpoint of a container by which it has its default route, for its answers go that way.
+
+dockerd hands the ports of a container to each of its endpoints, and says by two calls which one they are for:
+
+    ProgramExternalConnectivity    ports found, written to the endpoint, waited for: they lead there now
+    RevokeExternalConnectivity     they do not any more; another endpoint of the container may follow, and keeps the
+                                   numbers that nobody had named
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from muslin.client.workload import Request
+from muslin.errors import MuslinError
+from muslin.plugins.docker import ports, words
+from muslin.plugins.docker.book import Book, Endpoint, Publication
+from muslin.plugins.docker.faults import Refused
+from muslin.plugins.docker.leftovers import identity
+
+Object = dict[str, Any]
+
+
+class Door(Protocol):
+    """What the agent's workloads offer."""
+
+    async def publish(self, request: Request, ports: tuple[Object, ...]) -> None: ...
+
+
+class Publishing:
+    def __init__(self, door: Door, book: Book) -> None:
+        self._door = door
+        self._book = book
+        self._turn = asyncio.Lock()
+        """What dockerd asks at once must not race for ports."""
+
+    def calls(self) -> dict[str, Callable[[Object], Awaitable[Object]]]:
+        return {"NetworkDriver.ProgramExternalConnectivity": self._program,
+                "NetworkDriver.RevokeExternalConnectivity": self._revoke}
+
+    async def _program(self, call: Object) -> Object:
+        asked = ports.wanted(call.get("Options") or {})
+        if not asked:
+            return {}
+        async with self._turn:
+            endpoint = self._book.pages.endpoints.get(call["EndpointID"])
+            if endpoint is None:
+                raise Refused(f"endpoint {call['EndpointID']} was never created here: start the container again")
+            endpoint = msgspec.structs.replace(endpoint, published=self._settled(endpoint, asked))
+            self._book.put(endpoint)
+        try:
+            await self._door.publish(identity(endpoint.id), words.ports(endpoint.published))
+        except MuslinError:
+            self._book.put(msgspec.structs.replace(endpoint, published=()))
+            raise
+        return {}
+
+    def _settled(self, endpoint: Endpoint, asked: tuple[ports.Wanted, ...]) -> tuple[Publication, ...]:
+        every = self._book.pages.endpoints.values()
+        others = [port for each in every if each.id != endpoint.id for port in each.published]
+        kept = [port for each in every if each.container_id == endpoint.container_id for port in each.withdrawn]
+        mine = (*endpoint.published, *(port for port in kept if ports.is_free(port, others)))
+        return ports.settle(asked, mine, others, ports.in_use)
+
+    async def _revoke(self, call: Object) -> Object:
+        endpoint = self._book.pages.endpoints.get(call["EndpointID"])
+        if endpoint is not None and endpoint.published:
+            await self._door.publish(identity(endpoint.id), ())
+            self._book.put(msgspec.structs.replace(endpoint, published=(), withdrawn=endpoint.published))
+        return {}

@@ -1,0 +1,45 @@
+"""A container's ways to the networks that it is in.
+
+    the network's gateway    on the link of this network alone: each network has gateways of its own, by which dockerd
+                             finds the link
+    the network's subnets    by its gateway
+    all else                 by the gateway of one network, which dockerd chooses
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from muslin.net import contains, host_cidr, version_of
+from muslin.plugins.docker import words
+from muslin.plugins.docker.book import Book, Endpoint, Network
+from muslin.plugins.docker.faults import Refused
+
+Object = dict[str, Any]
+
+
+def joined(network: Network, endpoint: Endpoint, loose: str) -> Object:
+    """The answer to Join."""
+    answer: Object = {"InterfaceName": {"SrcName": loose, "DstPrefix": "eth"}, "StaticRoutes": []}
+    for version in sorted({version_of(address) for address in endpoint.addresses}):
+        gateway, field = (network.gateway, "Gateway") if version == 4 else (network.gateway_v6, "GatewayIPv6")
+        answer[field] = gateway
+        answer["StaticRoutes"].append({"Destination": host_cidr(gateway), "RouteType": 1, "NextHop": ""})
+        answer["StaticRoutes"] += [{"Destination": subnet, "RouteType": 0, "NextHop": gateway}
+                                   for subnet in words.own_subnets(network) if version_of(subnet) == version]
+    return answer
+
+
+def require_apart(endpoint: Endpoint, network: Network, sandbox: str, book: Book) -> None:
+    """dockerd gives no container an address to which it has a route already, by another network. Raises Refused."""
+    for each in book.pages.endpoints.values():
+        other = book.pages.networks.get(each.network)
+        if not sandbox or each.sandbox != sandbox or each.id == endpoint.id or other is None:
+            continue
+        for subnet, address in product(words.own_subnets(other), endpoint.addresses):
+            if contains(subnet, host_cidr(address)):
+                raise Refused(
+                    f"address {address.partition('/')[0]} of network {network.name or network.net} lies in subnet"
+                    f" {subnet} of network {other.name or other.net}, in which this container is, too: give networks"
+                    " that have containers in common subnets that lie apart")

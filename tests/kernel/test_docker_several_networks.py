@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentrig import Site, site
+from agentrig import V3, Site, site
 from dockerrig import Docker, Failed, asking, docker, install, page
 from netrig import in_ns, namespace, run, wait_for
 
@@ -156,3 +156,33 @@ def test_networks_whose_subnets_overlap_have_no_container_in_common(host: Docker
         host("network", "connect", "narrow", both)
     other = host.container("other", "--network", "wide")
     assert host.ping(both, host.address(other, "wide"))
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (("-p", "192.0.2.77:8080:80"), r"192\.0\.2\.77 is no address of this host"),
+    (("-p", "[fd00:99::77]:8080:80"), "is no address of this host"),
+    (("--ip", "10.65.8.9"), r"10\.65\.8\.9 is in use by container holder of this host"),
+    (("--mac-address", "01:00:5e:00:00:01"), "multicast"),
+])
+@pytest.mark.usefixtures("clean")
+def test_what_a_container_cannot_have_is_told_in_words(
+    place: Site, host: Docker, words: tuple[str, ...], says: str
+) -> None:
+    network(host, "one", "--subnet", "10.65.8.0/24")
+    host.container("holder", "--network", "one", "--ip", "10.65.8.9")
+    with pytest.raises(Failed, match=says):
+        host.container("never", "--network", "one", *words)
+    assert len([link for link in run("ip", "-n", place.space("h1"), "-br", "link").splitlines()
+                if link.startswith(("mus", "dtmp"))]) == 1, "the holder's"
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_network_with_a_long_name_works_and_leaves_nothing(place: Site, host: Docker) -> None:
+    name = "n" * 120
+    network(host, name, "--subnet", "10.65.8.0/24")
+    one, two = (host.container(each, "--network", name) for each in ("c1", "c2"))
+    assert host.ping(one, host.address(two, name))
+    host("rm", "-f", one, two)
+    host("network", "rm", name)
+    assert [each["metadata"]["name"] for each in place.api.get(f"{V3}/profiles")["items"]
+            if each["metadata"]["name"].startswith("docker.")] == []

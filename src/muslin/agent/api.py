@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 
 _MOST_FLOWS = 1000
+_LARGEST = 16 << 20
+"""Of a request's body: a container runtime sends what it likes along with its configuration."""
 
 
 def application(workloads: Workloads, reporter: Reporter, witness: Witness, flow_list: FlowList) -> web.Application:
@@ -71,7 +73,7 @@ def application(workloads: Workloads, reporter: Reporter, witness: Witness, flow
             raise Invalid(f"limit={limit}: write a number")
         return _json(await flow_list.seen(request.query.get("address", ""), int(limit)))
 
-    app = web.Application(middlewares=[_refusals])
+    app = web.Application(middlewares=[_refusals], client_max_size=_LARGEST)
     app.router.add_post("/v1/workloads", add)
     app.router.add_get("/v1/workloads", listed)
     app.router.add_delete("/v1/workloads/{namespace}/{name}", remove)

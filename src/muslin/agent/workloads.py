@@ -31,7 +31,7 @@ from muslin.agent.worker import Worker
 from muslin.client.workload import Request, Workload, endpoint_key
 from muslin.drivers import plug
 from muslin.drivers.fitter import Fitter
-from muslin.drivers.links import Link, pack_mac
+from muslin.drivers.links import Link, check_mac
 from muslin.drivers.plug import Cable, Laid
 from muslin.errors import Invalid, MuslinError, Transient
 from muslin.intent import EndpointKey
@@ -98,7 +98,8 @@ class Workloads:
         if sum(map(bool, (request.netns, request.tap, request.loose))) != 1:
             raise Invalid("a workload needs either netns (its namespace) or tap (its interface), not both")
         if request.mac:
-            pack_mac(request.mac)
+            check_mac(request.mac)
+        plug.check_mtu(request.mtu)
         if request.foreign_addresses and not request.addresses:
             raise Invalid("foreignAddresses without addresses: say which they are")
         name = _endpoint_name(self._node, request)

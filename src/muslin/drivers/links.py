@@ -119,6 +119,14 @@ def pack_mac(text: str) -> bytes:
     return packed
 
 
+def check_mac(text: str) -> None:
+    """May an interface have it? Raises Invalid."""
+    packed = pack_mac(text)
+    if packed[0] & 1 or not any(packed):
+        raise Invalid(f"MAC address {text}: no interface can have a multicast address or zero; write one whose second"
+                      " digit is even, such as 02:00:00:00:00:01")
+
+
 def read_links(netlink: Netlink, known: dict[bytes, Link] | None = None) -> dict[str, Link]:
     """Every interface of the namespace, by name. `known`: what the last reading made of which words of the kernel; kept
     up by this one. Without it a thousand links take 100 ms to take apart."""

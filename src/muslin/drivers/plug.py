@@ -35,7 +35,8 @@ GATEWAY_ROUTE = Route(destination=Cidr("169.254.1.0/24"), kind=RouteKind.LOCAL, 
 """Once per host: makes the host itself own 169.254.1.1, so that it answers ARP for it on every link."""
 
 _READY_WITHIN = 5.0
-_LEAST_MTU_V6 = 1280
+_LEAST_MTU_V4, _LEAST_MTU_V6 = 68, 1280
+_MOST_MTU = 65535
 
 _ADOPTABLE = frozenset({"tun", "veth", "macvtap"})
 
@@ -84,6 +85,14 @@ class Laid:
     is_new: bool
 
 
+def check_mtu(mtu: int) -> None:
+    """0: as the host's uplinks. Narrower links speak no IPv6, and every workload's does where the host does. Raises
+    Invalid."""
+    least = _LEAST_MTU_V6 if sysctl.has_ipv6() else _LEAST_MTU_V4
+    if mtu and not least <= mtu <= _MOST_MTU:
+        raise Invalid(f"MTU {mtu}: write {least} to {_MOST_MTU}, or nothing for that of the host's uplinks")
+
+
 def mac_of(owner: str) -> str:
     """A locally administered MAC that is the same every time the workload is plugged."""
     return "02:" + hashlib.sha1(owner.encode(), usedforsecurity=False).digest()[:5].hex(":")
@@ -116,7 +125,7 @@ def _lay_again(host: Netlink, cable: Cable, namespace: int) -> Laid:
         if theirs is not None:
             raise NameTaken(
                 f"interface {cable.inner} in network namespace {cable.namespace} is there already:"
-                " choose another name for ours (--interface), or remove that one"
+                " choose another name for ours, or remove that one"
             )
         return _make(host, cable, namespace)
     if not ours.up:
@@ -150,8 +159,12 @@ def _make(host: Netlink, cable: Cable, namespace: int) -> Laid:
     if made is None:
         raise Transient(f"interface {cable.interface} is gone again: was the namespace removed?")
     # Before it is up: the kernel would give it a link-local address, and look for its double, otherwise.
-    sysctl.ensure(sysctl.workload_link_v6(cable.interface))
-    links.raise_links(host, [made.index])
+    try:
+        sysctl.ensure(sysctl.workload_link_v6(cable.interface))
+        links.raise_links(host, [made.index])
+    except Transient:
+        links.remove_links(host, [made.index])
+        raise
     return Laid(replace(made, up=True), is_new=True)
 
 

@@ -241,7 +241,7 @@ def _chosen(wanted: Wanted, every: Sequence[IPPool], version: int, host_labels: 
             namespace_labels: Mapping[str, str]) -> tuple[Pool, ...]:
     """Pools of one family. A pool that was asked for by name restricts only its own family. Raises Exhausted."""
     other = {word for _, pool in pools.usable(every, 10 - version) for word in (pool.name, pool.cidr)}
-    asked = [word for word in wanted.pools if word not in other]
+    asked = [word for word in wanted.pools if word not in other and not _is_of_family(word, 10 - version)]
     if wanted.pools and not asked and wanted.number(version) is None:
         raise Exhausted(f"none of the pools {', '.join(wanted.pools)} gives IPv{version} addresses")
     found = pools.choose(every, version, wanted=asked, host=wanted.host, host_labels=host_labels,
@@ -262,6 +262,14 @@ def _check(wanted: Wanted) -> None:
 def _check_host(host: str) -> None:
     if not host or "/" in host:
         raise Invalid(f"host {host!r}: write the name of the Node that routes the address")
+
+
+def _is_of_family(word: str, version: int) -> bool:
+    """Is it a prefix of that family, and no pool's name?"""
+    try:
+        return version_of(parse_cidr(word)) == version
+    except ValueError:
+        return False
 
 
 def _prefix(text: str) -> Cidr:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -21,6 +21,8 @@ COMMANDS = {"ADD": "0.3.0", "DEL": "0.3.0", "CHECK": "0.4.0", "GC": "1.1.0", "ST
 """Each with the version of the specification that brought it."""
 OURS = ("", "muslin", "muslin-ipam", "calico-ipam")
 """Values of `ipam.type` that mean our own address management."""
+NEVER = ("dhcp",)
+"""Address plugins that cannot work here."""
 POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 _INTERFACE = re.compile(r"[^/:\s]{1,15}")
@@ -68,6 +70,15 @@ class Ipam(msgspec.Struct, frozen=True):
     routes: tuple[dict[str, Any], ...] = ()
 
 
+class Dns(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Goes into the result."""
+
+    nameservers: tuple[str, ...] | None = None
+    domain: str | None = None
+    search: tuple[str, ...] | None = None
+    options: tuple[str, ...] | None = None
+
+
 class Kubernetes(msgspec.Struct, frozen=True):
     """Where pods' labels and annotations are read."""
 
@@ -91,17 +102,34 @@ class Attachment(msgspec.Struct, frozen=True, rename={"container_id": "container
     interface: str
 
 
+class AnsweredInterface(msgspec.Struct, frozen=True):
+    name: str = ""
+    mac: str = ""
+    sandbox: str = ""
+
+
+class AnsweredAddress(msgspec.Struct, frozen=True):
+    address: str
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """The part of a result that CHECK compares."""
+
+    interfaces: tuple[AnsweredInterface, ...] = ()
+    ips: tuple[AnsweredAddress, ...] = ()
+
+
 class Config(msgspec.Struct, frozen=True, rename="camel"):
     """The part of a network configuration that we read."""
 
     name: str = ""
     cni_version: str = ""
     type: str = ""
-    mtu: int = 0
+    mtu: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     namespace: str = ""
     labels: dict[str, str] = {}
     ipam: Ipam = Ipam()
-    dns: dict[str, Any] = {}
+    dns: Dns = Dns()
     runtime_config: Runtime = Runtime()
     prev_result: dict[str, Any] | None = None
     kubernetes: Kubernetes | None = None
@@ -167,13 +195,31 @@ def version_of(document: Object) -> str:
     return found if found in VERSIONS else "1.0.0"
 
 
+def config_for_removal(document: Object) -> Config:
+    """DEL must succeed also after somebody has made mistakes in the configuration: of what cannot be used only the
+    namespace is needed, and the address plugin. Raises Fault, for a version that we do not speak."""
+    try:
+        found = config_of(document)
+        names_address_plugin(found)
+        return found
+    except Fault as fault:
+        if fault.code is Code.VERSION:
+            raise
+        namespace, ipam = document.get("namespace"), document.get("ipam")
+        kind = ipam.get("type") if isinstance(ipam, dict) else None
+        usable = isinstance(kind, str) and "/" not in kind and kind not in NEVER
+        return Config(name=str(document.get("name") or ""), cni_version=version_of(document),
+                      namespace=namespace if isinstance(namespace, str) else "",
+                      ipam=Ipam(type=str(kind)) if usable else Ipam())
+
+
 def config_of(document: Object) -> Config:
     """Raises Fault, which names the field."""
     try:
         given = {field: value for field, value in document.items() if value is not None}
         found = msgspec.convert(_with_small_letters(given), Config)
     except msgspec.ValidationError as error:
-        raise Fault(Code.CONFIGURATION, f"the network configuration cannot be used: {_where(error)}") from None
+        raise Fault(Code.CONFIGURATION, f"the network configuration cannot be used: {where(error)}") from None
     if found.cni_version not in VERSIONS:
         raise Fault(Code.VERSION, f"cniVersion {found.cni_version or '(none)'} is not spoken here",
                     f"write one of {', '.join(VERSIONS)}")
@@ -186,6 +232,9 @@ def config_of(document: Object) -> Config:
 
 def _refuse_what_is_not_here(config: Config) -> None:
     """Fields of Calico's that would be betrayed if they were accepted and not followed. Raises Fault."""
+    if config.ipam.type in NEVER:
+        raise Fault(Code.UNSUPPORTED_FIELD, f"ipam.type {config.ipam.type!r} asks for an address on the container's"
+                    " link, where nobody is but this host", 'write "ipam": {"type": "muslin"}, host-local or static')
     if kind := config.dataplane_options.get("type"):
         raise Fault(Code.UNSUPPORTED_FIELD, f"dataplane_options: the data plane {kind!r} is not here",
                     "leave the field out: the agent's FelixConfiguration says nftables or iptables")
@@ -210,7 +259,7 @@ def _with_small_letters(document: Object) -> Object:
     return document | {"runtimeConfig": runtime | {"portMappings": small}}
 
 
-def _where(error: Exception) -> str:
+def where(error: Exception) -> str:
     """msgspec's path, without its dollar."""
     return re.sub(r" - at `\$\.?(.*?)`", r" (at \1)", str(error))
 
@@ -255,15 +304,19 @@ def check(call: Call, config: Config) -> None:
         raise Fault(Code.ENVIRONMENT, f"CNI_NETNS is empty: {call.command} needs the container's network namespace")
 
 
-def arguments(call: Call) -> dict[str, str]:
-    """CNI_ARGS. Raises Fault for what is no KEY=VALUE, and for unknown keys unless IgnoreUnknown says otherwise."""
+def arguments(call: Call, config: Config) -> dict[str, str]:
+    """CNI_ARGS. Raises Fault for what is no KEY=VALUE, and for unknown keys unless IgnoreUnknown says otherwise; not
+    for DEL. `static` knows one more."""
     found: dict[str, str] = {}
+    if call.command == "DEL":
+        return {key: value for key, _, value in (pair.partition("=") for pair in call.args.split(";")) if key}
     for pair in filter(None, call.args.split(";")):
         key, sign, value = pair.partition("=")
         if not sign or not key:
             raise Fault(Code.ENVIRONMENT, f"CNI_ARGS: {pair!r} is not KEY=VALUE", "pairs are separated by ;")
         found[key] = value
-    unknown = sorted(found.keys() - _KNOWN_ARGS)
+    known = _KNOWN_ARGS | ({"GATEWAY"} if names_address_plugin(config) else set())
+    unknown = sorted(found.keys() - known)
     if unknown and found.get("IgnoreUnknown", "").lower() not in ("1", "true", "t"):
         raise Fault(Code.ENVIRONMENT, f"CNI_ARGS: {', '.join(unknown)} not known",
                     "leave it out, or add IgnoreUnknown=1")

@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]
 OURS = ("", "muslin", "muslin-ipam", "calico-ipam")
 """Values of `ipam.type` that mean the address management of muslin."""
+NEVER = ("dhcp",)
+"""Those that cannot work: the agent says why."""
 STATE = "/var/lib/muslin"
 NONE_NEEDED = b"null"
+TOO_LARGE = 413
 UNREADABLE, INVALID_CONFIGURATION, TRY_AGAIN, NOT_AVAILABLE = 6, 7, 11, 50
 
 
@@ -94,9 +97,10 @@ def _configuration() -> Object:
 
 def call(command: str, configuration: Object) -> Said:
     """Raises Failure."""
-    path, foreign = agent_socket(configuration), address_plugin(configuration)
+    path = agent_socket(configuration)
     if command == "DEL":
-        return _delete(configuration, path, foreign)
+        return _delete(configuration, path)
+    foreign = address_plugin(configuration)
     addresses = _delegate(foreign, command) if foreign else NONE_NEEDED
     try:
         said = _ask(path, addresses or NONE_NEEDED)
@@ -109,7 +113,11 @@ def call(command: str, configuration: Object) -> Said:
     return said
 
 
-def _delete(configuration: Object, path: str, foreign: str) -> Said:
+def _delete(configuration: Object, path: str) -> Said:
+    try:
+        foreign = address_plugin(configuration)
+    except Failure:
+        foreign = ""  # nothing can have been added with that
     try:
         said = _ask(path, NONE_NEEDED)
     except NoAgent:
@@ -135,6 +143,9 @@ def _ask(path: str, addresses: bytes) -> Said:
                       "start `muslin agent` or `muslin up` on this host; the call may then be repeated") from None
     if status in (DONE, REFUSED):
         return Said(status, text)
+    if status == TOO_LARGE:
+        raise Failure(INVALID_CONFIGURATION, f"the network configuration is {len(TEXT)} bytes long",
+                      "the muslin agent reads 16 MiB")
     raise Failure(TRY_AGAIN, f"the muslin agent at {path} answered {status or 'no HTTP'}",
                   text[:300].decode(errors="replace"))
 
@@ -184,7 +195,7 @@ def address_plugin(configuration: Object) -> str:
     if not isinstance(kind, str) or "/" in kind:
         raise Failure(INVALID_CONFIGURATION, f"ipam is {json.dumps(ipam)[:200]}",
                       'write "ipam": {"type": "muslin"}, or the name of another address plugin')
-    return "" if kind in OURS else kind
+    return "" if kind in OURS or kind in NEVER else kind
 
 
 def _delegate(name: str, command: str) -> bytes:

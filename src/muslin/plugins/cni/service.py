@@ -25,14 +25,17 @@ from muslin.model.names import parse_workload_endpoint_name
 from muslin.plugins.cni import pods, words
 from muslin.plugins.cni.call import (
     VERSIONS,
+    Answered,
     Call,
     Config,
     arguments,
     check,
+    config_for_removal,
     config_of,
     configuration,
     names_address_plugin,
     version_of,
+    where,
 )
 from muslin.plugins.cni.faults import Code, Fault, fault_of
 
@@ -100,7 +103,7 @@ class Service:
                 return _json({"cniVersion": _wanted_version(call), "supportedVersions": VERSIONS})
             document = configuration(call)
             version = version_of(document)
-            config = config_of(document)
+            config = (config_for_removal if call.command == "DEL" else config_of)(document)
             if not call.addresses and (status := self._left_to_the_caller(call, document, config)):
                 return web.Response(status=status)
             answer = await self.call(call, config)
@@ -126,10 +129,10 @@ class Service:
             async with self._turns:
                 return await self._commands[call.command](call, config)
         except MuslinError as error:
-            raise fault_of(error) from error
+            raise _in_callers_words(fault_of(error), call) from error
 
     async def _add(self, call: Call, config: Config) -> Object:
-        given = arguments(call)
+        given = arguments(call, config)
         identity = words.identity(call, config, given)
         self._forget_pending(identity)
         pod = pods.NOBODY
@@ -148,8 +151,11 @@ class Service:
 
     async def _remove(self, call: Call, config: Config) -> None:
         """Gone, or not ours to remove."""
-        identity = words.identity(call, config, arguments(call))
-        existing = await self._door.find(identity)
+        identity = words.identity(call, config, arguments(call, config))
+        try:
+            existing = await self._door.find(identity)
+        except Invalid:
+            return None  # nothing can have such a name
         if existing is None and identity.orchestrator == "cni":
             return await self._remove_nameless(call)
         if existing is not None and _container_of(existing) not in ("", call.container_id):
@@ -164,13 +170,13 @@ class Service:
                 await self._door.detach(_identity_of(key, found))
 
     async def _check(self, call: Call, config: Config) -> None:
-        identity = words.identity(call, config, arguments(call))
+        identity = words.identity(call, config, arguments(call, config))
         existing = await self._door.find(identity)
         if existing is None or _container_of(existing) not in ("", call.container_id):
             raise Fault(Code.UNKNOWN_CONTAINER, f"container {call.container_id} has no {call.interface} here")
-        request = words.request(call, config, arguments(call), pods.NOBODY)
+        request = words.request(call, config, arguments(call, config), pods.NOBODY)
         faults = list(await self._door.check(request))
-        faults += _differences(existing, config)
+        faults += _differences(existing, call, config)
         if faults:
             raise Fault(Code.DIFFERENT, "; ".join(faults))
 
@@ -221,7 +227,7 @@ class Service:
     async def _remove_pending(self, path: Path) -> None:
         try:
             call = Call.of(path.read_bytes())
-            await self._remove(call, config_of(configuration(call)))
+            await self._remove(call, config_for_removal(configuration(call)))
         except FileNotFoundError:
             return  # its container was added again meanwhile
         except Fault as fault:
@@ -236,13 +242,21 @@ class Service:
         for path in self._pending.glob(f"*{KEPT}") if self._pending.is_dir() else ():
             try:
                 call = Call.of(path.read_bytes())
-                other = words.identity(call, config_of(configuration(call)), arguments(call))
+                config = config_for_removal(configuration(call))
+                other = words.identity(call, config, arguments(call, config))
             except (Fault, FileNotFoundError):
                 continue
             same = (other.orchestrator, other.namespace, other.name, other.container_id, other.endpoint)
             if same == (identity.orchestrator, identity.namespace, identity.name, identity.container_id,
                         identity.endpoint):
                 path.unlink(missing_ok=True)
+
+
+def _in_callers_words(fault: Fault, call: Call) -> Fault:
+    """The caller's namespace by the name that he gave it."""
+    if not call.opened_netns:
+        return fault
+    return Fault(fault.code, str(fault).replace(call.opened_netns, call.netns), fault.details)
 
 
 def _json(body: Object, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
@@ -268,8 +282,15 @@ def _identity_of(key: EndpointKey, endpoint: Object) -> Request:
                    container_id=spec.get("containerID", ""), endpoint=spec["endpoint"])
 
 
-def _differences(endpoint: Object, config: Config) -> list[str]:
-    """Addresses that ADD answered and that it does not have any more."""
-    answered = {str(ip.get("address")) for ip in (config.prev_result or {}).get("ips") or () if isinstance(ip, dict)}
-    has = set(endpoint["spec"].get("ipNetworks") or ())
-    return [f"address {address} is not its own any more" for address in sorted(answered - has)]
+def _differences(endpoint: Object, call: Call, config: Config) -> list[str]:
+    """Between the result of ADD and what it has now. Raises Fault: that is no result."""
+    try:
+        answered = msgspec.convert(config.prev_result, Answered)
+    except msgspec.ValidationError as error:
+        raise Fault(Code.CONFIGURATION, f"CHECK needs the result of ADD as prevResult: {where(error)}") from None
+    has, spec = set(endpoint["spec"].get("ipNetworks") or ()), endpoint["spec"]
+    found = [f"address {address} is not its own any more"
+             for address in sorted({ip.address for ip in answered.ips} - has)]
+    ours = [each for each in answered.interfaces if each.sandbox and each.name == call.interface]
+    return found + [f"interface {each.name} was answered with MAC {each.mac}, and has {spec['mac']}" for each in ours
+                    if each.mac and each.mac.lower().replace("-", ":") != spec.get("mac", "").lower()]

@@ -57,6 +57,8 @@ def request(call: Call, config: Config, arguments: Mapping[str, str], pod: Pod) 
     """All that the call asks for. Raises Fault."""
     notes = (config.runtime_config.annotations or {}) | pod.annotations
     addresses, foreign = _addresses(call, config, arguments, notes)
+    pools = _pools(config, notes)
+    v4, v6 = _families(config, pools) if not addresses else (None, None)
     return msgspec.structs.replace(
         identity(call, config, arguments),
         netns=call.opened_netns or call.netns,
@@ -66,9 +68,9 @@ def request(call: Call, config: Config, arguments: Mapping[str, str], pod: Pod) 
         profiles=(),
         addresses=addresses,
         foreign_addresses=foreign,
-        v4=_number(config.ipam.assign_ipv4, "assign_ipv4"),
-        v6=_number(config.ipam.assign_ipv6, "assign_ipv6"),
-        pools=_pools(config, notes),
+        v4=v4,
+        v6=v6,
+        pools=pools,
         mac=_mac(config, arguments, notes),
         mtu=config.mtu,
         forwards=config.container_settings.allow_ip_forwarding,
@@ -98,7 +100,7 @@ def _addresses(
     places = (
         (config.runtime_config.ips or (), "runtimeConfig.ips"),
         ((spoken or {}).get("ips") or (), "args.cni.ips"),
-        (tuple(filter(None, (arguments.get("IP", ""),))), "CNI_ARGS IP"),
+        (tuple(filter(None, arguments.get("IP", "").split(","))), "CNI_ARGS IP"),
         (asked, f"annotation {_CALICO}/ipAddrs"),
     )
     return next((_bare(given, where) for given, where in places if given), ()), False
@@ -113,15 +115,26 @@ def _bare(given: Iterable[Any], where: str) -> tuple[str, ...]:
         except ValueError as error:
             raise Fault(Code.CONFIGURATION, f"{where}: {error}") from None
         found.append(str(text).partition("/")[0])
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
-def _number(assign: str | bool | None, field: str) -> int | None:
+def _families(config: Config, pools: tuple[str, ...]) -> tuple[int | None, int | None]:
+    """How many addresses of IPv4 and IPv6; None: one, if a pool has some. Where pools are named those decide, unless a
+    family is asked for in words."""
+    asked = [_asked(config.ipam.assign_ipv4, "assign_ipv4"), _asked(config.ipam.assign_ipv6, "assign_ipv6")]
+    if asked == [False, False]:
+        raise Fault(Code.CONFIGURATION, "ipam: assign_ipv4 and assign_ipv6 are both false: the container would have no"
+                    " address", 'write "true" for one of them')
+    v4, v6 = (0 if each is False else int(each) if each and pools else None for each in asked)
+    return v4, v6
+
+
+def _asked(assign: str | bool | None, field: str) -> bool | None:
     if assign is None:
         return None
     if str(assign).lower() not in ("true", "false"):
         raise Fault(Code.CONFIGURATION, f"ipam.{field} is {assign!r}", 'write "true" or "false"')
-    return 0 if str(assign).lower() == "false" else None
+    return str(assign).lower() == "true"
 
 
 def _pools(config: Config, notes: Mapping[str, str]) -> tuple[str, ...]:
@@ -135,7 +148,8 @@ def _pools(config: Config, notes: Mapping[str, str]) -> tuple[str, ...]:
 def _mac(config: Config, arguments: Mapping[str, str], notes: Mapping[str, str]) -> str:
     spoken = config.args.get("cni")
     by_args = spoken.get("mac", "") if isinstance(spoken, dict) else ""
-    return str(config.runtime_config.mac or by_args or arguments.get("MAC", "") or notes.get(f"{_CALICO}/hwAddr", ""))
+    found = str(config.runtime_config.mac or by_args or arguments.get("MAC", "") or notes.get(f"{_CALICO}/hwAddr", ""))
+    return found.lower().replace("-", ":")
 
 
 def _listed(notes: Mapping[str, str], name: str) -> tuple[str, ...]:
@@ -206,7 +220,7 @@ def result(workload: Workload, call: Call, config: Config) -> dict[str, Any]:
               for family in families]
     foreign = (addresses_of(call) or {}).get("dns")
     return {"cniVersion": version, "interfaces": [host, inner], "ips": ips, "routes": routes,
-            "dns": foreign or config.dns}
+            "dns": foreign or msgspec.to_builtins(config.dns)}
 
 
 def _ip(address: str, version: str) -> dict[str, Any]:

@@ -102,8 +102,10 @@ class Addresses:
         try:
             address = await self._assign(handle, wanted)
         except ApiError as error:
-            if error.code != _CONFLICT or not asked or not await self._reclaimed(asked):
+            if error.code != _CONFLICT or not asked:
                 raise
+            if not await self._reclaimed(asked):
+                raise self._taken(asked) or error from None
             address = await self._assign(handle, wanted)
         self._taken_back.discard(address)
         return {"Address": address, "Data": {}}
@@ -114,6 +116,13 @@ class Addresses:
         taken = {subnet for network in self._book.pages.networks.values() for subnet in words.own_subnets(network)
                  if version_of(subnet) == version}
         return {"without": sorted(taken)} if taken else {}
+
+    def _taken(self, asked: str) -> Refused | None:
+        """None: no container of this host has it."""
+        address = host_cidr(asked)
+        name = next((each.container for each in self._book.pages.endpoints.values() if address in each.addresses), "")
+        return Refused(f"address {asked} is in use by container {name} of this host: take another, or stop that"
+                       " container") if name else None
 
     async def _reclaimed(self, asked: str) -> bool:
         try:

@@ -99,6 +99,17 @@ def _first_free(each: Wanted, taken: Taken, in_use: Callable[[str, str, int], bo
     raise Refused(f"none of the ports {each.first}-{each.last}/{each.protocol.lower()} of this host is free")
 
 
+def is_here(address: str) -> bool:
+    """May this host listen there? With net.ipv4.ip_nonlocal_bind (net.ipv6...) also where it is to come."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as trying:
+            trying.bind((address, 0))
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
+    return True
+
+
 def in_use(protocol: str, address: str, port: int) -> bool:
     """Does a process of this host listen there? A protocol that the kernel lacks has no listeners."""
     sort, number = _SORTS[protocol]

@@ -46,6 +46,10 @@ class Publishing:
         asked = ports.wanted(call.get("Options") or {})
         if not asked:
             return {}
+        for port in asked:
+            if port.host_ip and not ports.is_here(port.host_ip):
+                raise Refused(f"-p {port.host_ip}:{port.first}:{port.port}: {port.host_ip} is no address of this host"
+                              " (net.ipv4.ip_nonlocal_bind=1 allows one that is to come)")
         async with self._turn:
             endpoint = self._book.pages.endpoints.get(call["EndpointID"])
             if endpoint is None:

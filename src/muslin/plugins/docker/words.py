@@ -29,13 +29,16 @@ ANY = {4: "0.0.0.0/0", 6: "::/0"}
 FOLLOWED = "muslin.dev/dockernetwork"
 """Label of networks that were made for a DockerNetwork."""
 MTU = "com.docker.network.driver.mtu"
+_MTUS = 1280, 65535
+"""IPv6 wants the former of every link."""
 _OPTIONS = ("net", "policy", MTU)
 _GENERIC = "com.docker.network.generic"
 _INTERNAL = "com.docker.network.internal"
 PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
 _KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-_NET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?")
+_NET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+"""It is a label's value."""
 
 
 # ---- networks
@@ -58,19 +61,21 @@ def subnet(pool: str, part: str, pools: Mapping[str, tuple[Cidr, int]]) -> str:
     """The PoolID for a subnet that docker asks for; `pools`: our IPPools by name, and how long a block's prefix is.
     Raises Refused."""
     wanted = _prefix("--subnet", pool)
+    narrow = _prefix("--ip-range", part) if part else wanted
     around = [(name, size) for name, (cidr, size) in pools.items()
               if version_of(cidr) == version_of(wanted) and contains(cidr, wanted)]
     for name, size in around:
-        if size and int(wanted.partition("/")[2]) > size:
-            raise Refused(f"subnet {wanted} is smaller than a block of IPPool {name} (/{size}), and hosts take whole"
-                          f" blocks: take a /{size} or larger")
+        for what, prefix in (("subnet", wanted), ("--ip-range", narrow)):
+            if size and int(prefix.partition("/")[2]) > size:
+                raise Refused(f"{what} {prefix} is smaller than a block of IPPool {name} (/{size}), and hosts take"
+                              f" whole blocks: take a /{size} or larger")
     if not around:
         there = ", ".join(f"{name} {cidr}" for name, (cidr, _) in sorted(pools.items())) or "none"
         raise Refused(f"subnet {wanted} is in no IPPool (there are: {there}): take one inside a pool, or make a pool"
                       f" with `muslin create ippool NAME --cidr {wanted}`")
-    if part and not contains(wanted, _prefix("--ip-range", part)):
+    if not contains(wanted, narrow):
         raise Refused(f"--ip-range {part} is not inside --subnet {wanted}")
-    return pool_id(wanted, _prefix("--ip-range", part) if part else "")
+    return pool_id(wanted, narrow if part else "")
 
 
 def _prefix(flag: str, text: str) -> Cidr:
@@ -91,10 +96,10 @@ def network(call: Object) -> Network:
     if policy not in POLICIES:
         raise Refused(f"-o policy={policy}: write one of {', '.join(POLICIES)}")
     if generic.get("net") and not _NET.fullmatch(generic["net"]):
-        raise Refused(f"-o net={generic['net']}: write lower-case letters, digits, '-' and '.'")
+        raise Refused(f"-o net={generic['net']}: write lower-case letters, digits, '-' and '.', 63 at most")
     mtu = str(generic.get(MTU) or "0")
-    if not mtu.isdigit():
-        raise Refused(f"-o {MTU}={mtu}: write a number, such as 1400")
+    if not mtu.isdigit() or (int(mtu) and not _MTUS[0] <= int(mtu) <= _MTUS[1]):
+        raise Refused(f"-o {MTU}={mtu}: write a number from {_MTUS[0]} to {_MTUS[1]}, such as 1400")
     data = [*(call.get("IPv4Data") or ()), *(call.get("IPv6Data") or ())]
     for each in data:
         if each.get("AddressSpace") != DRIVER:

@@ -315,6 +315,26 @@ def test_an_endpoint_waits_for_its_interface_and_comes_up_when_it_appears(rig: R
     rig.play(scenario)
 
 
+def test_a_link_that_takes_the_place_of_another_gets_all_that_stood_on_that(rig: Rig) -> None:
+    """Whoever asks again for a workload, since its first agent died, may get another link of the same name. The kernel
+    tells nobody that routes went with the first."""
+    guest = rig.guest(1)
+    intent = intent_of(guest)
+
+    async def scenario(kernel: Kernel) -> None:
+        await _take(kernel, intent)
+        run("ip", "-n", rig.name, "link", "del", guest.interface)
+        with Netlink() as host:
+            laid = plug.lay(host, guest.cable)
+        kernel.made(laid.link)
+        await kernel.work(time.monotonic())
+        assert kernel.is_open(laid.link)
+        assert kernel.states(intent)[guest.key].state == "up"
+        assert [route["dst"] for route in ip_json(rig.name, "route", "show", "dev", guest.interface)] == ["10.65.0.1"]
+
+    rig.play(scenario)
+
+
 def test_a_workload_that_ends_with_its_namespace_is_no_drift(rig: Rig) -> None:
     """Its veth goes, and takes neighbours and routes along: that is its way to end, nobody took them from us."""
     name = rig.guest(1).interface

@@ -31,6 +31,10 @@ class Interfaces:
         self._opened: dict[str, int] = {}
         self._made: dict[str, int] = {}
         """Links that were just made with all their switches, and not opened yet."""
+        self._stood: dict[str, int] = {}
+        """Our links as they were known last, also those that were lost since."""
+        self.replaced: set[str] = set()
+        """In whose place there is another of the same name: all that stood on them is gone. The caller empties it."""
 
     @property
     def there(self) -> Mapping[str, Link]:
@@ -87,6 +91,8 @@ class Interfaces:
         """A veth of ours is shut by its name's prefix, in nftables; a tap with a name of its own must be shut here."""
         try:
             self._opened.pop(name, None)
+            self._stood.pop(name, None)
+            self.replaced.discard(name)
             link = self._owned.get(name) or links.read_link(self._netlink, name)
             if link is not None and not link.owner:
                 sysctl.ensure(sysctl.closed_link(name))
@@ -129,6 +135,7 @@ class Interfaces:
         self._there = links.read_links(self._netlink, self._known)
         self._names = {link.index: name for name, link in self._there.items()}
         self._owned = {name: link for name, link in self._there.items() if link.owner}
+        self._stood |= {name: link.index for name, link in self._owned.items()}
         self._made = {name: index for name, index in self._made.items() if name in self._there}
 
     def _keep(self, link: Link) -> None:
@@ -137,6 +144,9 @@ class Interfaces:
         self._names[link.index] = link.name
         if link.owner:
             self._owned[link.name] = link
+            if self._stood.setdefault(link.name, link.index) != link.index:
+                self.replaced.add(link.name)
+            self._stood[link.name] = link.index
 
     def _lose(self, name: str) -> None:
         """One that was renamed has its number under the new name."""

@@ -91,12 +91,15 @@ class Kernel:
 
     async def _work(self, now: float) -> tuple[str, ...]:
         wiring = self._wiring
+        wiring.look_at_replaced()
         steps = wiring.plan(now)
         if not self._firewall.in_force:
             steps = tuple(step for step in steps if step.new is None)
         elif coming := wiring.coming(steps):  # before there is a way to them
             await self.forgetting.wait_for_way(coming)
         wiring.do(steps, now)
+        if self._firewall.in_force and wiring.look_at_replaced():
+            wiring.do(wiring.plan(now), now)
         await self._let_go()
         return self._mended()
 

@@ -166,6 +166,14 @@ class Wiring:
                 changed |= not is_new
         return came, changed
 
+    def look_at_replaced(self) -> bool:
+        """Read again what stood on links that others have taken the place of. Is there any such?"""
+        replaced = self.interfaces.replaced & self.duties.interfaces
+        self.interfaces.replaced.clear()
+        if replaced:
+            self.read_all()
+        return bool(replaced)
+
     def look_at_shapes(self) -> None:
         """Where there is to be a limit. It is announced to nobody who does not listen to all of tc."""
         if self.duties.limits:

@@ -13,6 +13,7 @@ would have gathered them, so more than an agent is ever told.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import json
 import os
@@ -51,15 +52,31 @@ APPS = ("db", "web", "x", "y")
 
 
 def holdings() -> Object:
-    """Objects that the collector knows, without caches that have a limit, and bytes."""
+    """Objects that the collector knows, without caches that have a limit; what Python and C have given out and not
+    got back (blocks of up to 512 bytes; bytes of all that is larger); and bytes of memory."""
     for module in [each for name, each in sys.modules.items() if name.startswith("muslin")]:
         for each in vars(module).values():
             if hasattr(each, "cache_clear") and each.cache_parameters()["maxsize"] is not None:
                 each.cache_clear()
     gc.collect()
     known = gc.get_objects()
-    return {"objects": len(known), "resident": resident(),
+    return {"objects": len(known), "blocks": sys.getallocatedblocks(), "large": _large(), "resident": resident(),
             "most": Counter(type(each).__qualname__ for each in known).most_common(40)}
+
+
+class _Mallinfo(ctypes.Structure):
+    """`struct mallinfo2` of glibc."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"))
+
+
+def _large() -> int:
+    """Bytes that malloc has given out, in its main arena and as mappings of their own."""
+    ask = ctypes.CDLL("libc.so.6").mallinfo2
+    ask.restype = _Mallinfo
+    found = ask()
+    return int(found.uordblks + found.hblkhd)
 
 
 # ---- what a storm is made of: nothing of it changes what `web`, `db` and `guest` may do among each other

@@ -29,6 +29,9 @@ BEFORE, AT_LEAST = 4, 4
 SECONDS, AT_MOST = 8.0, int(os.environ.get("MUSLIN_CHURN", "10"))
 MORE_OBJECTS, MORE_BYTES = 1500, 6 << 20
 """A leak of one object for each of the thousands of changes would be more; the allocator's holes are less."""
+MORE_BLOCKS, MORE_LARGE = 4000, 400_000
+"""Of what is in use, holes not counted: 70 bytes for each of the 6000 changes that there are at least, be it blocks of
+their own or something that grows."""
 
 
 @pytest.fixture
@@ -70,9 +73,16 @@ class Churn:
         """What all hold, when everything of the last round has gone."""
         wait_for("nobody here", lambda: not self.place.agent("h1").get("/v1/workloads")["items"], 60)
         wait_for("nothing under way", lambda: self.place.report("h1")["in_sync"], 60)
+        wait_for("no host but one", lambda: "muslin_server_feeds 1.0" in self._metrics(), 60)
         kernel = wait_for("the kernel's rest", self._kernel_at_rest, 60)
         return {"server": stormrig.ask(self.place.run / "storm.sock", do="count"),
                 "agent": stormrig.ask_agent(self.place, "h1", self._told), "kernel": kernel}
+
+    def _metrics(self) -> str:
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(str(self.place.run / "server.sock"))
+            asking.sendall(b"GET /metrics HTTP/1.1\r\nHost: muslin\r\nConnection: close\r\n\r\n")
+            return b"".join(iter(lambda: asking.recv(1 << 16), b"")).decode()
 
     def _kernel_at_rest(self) -> tuple[str, ...] | None:
         """The same twice: what went is gone, and the last snapshot is written."""
@@ -104,9 +114,12 @@ def test_after_a_days_churn_all_hold_what_they_held_before(place: Site) -> None:
     for who in ("server", "agent"):
         objects = after[who]["objects"] - before[who]["objects"]
         resident = after[who]["resident"] - before[who]["resident"]
-        print(f"{who}: {objects:+} of {before[who]['objects']} objects, {resident / 1e6:+.1f} of "
-              f"{before[who]['resident'] / 1e6:.0f} MB")
+        blocks, large = (after[who][what] - before[who][what] for what in ("blocks", "large"))
+        print(f"{who}: {objects:+} of {before[who]['objects']} objects, {blocks:+} blocks and {large / 1e3:+.0f} kB of "
+              f"larger ones, {resident / 1e6:+.1f} of {before[who]['resident'] / 1e6:.0f} MB")
         assert objects < MORE_OBJECTS, _grown(before[who], after[who])
+        assert blocks < MORE_BLOCKS, _grown(before[who], after[who])
+        assert large < MORE_LARGE, _grown(before[who], after[who])
         assert resident < MORE_BYTES, _grown(before[who], after[who])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from muslin.agent import run, snapshot
+from muslin.agent import worker as worker_room
 from muslin.agent.forgetting import Forgetting
 from muslin.agent.journal import Entry, Journal
 from muslin.agent.kernel import Kernel
@@ -21,7 +22,21 @@ from muslin.calc.host import Graph
 from muslin.client.address import Identity
 from muslin.client.refusal import Unreachable
 from muslin.drivers.monitor import Monitor, Noticed
-from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent
+from muslin.intent import (
+    AddressSet,
+    Delta,
+    Endpoint,
+    EndpointKey,
+    EndpointState,
+    GroupId,
+    HostIntent,
+    MemberChange,
+    Route,
+    RouteKind,
+    SetId,
+    Settings,
+)
+from muslin.net import Cidr
 
 
 class Patient:
@@ -30,12 +45,16 @@ class Patient:
     port = 0
 
     def __init__(self) -> None:
+        self.takes: list[Delta] = []
         self.go = asyncio.Event()
         self.taking = asyncio.Event()
         self.forgetting = Forgetting(lambda *_: None)
         self.leaving = set[str]()
+        self.usual = EndpointState(state="up")
+        self.unusual: dict[EndpointKey, EndpointState] = {}
 
     async def take(self, delta: Delta, intent: HostIntent, now: float) -> tuple[str, ...]:
+        self.takes.append(delta)
         self.taking.set()
         await self.go.wait()
         return ()
@@ -58,8 +77,9 @@ class Patient:
     def next_due(self, now: float) -> float | None:
         return None
 
-    def states(self, intent: HostIntent) -> dict[EndpointKey, EndpointState]:
-        return {}
+    def states(self, intent: HostIntent, among: Set[EndpointKey] | None = None) -> dict[EndpointKey, EndpointState]:
+        asked = intent.endpoints if among is None else among & intent.endpoints.keys()
+        return dict.fromkeys(asked, self.usual) | {k: v for k, v in self.unusual.items() if k in intent.endpoints}
 
 
 def play(scene: Callable[[Worker, Patient], Awaitable[None]]) -> None:
@@ -90,6 +110,89 @@ def test_in_the_middle_of_a_turn_nothing_is_answered(tmp_path: Path) -> None:
         assert worker.at_rest
 
     play(scene)
+
+
+def workload(name: str) -> tuple[EndpointKey, Endpoint]:
+    key = EndpointKey(f"WorkloadEndpoint/default/{name}")
+    return key, Endpoint(key=key, interface=f"mus{name}", ingress=GroupId("1" * 16), egress=GroupId("2" * 16))
+
+
+def test_states_of_all_are_known_though_only_those_that_may_differ_are_looked_at() -> None:
+    """Endpoints come and go, fail and recover, and policy of all is not in the kernel for a while."""
+    one, two, three = map(workload, ("one", "two", "three"))
+    bad = EndpointState(state="pending", message="no interface")
+    history: list[tuple[Delta, dict[EndpointKey, EndpointState], str]] = [
+        (Delta(snapshot=True, revision=1, endpoints=dict([one, two])), {}, "up"),
+        (Delta(revision=2, endpoints=dict([three])), {three[0]: bad, two[0]: bad}, "up"),
+        (Delta(revision=3, endpoints={one[0]: None}), {three[0]: bad}, "up"),
+        (Delta(revision=4, endpoints=dict([one])), {three[0]: bad}, "error"),
+        (Delta(revision=5, endpoints={three[0]: None}), {}, "error"),
+        (Delta(revision=6, endpoints={two[0]: None}), {}, "up"),
+        (Delta(snapshot=True, revision=7, endpoints=dict([three])), {}, "up"),
+    ]
+
+    async def scene(worker: Worker, kernel: Patient) -> None:
+        kernel.go.set()
+        wanted: dict[EndpointKey, Endpoint] = {}
+        for delta, kernel.unusual, usual in history:
+            kernel.usual = EndpointState(state=usual)
+            wanted = {} if delta.snapshot else wanted
+            wanted = {key: one for key, one in (wanted | delta.endpoints).items() if one is not None}
+            worker.receive(delta)
+            await worker.wait_until(lambda: worker.applied == delta.revision)  # noqa: B023
+            assert worker.states == dict.fromkeys(wanted, kernel.usual) | kernel.unusual
+
+    play(scene)
+
+
+def test_where_changes_come_all_the_time_what_only_goes_rides_with_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a container that goes and one that comes cost two turns."""
+    monkeypatch.setattr(worker_room, "_BUSY", 60.0)
+    monkeypatch.setattr(worker_room, "_RIDES_WITHIN", 60.0)
+    one, two = map(workload, ("one", "two"))
+
+    async def scene(worker: Worker, kernel: Patient) -> None:
+        kernel.go.set()
+        worker.receive(Delta(snapshot=True, revision=1, endpoints=dict([one])))
+        await worker.wait_until(lambda: worker.applied == 1)
+        worker.receive(Delta(revision=2, endpoints={one[0]: None}))
+        for _ in range(10):  # more than a turn needs
+            await asyncio.sleep(0)
+        assert worker.applied == 1
+        worker.receive(Delta(revision=3, endpoints=dict([two])))
+        await worker.wait_until(lambda: worker.applied == 3)
+        assert [set(delta.endpoints) for delta in kernel.takes] == [{one[0]}, {one[0], two[0]}]
+
+    play(scene)
+
+
+def test_what_only_goes_is_taken_though_nobody_comes() -> None:
+    one = workload("one")
+
+    async def scene(worker: Worker, kernel: Patient) -> None:
+        kernel.go.set()
+        worker.receive(Delta(snapshot=True, revision=1, endpoints=dict([one])))
+        await worker.wait_until(lambda: worker.applied == 1)
+        worker.receive(Delta(revision=2, endpoints={one[0]: None}))
+        await worker.wait_until(lambda: worker.applied == 2)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("delta", [
+    Delta(endpoints=dict([workload("one")])),
+    Delta(endpoints={EndpointKey("e"): None}, routes={Cidr("10.0.0.1/32"): Route(
+        destination=Cidr("10.0.0.1/32"), kind=RouteKind.BLACKHOLE)}),
+    Delta(endpoints={EndpointKey("e"): None}, sets={SetId("s"): MemberChange(added=frozenset([Cidr("10.0.0.1/32")]))}),
+    Delta(endpoints={EndpointKey("e"): None}, sets={SetId("s"): AddressSet(id=SetId("s"))}),
+    Delta(endpoints={EndpointKey("e"): None}, settings=Settings()),
+    Delta(endpoints={EndpointKey("e"): None}, snapshot=True),
+    Delta(sets={SetId("s"): MemberChange(removed=frozenset([Cidr("10.0.0.1/32")]))}),
+])
+def test_what_is_more_than_a_departure_does_not_wait(delta: Delta) -> None:
+    assert not delta.only_departs
+    gone = MemberChange(removed=frozenset([Cidr("10.0.0.1/32")]))
+    assert Delta(endpoints={EndpointKey("e"): None}, sets={SetId("s"): gone, SetId("t"): None}).only_departs
 
 
 def test_waiters_see_the_end_of_a_turn_though_the_next_one_is_due() -> None:

@@ -14,7 +14,8 @@ Nothing at all is written before the first `take`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
+from itertools import chain
 from pathlib import Path
 
 from msgspec import UNSET
@@ -215,21 +216,29 @@ class Kernel:
         """Everything that is there, by name, with its addresses without length. Raises Transient."""
         return self._wiring.interfaces.read_with_addresses()
 
-    def states(self, intent: HostIntent) -> dict[EndpointKey, EndpointState]:
-        """Of every endpoint: up, or pending and why. Asked for in every turn, so that only those are looked at whose
-        state is not everybody's."""
-        keys = (*intent.endpoints, *intent.host_interfaces)
-        if not self._firewall.in_force:
-            fault = self._firewall.fault or "policy is not in the kernel yet"
-            return dict.fromkeys(keys, EndpointState(state="error", message=fault))
-        states = dict.fromkeys(keys, _UP)
+    @property
+    def usual(self) -> EndpointState:
+        """The state of every endpoint of which nothing else is known."""
+        if self._firewall.in_force:
+            return _UP
+        return EndpointState(state="error", message=self._firewall.fault or "policy is not in the kernel yet")
+
+    def states(self, intent: HostIntent, among: Set[EndpointKey] | None = None) -> dict[EndpointKey, EndpointState]:
+        """Of every endpoint: up, or pending and why. `among`: of these, and of all whose state is not the usual one; it
+        is asked for in every turn, of hosts with a thousand."""
+        every = intent.endpoints, intent.host_interfaces
+        keys = chain(*every) if among is None else (key for key in among if any(key in some for some in every))
+        states = dict.fromkeys(keys, self.usual)
+        if self._firewall.in_force:
+            states |= ((key, state) for key, state in self._unusual() if any(key in some for some in every))
+        return states
+
+    def _unusual(self) -> Iterator[tuple[EndpointKey, EndpointState]]:
         for key, why in self._firewall.shut().items():
-            if key in states:
-                states[key] = EndpointState(state="error", message=why)
+            yield key, EndpointState(state="error", message=why)
         for interface, trouble in self._wiring.troubles().items():
             state = EndpointState(state="error" if trouble.refused else "pending", message=trouble.why)
-            states.update(dict.fromkeys(self._wiring.duties.endpoints_at(interface), state))
-        return states
+            yield from ((key, state) for key in self._wiring.duties.endpoints_at(interface))
 
     def is_open(self, link: Link) -> bool:
         """This very link, not one of the same name that was there before it."""

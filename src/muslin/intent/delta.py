@@ -113,6 +113,24 @@ class Delta(msgspec.Struct, kw_only=True, omit_defaults=True):
             or self.routes or self.neighbours or self.bgp is not UNSET or self.settings is not UNSET
         )
 
+    @property
+    def tells_of_host(self) -> bool:
+        """Of the host itself, not of its workloads?"""
+        return self.bgp is not UNSET or self.settings is not UNSET
+
+    @property
+    def only_departs(self) -> bool:
+        """Do endpoints go with what they had, and nothing else happens?"""
+        if not self.endpoints or self.snapshot or self.host_interfaces or self.tells_of_host:
+            return False
+        here = (self.endpoints, self.policies, self.groups, self.routes, self.neighbours)
+        comes = any(value is not None for each in here for value in each.values())
+        return not comes and all(one is None or _only_leaves(one) for one in self.sets.values())
+
+
+def _only_leaves(change: AddressSet | PortSet | MemberChange) -> bool:
+    return isinstance(change, MemberChange) and not (change.added or change.ports_added)
+
 
 class HostIntent(msgspec.Struct, kw_only=True):
     """The whole of what one host must do, as of `revision`. Treat as read-only."""

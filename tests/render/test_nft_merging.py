@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from intents import ALLOW, DENY, INGRESS, PASS, addresses, group, intent, policy, rule, side, tier
 from muslin.intent import AddressSet, HostIntent, Policy, Rule
-from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, contains
+from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, bounds, contains
 from muslin.render.fields import Equal, Field, InSet, OneOf, Span
 from muslin.render.nft import render
 from muslin.render.nft.merging import SMALL
@@ -23,6 +23,7 @@ TCP, UDP, ICMP, GRE = 6, 17, 1, 47
 PORTS = (0, 1, 79, 80, 81, 82, 110, 111, 112, 113, 114, 443, 8079, 8080, 65534, 65535)
 MEMBERS = {"s": "10.0.0.1 10.0.0.3", "t": "10.0.0.2 10.0.0.3 10.0.0.5", "u": "10.0.0.4 10.0.1.0/24", "v": "10.0.0.3"}
 SETS = tuple(MEMBERS)
+NETS = ("10.0.0.0/31", "10.0.0.2/32", "10.0.0.0/29", "10.0.0.4/30", "10.0.0.0/16", "10.0.1.0/24", "10.9.0.0/16")
 SOURCES = tuple(f"10.0.{last}/32" for last in ("0.0", "0.1", "0.2", "0.3", "0.4", "1.9"))
 
 Packet = tuple[int, int, str]
@@ -90,8 +91,11 @@ class Kernel:
 
     def _is(self, field: Field, value: object) -> bool:
         mine = self._fields.get(field)
+        if field is Field.SOURCE4 and isinstance(value, str):
+            return contains(Cidr(value), self._source)
         if isinstance(value, Span):
-            return mine is not None and value.first <= mine <= value.last
+            number = bounds(self._source)[1] if field is Field.SOURCE4 else mine
+            return isinstance(number, int) and value.first <= number <= value.last
         return mine == value
 
 
@@ -117,6 +121,7 @@ def _meets(one: Rule, packet: Packet) -> bool:
         one.protocol in (None, protocol)
         and (not to.ports or (ported and any(first <= port <= last for first, last in to.ports)))
         and not (ported and any(first <= port <= last for first, last in to.not_ports))
+        and (not by.nets or any(contains(net, Cidr(source)) for net in by.nets))
         and all(name in sets for name in by.sets) and not any(name in sets for name in by.not_sets)
     )
 
@@ -134,6 +139,8 @@ def _rule(dice: Random, index: int) -> Rule:
     if protocol not in (ICMP, GRE) and dice.random() < 0.15:
         to["not_ports"] = some_ports()
     by = {dice.choice(("sets", "not_sets")): dice.choice(SETS)} if dice.random() < 0.5 else {}
+    if dice.random() < 0.2:
+        by["nets"] = " ".join(dice.sample(NETS, dice.randint(1, 2)))
     action = dice.choices((ALLOW, DENY, PASS), (6, 5, 1))[0]
     return rule(action, protocol, side(**to), side(**by), index=index)
 
@@ -149,8 +156,15 @@ def _rules(dice: Random, index: Iterator[int]) -> list[Rule]:
     if dice.random() < 0.7:
         return [_rule(dice, next(index)) for _ in range(dice.randint(0, 9))]
     protocol, ports = dice.choice(((TCP, "80"), (TCP, ""), (None, "")))
-    return [rule(dice.choice((ALLOW, DENY)), protocol, side(ports=ports), side(sets=dice.choice("ssstvu")),
+    return [rule(dice.choice((ALLOW, DENY)), protocol, side(ports=ports), side(**_peers(dice)),
                  index=next(index)) for _ in range(dice.randint(5, 9))]
+
+
+def _peers(dice: Random) -> dict[str, str]:
+    """Mostly members of sets, or those of prefixes; now and then both."""
+    sort = dice.random()
+    found = {"sets": dice.choice("ssstvu")} if sort < 0.6 else {}
+    return found | ({"nets": " ".join(dice.sample(NETS, dice.randint(1, 2)))} if sort > 0.55 else {})
 
 
 def world(seed: int) -> HostIntent:

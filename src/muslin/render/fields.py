@@ -85,7 +85,7 @@ class CtState(Enum):
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
-    """A range of numbers, both ends included."""
+    """A range of numbers, both ends included; or of addresses, as numbers."""
 
     first: int
     last: int

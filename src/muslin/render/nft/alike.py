@@ -27,6 +27,7 @@ from muslin.render.fields import Equal, Field, InSet, OneOf
 from muslin.render.fields import Match as Test
 from muslin.render.matching import Row
 from muslin.render.nft import names
+from muslin.render.nft.peers import Peer
 from muslin.render.nft.reach import Reach
 from muslin.render.nft.words import Element, NamedSet, Noted, Statement, Type
 from muslin.render.nft.words import Rule as Line
@@ -42,8 +43,8 @@ Likeness = tuple[Row, tuple[Statement, ...]]
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A row of a policy's rule, and how it ends. `reached`: which packets it speaks of, None: any. `peer`: a set of
-    single addresses in which it wants the other end. `rules`: how many it stands for."""
+    """A row of a policy's rule, and how it ends. `reached`: which packets it speaks of, None: any. `peer`: whom it
+    wants at the other end. `rules`: how many it stands for."""
 
     row: Row
     ending: tuple[Statement, ...]
@@ -51,7 +52,7 @@ class Entry(msgspec.Struct, frozen=True):
     origin: Origin
     reached: tuple[Reach, ...] | None = None
     passes: bool = False
-    peer: str = ""
+    peer: Peer = ""
     rules: int = 1
     listed: tuple[NamedSet, Content] | None = None
     """The set of ports that it brings along."""

@@ -37,10 +37,10 @@ from muslin.net import PROTOCOLS_WITH_PORTS
 from muslin.render.fields import Equal, Field, Span
 from muslin.render.matching import WORDS
 from muslin.render.nft import names
-from muslin.render.nft.peers import CROWD, Crowd, Size, fits
-from muslin.render.nft.pieces import Numbers, Outline, Piece, Stretch, room
+from muslin.render.nft.peers import CROWD, Crowd, Peer, Size, fits, laid
+from muslin.render.nft.pieces import Numbers, Outline, Piece, Stretch
 from muslin.render.nft.places import Gate, Place
-from muslin.render.nft.reach import Reach, cut
+from muslin.render.nft.reach import Reach, cut, room
 from muslin.render.nft.words import Atom, ByMap, Chain, Choose, Element, NamedSet, Statement, Type, Verdict, jump
 from muslin.render.nft.words import Rule as Line
 
@@ -194,8 +194,8 @@ class _Merger:
         waiting: list[tuple[PolicyId, int]] = []
         for is_peer, run in groupby(singles, key=lambda single: bool(self._wants(single))):
             lines = list(run)
-            if is_peer and len(lines) >= CROWD and (line := self._by_peer(chain, lines)):
-                found += [*self._by_jumps(waiting), line]
+            if is_peer and len(lines) >= CROWD and (by_peer := self._by_peer(chain, lines)):
+                found += [*self._by_jumps(waiting), *by_peer]
                 waiting = []
             else:
                 waiting += lines
@@ -205,21 +205,42 @@ class _Merger:
         by_policy = groupby(singles, key=lambda single: single[0])
         return [Line((self._jump(policy, tuple(number for _, number in own)),)) for policy, own in by_policy]
 
-    def _wants(self, single: tuple[PolicyId, int]) -> str:
+    def _wants(self, single: tuple[PolicyId, int]) -> Peer:
         return self._outlines[single[0]].peers[single[1]]
 
-    def _by_peer(self, chain: str, lines: list[tuple[PolicyId, int]]) -> Line | None:
+    def _by_peer(self, chain: str, lines: list[tuple[PolicyId, int]]) -> list[Line]:
         """None: they do not fit."""
         words = WORDS[self._place.family]
         end = words.source if self._place.direction is Direction.INGRESS else words.destination
         name = names.peers_map(chain, self._numbers[chain])
         self._numbers[chain] += 1
-        sets = [self._wants(line) for line in lines]
+        peers = [self._wants(line) for line in lines]
+        spans = laid(peers)
+        if spans is None:
+            return []
+        sets = [peer for peer in peers if isinstance(peer, str)]
         mapped = fits(sets, self._size)
         chains = [self._jump(policy, (number,)).chain if mapped else "" for policy, number in lines]
-        declared = NamedSet(name, (end.address.type,), verdicts=True)
-        self._crowds.append(Crowd(declared, tuple(zip(sets, chains, strict=True)), mapped))
-        return Line((ByMap((end.address,), name),)) if mapped else None
+        found = []
+        if sets:
+            declared = NamedSet(name, (end.address.type,), verdicts=True)
+            self._crowds.append(Crowd(declared, tuple(zip(peers, chains, strict=True)), mapped))
+            found.append(Line((ByMap((end.address,), name),)))
+        if spans and mapped:
+            found.append(self._by_prefix(f"{name}/nets", end.address, spans, chains))
+        return found if mapped else []
+
+    def _by_prefix(self, name: str, field: Field, spans: list[tuple[Span, Numbers]], chains: list[str]) -> Line:
+        """For addresses that no set holds. `name`: what chains of several rules begin with."""
+        choices: list[tuple[Atom, Verdict]] = []
+        for numbers in dict.fromkeys(numbers for _, numbers in spans):
+            if len(numbers) > 1:
+                jumps = tuple(Line((jump(chains[number]),)) for number in numbers)
+                self._chains.append(Chain(names.piece_chain(name, numbers), jumps))
+        for span, numbers in spans:
+            to = chains[numbers[0]] if len(numbers) == 1 else names.piece_chain(name, numbers)
+            choices.append((span, jump(to)))
+        return Line((Choose(field, tuple(choices)),))
 
     def _jump(self, policy: PolicyId, lines: Numbers) -> Verdict:
         part = policy, lines

@@ -28,21 +28,18 @@ from itertools import groupby
 import msgspec
 
 from muslin.intent import Action, Direction, Policy, PolicyId, Rule, SetId
-from muslin.render.fields import InSet
+from muslin.net import Cidr
+from muslin.render.fields import Equal, InSet, OneOf
 from muslin.render.matching import WORDS, Row, Scope, SetShape, missing_sets, rows
 from muslin.render.nft import names
 from muslin.render.nft.alike import Content, Entry, joined
+from muslin.render.nft.peers import Peer
 from muslin.render.nft.places import Gate, Place
-from muslin.render.nft.reach import Reach, cut, reach
+from muslin.render.nft.reach import Reach, cut, reach, room
 from muslin.render.nft.words import DROP, RETURN, Chain, Counter, Log, NamedSet, Statement
 from muslin.render.nft.words import Rule as Line
 
 LOG_PREFIX = "calico-packet"
-ROOM = 4
-"""So many times its lines may a stretch, or a block (see merging), fill: beyond that it is cut in two."""
-FREE = 64
-"""What is not counted of that: small ones are never cut."""
-
 Numbers = tuple[int, ...]
 
 
@@ -75,11 +72,11 @@ class Inline(msgspec.Struct, frozen=True):
 
 
 class Outline(msgspec.Struct, frozen=True):
-    """All that a group must know of a policy at one place. `peers`: by line, a set of single addresses in which it
-    wants the other end, "" for none. `rules`: by line, how many rules of the policy it is (see alike)."""
+    """All that a group must know of a policy at one place. `peers`: by line, whom it wants at the other end, "" for
+    anybody. `rules`: by line, how many rules of the policy it is (see alike)."""
 
     steps: tuple[Stretch | Inline, ...] = ()
-    peers: tuple[str, ...] = ()
+    peers: tuple[Peer, ...] = ()
     rules: tuple[int, ...] = ()
 
 
@@ -135,10 +132,6 @@ def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape], unsp
                    dict(entry.listed for entry in found if entry.listed is not None))
 
 
-def room(lines: int) -> int:
-    return ROOM * lines + FREE
-
-
 class _Sort(Enum):
     PASS, UNKNOWN, KNOWN = range(3)
 
@@ -176,11 +169,20 @@ def _entries(rule: Rule, place: Place, scope: Scope) -> Iterator[Entry]:
             yield Entry(row, ending, comment, rule.origin, passes=rule.action is Action.PASS)
 
 
-def _peer(row: Row, place: Place) -> str:
+def _peer(row: Row, place: Place) -> Peer:
+    """By a set, if it names one: that is mostly the smaller."""
     words = WORDS[place.family]
     end = words.source if place.direction is Direction.INGRESS else words.destination
-    return next((test.set for test in row if isinstance(test, InSet) and test.fields == (end.address,)
-                 and not test.negated and not names.is_net_set(test.set)), "")
+    found: Peer = ""
+    for test in row:
+        match test:
+            case InSet(fields=(end.address,), set=name, negated=False) if not names.is_net_set(name):
+                return name
+            case Equal(field=end.address, value=str() as prefix, negated=False):
+                found = (Cidr(prefix),)
+            case OneOf(fields=(end.address,), elements=prefixes, negated=False):
+                found = tuple(Cidr(str(prefix)) for prefix in prefixes)
+    return found
 
 
 def _ending(rule: Rule, place: Place) -> tuple[Statement, ...]:

@@ -24,6 +24,11 @@ from muslin.render.matching import Row
 from muslin.render.prefixes import joined
 
 LAST_PORT = 65535
+ROOM = 4
+"""So many times its lines may a stretch, a block (see merging) or a crowd (see peers) fill, where ranges lie over each
+other: beyond that it is cut in two, or walked."""
+FREE = 64
+"""What is not counted of that: small ones are never cut."""
 ANY_PORT = ((0, LAST_PORT),)
 
 Ranges = tuple[tuple[int, int], ...]
@@ -44,6 +49,10 @@ class Reach(NamedTuple):
 
 Numbers = tuple[int, ...]
 Numbered = tuple[Reach, int]
+
+
+def room(lines: int) -> int:
+    return ROOM * lines + FREE
 
 
 def reach(row: Row) -> tuple[Reach, ...] | None:

@@ -7,6 +7,7 @@ comments and log prefixes were made printable. What still would not fit in quote
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 
@@ -267,6 +268,8 @@ def _atom(atom: Atom, type_: Type) -> str:
     match atom:
         case CtState():
             return atom.name.lower()
+        case Span(first=first, last=last) if type_ in _ADDRESSES:
+            return "-".join(str(_ADDRESSES[type_](end)) for end in (first, last))
         case Span(first=first, last=last):
             return f"{first}-{last}"
         case str() if type_ is Type.INTERFACE:
@@ -278,6 +281,7 @@ def _atom(atom: Atom, type_: Type) -> str:
 
 
 _FAMILIES = {4: "ipv4", 6: "ipv6"}
+_ADDRESSES = {Type.ADDRESS4: IPv4Address, Type.ADDRESS6: IPv6Address}
 
 
 def _quoted(words: str) -> str:

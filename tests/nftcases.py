@@ -101,7 +101,11 @@ def _of_peers(dice: Random) -> Rule:
     """One that says little but who the other end is; as many of them are looked up by that."""
     return Rule(
         action=dice.choice((Action.ALLOW, Action.DENY)), origin=Origin(kind="NetworkPolicy", name="a", rule=0),
-        source=Match(sets=(dice.choice(SETS[:2]),)), destination=Match(sets=_few(dice, SETS[:2], 0.4, 1)),
+        source=Match(sets=(dice.choice(SETS[:2]),), nets=_few(dice, CIDRS, 0.2)),
+        destination=Match(sets=_few(dice, SETS[:2], 0.4, 1)),
+    ) if dice.random() < 0.7 else Rule(
+        action=dice.choice((Action.ALLOW, Action.DENY)), origin=Origin(kind="NetworkPolicy", name="a", rule=1),
+        source=Match(nets=_few(dice, CIDRS, 1.0)), destination=Match(nets=_few(dice, CIDRS, 1.0)),
     )
 
 

@@ -371,12 +371,16 @@ def _crowd(random: Random) -> list[Object]:
     if random.random() < 0.25:
         ports = {"destination": {"ports": [random.choice(CROWD)]}} if random.random() < 0.5 else {}
         return [{"action": random.choice(("Allow", "Deny")), "protocol": protocol,
-                 "source": {"selector": _selector(random)}, **ports} for _ in range(random.randint(6, 9))]
+                 "source": _peer_of_crowd(random), **ports} for _ in range(random.randint(6, 9))]
     rules = [_crowding(random, protocol) for _ in range(random.randint(6, 13))]
     if random.random() < 0.4:
         where = random.randint(0, len(rules))
         rules[where:where] = _alike(random, protocol)
     return rules
+
+
+def _peer_of_crowd(random: Random) -> Object:
+    return {"selector": _selector(random)} if random.random() < 0.65 else {"nets": random.sample(NETS4 + NETS6, 3)}
 
 
 def _alike(random: Random, protocol: str) -> list[Object]:

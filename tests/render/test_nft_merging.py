@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 
 import pytest
@@ -14,8 +14,8 @@ from muslin.intent import AddressSet, HostIntent, Policy, Rule
 from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, bounds, contains
 from muslin.render.fields import Equal, Field, InSet, OneOf, Span
 from muslin.render.nft import render
-from muslin.render.nft.merging import SMALL
 from muslin.render.nft.reach import Reach, cut
+from muslin.render.nft.runs import SMALL
 from muslin.render.nft.table import Table
 from muslin.render.nft.words import ByMap, Choose, Noted, Ruling, Statement, Verdict
 
@@ -249,6 +249,42 @@ def test_a_packet_walks_as_far_among_a_hundred_peers_as_among_ten(ports: str) ->
     assert steps(100, "10.0.0.9/32") == steps(10, "10.0.0.9/32") <= 4
     assert steps(100, "10.9.9.9/32") == steps(10, "10.9.9.9/32") <= 4
     assert steps(100, "10.0.1.1/32") <= 5
+
+
+def _mixed(count: int) -> HostIntent:
+    """What can be sorted by nothing but the peer: denies between, prefixes, wide ranges that overlap, no ports."""
+    policies, sets = [], []
+    for n in range(count):
+        mine, net = {"sets": f"of{n}"}, {"nets": f"172.16.{n}.0/24"}
+        wide = {"ports": f"{1000 + n}-{60000 - n}"}
+        policies.append(policy(
+            f"p{n}", rule(DENY, None, None, side(**mine), index=10 * n), rule(DENY, UDP, side(**wide), side(**net)),
+            rule(ALLOW, TCP, side(ports=f"{100 + n}"), side(**mine), index=10 * n + 1),
+            rule(ALLOW, UDP, side(**wide), side(**net), index=10 * n + 2), rule(ALLOW, None, None, side(**mine))))
+        sets.append(addresses(f"of{n}", f"10.0.{n}.1 172.16.{n}.7"))
+    return intent(*policies, *sets, group(INGRESS, tier(*policies)))
+
+
+def _ranges(count: int) -> HostIntent:
+    """Each holds the next."""
+    policies = [policy(f"p{n}", rule(ALLOW, TCP, side(ports=f"{100 + n}-{60000 - n}"), side(sets=f"of{n}"), index=n))
+                for n in range(count)]
+    sets = [addresses(f"of{n}", f"10.0.{n}.1") for n in range(count)]
+    return intent(*policies, *sets, group(INGRESS, tier(*policies)))
+
+
+@pytest.mark.parametrize("made", [_mixed, _ranges])
+def test_what_cannot_be_sorted_by_port_is_sorted_by_peer(made: Callable[[int], HostIntent]) -> None:
+    """A packet walks as far behind two hundred policies as behind one hundred."""
+    def steps(count: int, source: str, protocol: int) -> int:
+        now = made(count)
+        kernel = Kernel(render(now), (protocol, 5000, f"{source}/32"))
+        kernel.fate(f"ingress4/group/{next(iter(now.groups))}")
+        return kernel.steps
+
+    for source in ("10.0.9.1", "10.9.9.9", "172.16.9.7", "172.16.9.8"):
+        for protocol in (TCP, UDP):
+            assert steps(200, source, protocol) == steps(100, source, protocol) <= 7, (source, protocol)
 
 
 def test_rules_that_differ_in_nothing_but_the_port_are_one_line() -> None:

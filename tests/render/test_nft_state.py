@@ -272,6 +272,28 @@ def test_maps_of_peers_follow_every_sort_of_change(then: dict[str, str], members
         assert walker.kernel.table == walker.state.table == render(made)
 
 
+MIXED = tuple(policy(f"mix{n}", rule(DENY, TCP, side(ports="1000-60000"), side(nets=f"10.0.{n}.0/24 10.9.0.0/16")),
+                     rule(ALLOW, None, None, side(sets=f"p{n}"))) for n in range(8))
+BY_ANY_PEER = group(INGRESS, tier(*MIXED))
+
+
+@pytest.mark.parametrize("then", [
+    {"p3": "10.0.4.9"}, {"p3": ""}, {"p3": "10.9.0.1 10.0.0.7 10.0.1.7"}, {"p4": "10.0.4.0 10.0.4.0/28"},
+    {f"p{n}": "10.0.3.9" for n in range(8)}, {"p4": "fd00::1"},
+    {"p0": " ".join(f"10.1.{n // 250}.{n % 250}" for n in range(12 * peers.EACH))},
+])
+def test_maps_of_peers_know_prefixes_too(then: dict[str, str]) -> None:
+    """An address that comes to a set meets the rules whose prefixes hold it, in their order among the others."""
+    def made(**members: str) -> HostIntent:
+        sets = [addresses(f"p{n}", members.get(f"p{n}", f"10.0.{n}.1 10.7.0.{n}")) for n in range(8)]
+        return _small(*MIXED, *sets, BY_ANY_PEER, endpoint(2, BY_ANY_PEER, words.OPEN_OUT))
+
+    walker = Walker(made())
+    for now in (made(**then), made(), made(**then), made(p1="10.0.0.5", p5="10.9.0.1")):
+        walker.go(now)
+        assert walker.kernel.table == walker.state.table == render(now)
+
+
 def test_a_map_of_peers_is_told_again_when_the_kernel_has_refused_it() -> None:
     walker = Walker(_by_peer())
 

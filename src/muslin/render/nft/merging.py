@@ -17,7 +17,9 @@ So the new packet pays for one block what it pays for two or three rules, and fo
 and for every rule that may meet any port, as long as there are such before the one that decides. A block has no more
 chains than lines, or about so: where ranges lie over each other so that the pieces would fill more than `room` lines,
 the block is cut in two, in the end down to rule by rule, and the packet pays for each of them.
-Blocks of fewer than `SMALL` rules are not worth a lookup, nor are many rules that are one line (see alike).
+Blocks of fewer than `SMALL` rules are not worth a lookup, nor are many rules that are one line (see alike). Where the
+packet would pay for many lookups, rules that all speak of somebody in particular are looked up by peer instead (see
+runs).
 
 Chains bear the numbers of rules or a port, so that a change of rules mostly rewrites chains that are there: to a packet
 which is under way at that moment, a chain that has just been made is empty (see members).
@@ -26,7 +28,7 @@ which is under way at that moment, a chain that has just been made is empty (see
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 
@@ -38,30 +40,17 @@ from muslin.render.fields import Equal, Field, Span
 from muslin.render.matching import WORDS
 from muslin.render.nft import names
 from muslin.render.nft.peers import CROWD, Crowd, Peer, Size, fits, laid
-from muslin.render.nft.pieces import Numbers, Outline, Piece, Stretch
+from muslin.render.nft.pieces import Numbers, Outline, Piece
 from muslin.render.nft.places import Gate, Place
-from muslin.render.nft.reach import Reach, cut, room
+from muslin.render.nft.reach import Reach
+from muslin.render.nft.runs import Blocks, Called, Part, Reached, is_known, is_peered, is_scattered, is_small
 from muslin.render.nft.words import Atom, ByMap, Chain, Choose, Element, NamedSet, Statement, Type, Verdict, jump
 from muslin.render.nft.words import Rule as Line
 
-SMALL = 8
 LISTED = 32
 """Ports of a range that are listed one by one; wider ones are looked up as ranges."""
 MANY = 4096
 """Elements of a block above which only single ports are listed."""
-
-
-Part = tuple[PolicyId, Numbers]
-"""Lines of a policy."""
-Reached = list[tuple[Reach, tuple[Part, ...]]]
-
-
-class Called(msgspec.Struct, frozen=True):
-    """A stretch of a policy."""
-
-    policy: PolicyId
-    stretch: Stretch
-    outline: Outline
 
 
 class Merged(msgspec.Struct, frozen=True):
@@ -77,45 +66,32 @@ class Merged(msgspec.Struct, frozen=True):
 
 def merged(chain: str, place: Place, items: Iterable[Line | Called], size: Size) -> Merged:
     """`size`: how many addresses a set holds."""
-    merger = _Merger(chain, place, size)
-    by_port: set[PolicyId] = set()
-    for known, run in groupby(items, key=_is_known):
-        called = [item for item in run if isinstance(item, Called)] if known else []
-        if not known or _is_small(called):
-            for item in called if known else run:
+    merger, blocks = _Merger(chain, place, size), Blocks()
+    plain: list[Line | Called] = []
+    for peered, run in groupby(items, key=is_peered):
+        some = list(run)
+        called = [item for item in some if isinstance(item, Called)] if peered else []
+        if is_scattered(called, blocks) and merger.has_room(called):
+            _by_port(merger, plain, blocks)
+            plain = []
+            merger.crowd(called)
+        else:
+            plain += some
+    _by_port(merger, plain, blocks)
+    return merger.done()
+
+
+def _by_port(merger: _Merger, items: Iterable[Line | Called], blocks: Blocks) -> None:
+    for known, run in groupby(items, key=is_known):
+        some = list(run)
+        called = [item for item in some if isinstance(item, Called)] if known else []
+        if not known or is_small(called):
+            for item in some:
                 merger.add(item)
             continue
-        by_port.update(call.policy for call in called)
-        for calls, reached in _blocks(called):
+        merger.by_port.update(call.policy for call in called)
+        for calls, reached in blocks.of(called):
             merger.block(calls, reached)
-    return merger.done(frozenset(by_port))
-
-
-def _is_small(calls: Sequence[Called]) -> bool:
-    """Is a lookup worth nothing here?"""
-    lines = [call.outline.rules[line] for call in calls for line in call.stretch.lines]
-    return len(lines) == 1 or sum(lines) < SMALL
-
-
-def _is_known(item: Line | Called) -> bool:
-    return isinstance(item, Called) and item.stretch.reached is not None
-
-
-def _blocks(calls: list[Called]) -> Iterator[tuple[list[Called], Reached]]:
-    """As few as fit, each with what is reached in it."""
-    reached = _reached(calls)
-    filled = {who for _, who in reached if len(who) > 1}
-    lines = sum(len(call.stretch.lines) for call in calls)
-    if len(calls) == 1 or sum(len(who) for who in filled) <= room(lines):
-        yield calls, reached
-    else:
-        half = len(calls) // 2
-        yield from _blocks(calls[:half])
-        yield from _blocks(calls[half:])
-
-
-def _reached(calls: Iterable[Called]) -> Reached:
-    return cut((reached, (call.policy, lines)) for call in calls for reached, lines in call.stretch.reached or ())
 
 
 class _Merger:
@@ -132,6 +108,7 @@ class _Merger:
         self._outlines: dict[PolicyId, Outline] = {}
         self._open: list[Part] = []
         self._blocks = 0
+        self.by_port: set[PolicyId] = set()
         self._numbers: Counter[str] = Counter()
         """Of the maps by peer, in each chain."""
 
@@ -144,7 +121,7 @@ class _Merger:
             self._lines.append(item)
 
     def block(self, calls: list[Called], reached: Reached) -> None:
-        if _is_small(calls):
+        if is_small(calls):
             for call in calls:
                 self.add(call)
             return
@@ -166,9 +143,28 @@ class _Merger:
         self._look_up(ports, wide)
         self._blocks += 1
 
-    def done(self, by_port: frozenset[PolicyId]) -> Merged:
+    def has_room(self, calls: Iterable[Called]) -> bool:
+        """Can all these be looked up by peer?"""
+        peers = [call.outline.peers[line] for call in calls for line in call.stretch.lines]
+        if laid(peers) is None:
+            return False
+        if fits(sets := [peer for peer in peers if isinstance(peer, str)], self._size):
+            return True
+        self._crowd(self._chain, [(peer, "") for peer in sets], mapped=False)
+        return False
+
+    def crowd(self, calls: Iterable[Called]) -> None:
+        """These, by peer."""
+        self._close()
+        for call in calls:
+            self.by_port.add(call.policy)
+            self.add(call)
+        self._close()
+
+    def done(self) -> Merged:
         self._close()
         own = Chain(self._chain, tuple(self._lines))
+        by_port = frozenset(self.by_port)
         return Merged((own, *self._chains), self._maps, tuple(self._crowds), frozenset(self._pieces), by_port)
 
     def _close(self) -> None:
@@ -210,25 +206,30 @@ class _Merger:
 
     def _by_peer(self, chain: str, lines: list[tuple[PolicyId, int]]) -> list[Line]:
         """None: they do not fit."""
-        words = WORDS[self._place.family]
-        end = words.source if self._place.direction is Direction.INGRESS else words.destination
-        name = names.peers_map(chain, self._numbers[chain])
-        self._numbers[chain] += 1
         peers = [self._wants(line) for line in lines]
-        spans = laid(peers)
-        if spans is None:
+        if (spans := laid(peers)) is None:
             return []
         sets = [peer for peer in peers if isinstance(peer, str)]
         mapped = fits(sets, self._size)
         chains = [self._jump(policy, (number,)).chain if mapped else "" for policy, number in lines]
-        found = []
-        if sets:
-            declared = NamedSet(name, (end.address.type,), verdicts=True)
-            self._crowds.append(Crowd(declared, tuple(zip(peers, chains, strict=True)), mapped))
-            found.append(Line((ByMap((end.address,), name),)))
+        name = self._crowd(chain, list(zip(peers, chains, strict=True)), mapped=mapped)
+        found = [Line((ByMap((self._end,), name),))] if sets else []
         if spans and mapped:
-            found.append(self._by_prefix(f"{name}/nets", end.address, spans, chains))
+            found.append(self._by_prefix(f"{name}/nets", self._end, spans, chains))
         return found if mapped else []
+
+    @property
+    def _end(self) -> Field:
+        words = WORDS[self._place.family]
+        return (words.source if self._place.direction is Direction.INGRESS else words.destination).address
+
+    def _crowd(self, chain: str, rules: Sequence[tuple[Peer, str]], *, mapped: bool) -> str:
+        """Its name. Who names no set has no map, and need not be watched."""
+        name = names.peers_map(chain, self._numbers[chain])
+        self._numbers[chain] += 1
+        if any(isinstance(peer, str) for peer, _ in rules):
+            self._crowds.append(Crowd(NamedSet(name, (self._end.type,), verdicts=True), tuple(rules), mapped))
+        return name
 
     def _by_prefix(self, name: str, field: Field, spans: list[tuple[Span, Numbers]], chains: list[str]) -> Line:
         """For addresses that no set holds. `name`: what chains of several rules begin with."""

@@ -195,7 +195,7 @@ STEPS = (
     Mutant("nft: a group does not hear of its policies' ports", INCREMENTAL, "render/nft/lists.py",
            "        if before == after:\n", "        if True:\n", CHANGES),
     Mutant("nft: a group whose rules are looked up does not hear of ports", INCREMENTAL, "render/nft/merging.py",
-           "        by_port.update(call.policy for call in called)\n", "",
+           "        merger.by_port.update(call.policy for call in called)\n", "",
            ("tests/render/test_nft_state.py",)),
     Mutant("nft: pieces come and go without their policy", INCREMENTAL, "render/nft/lists.py",
            "            self._waiting.add(piece.policy)\n", "",

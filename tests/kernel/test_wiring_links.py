@@ -37,14 +37,17 @@ class Scene:
         self.host = host
         self.netlink, self.monitor = Counting(), Monitor()
         self.wiring = Wiring(self.netlink)
+        self.wiring.read_all()
+        self.bring_endpoint()
+        self.monitor.drain(self.netlink.port)
+
+    def bring_endpoint(self) -> None:
         endpoint = Endpoint(key=KEY, interface=NAME, ingress=GroupId("1" * 16), egress=GroupId("2" * 16),
                             addresses=(ADDRESS,))
         route = Route(destination=ADDRESS, kind=RouteKind.DEVICE, interface=NAME)
         intent = HostIntent(endpoints={KEY: endpoint}, routes={ADDRESS: route})
         self.wiring.duties.take(Delta(endpoints={KEY: endpoint}, routes={ADDRESS: route}), intent)
-        self.wiring.read_all()
         self.settle()
-        self.monitor.drain(self.netlink.port)
 
     def settle(self) -> None:
         now = time.monotonic()
@@ -161,3 +164,18 @@ def test_a_link_that_took_the_name_of_one_that_we_made_is_not_taken_for_it(scene
     scene.wiring.interfaces.told(NAME, scene.hear_of_it(scene.make()).links[NAME])
     assert scene.wiring.interfaces.open(NAME) == Done()
     assert scene.redirects == "0"
+
+
+def test_one_that_comes_again_under_its_name_took_nobodys_place(scene: Scene) -> None:
+    """A container that is started again. Of its first link the kernel told last when it was on its way out."""
+    scene.wiring.look_again(scene.hear_of_it(scene.make()), time.monotonic())
+    scene.settle()
+    going = links.read_link(scene.netlink, NAME)
+    scene.take_endpoint_away()
+    scene.wiring.interfaces.told(NAME, going)
+    run("ip", "-n", scene.host, "link", "del", NAME)
+    scene.wiring.interfaces.told(NAME, None)
+    scene.make()
+    scene.bring_endpoint()
+    assert scene.has_way
+    assert not scene.wiring.look_at_replaced()

@@ -32,7 +32,7 @@ class Interfaces:
         self._made: dict[str, int] = {}
         """Links that were just made with all their switches, and not opened yet."""
         self._stood: dict[str, int] = {}
-        """Our links as they were known last, also those that were lost since."""
+        """Links on which something of ours may stand: that were opened, or there at the start; also lost ones."""
         self.replaced: set[str] = set()
         """In whose place there is another of the same name: all that stood on them is gone. The caller empties it."""
 
@@ -74,7 +74,7 @@ class Interfaces:
         except Transient as error:
             self._lose(name)
             return TryAgain(str(error))
-        self._opened[name] = link.index
+        self._opened[name] = self._stood[name] = link.index
         return Done()
 
     def made(self, link: Link) -> None:
@@ -132,11 +132,15 @@ class Interfaces:
         }
 
     def _read(self) -> None:
+        is_first = not self._there
         self._there = links.read_links(self._netlink, self._known)
         self._names = {link.index: name for name, link in self._there.items()}
         self._owned = {name: link for name, link in self._there.items() if link.owner}
-        self._stood |= {name: link.index for name, link in self._owned.items()}
         self._made = {name: index for name, index in self._made.items() if name in self._there}
+        if is_first:
+            self._stood = {name: link.index for name, link in self._owned.items()}
+        for name in [name for name in self._stood if name in self._there]:
+            self._stood[name] = self._there[name].index
 
     def _keep(self, link: Link) -> None:
         self._lose(link.name)
@@ -144,9 +148,12 @@ class Interfaces:
         self._names[link.index] = link.name
         if link.owner:
             self._owned[link.name] = link
-            if self._stood.setdefault(link.name, link.index) != link.index:
-                self.replaced.add(link.name)
-            self._stood[link.name] = link.index
+        self._look_at_place(link)
+
+    def _look_at_place(self, link: Link) -> None:
+        if self._stood.get(link.name, link.index) != link.index:
+            self.replaced.add(link.name)
+            del self._stood[link.name]
 
     def _lose(self, name: str) -> None:
         """One that was renamed has its number under the new name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -186,3 +187,32 @@ def test_a_network_with_a_long_name_works_and_leaves_nothing(place: Site, host: 
     host("network", "rm", name)
     assert [each["metadata"]["name"] for each in place.api.get(f"{V3}/profiles")["items"]
             if each["metadata"]["name"].startswith("docker.")] == []
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_network_that_was_removed_while_no_agent_ran_leaves_neither_profile_nor_gateway(
+    place: Site, host: Docker
+) -> None:
+    def profiles() -> list[str]:
+        names = [each["metadata"]["name"] for each in place.api.get(f"{V3}/profiles")["items"]]
+        return [name for name in names if name.startswith("docker.")]
+
+    network(host, "gone", "--subnet", "10.65.8.0/24")
+    host("rm", "-f", host.container("c1", "--network", "gone"))
+    assert profiles() == ["docker.gone"]
+    place.signal("agent-h1", signal.SIGKILL)
+    try:
+        host("network", "rm", "gone")
+    finally:
+        place.start_agent("h1")
+    wait_for("the end of its Profile", lambda: profiles() == [], 30)
+
+    def next_gateway() -> str:
+        network(host, "next", "--subnet", "10.65.8.0/24")
+        host.container("c2", "--network", "next")
+        found = str(host.inspect("c2")["NetworkSettings"]["Networks"]["next"]["Gateway"])
+        host("rm", "-f", "c2")
+        host("network", "rm", "next")
+        return found
+
+    wait_for("its gateway", lambda: next_gateway() == "169.254.1.1", 30)

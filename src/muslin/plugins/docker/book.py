@@ -107,6 +107,17 @@ class Book:
         self.write()
         return free
 
+    @property
+    def used_gateways(self) -> set[str]:
+        """Of networks that are known."""
+        return {network.gateway for network in self.pages.networks.values()}
+
+    def keep_gateway(self, address: str) -> None:
+        """It is a network's; nobody else gets it."""
+        if address in GATEWAYS and address not in self.pages.gateways:
+            self.pages.gateways.append(address)
+            self.write()
+
     def give_gateway(self, address: str) -> bool:
         """False: it is none of ours."""
         if address not in self.pages.gateways:

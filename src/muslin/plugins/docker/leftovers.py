@@ -4,7 +4,8 @@ The agent or dockerd may be killed between any two steps: an address that the se
 container that was removed while no agent ran, so that dockerd could tell nobody and forgot it. Neither is told again.
 
 So after whatever may leave something (the agent's start, dockerd's start, a call that failed) dockerd is asked, again
-and again, which endpoints and addresses it knows. What this host holds for it beyond those, and did for a while, goes.
+and again, which networks, endpoints and addresses it knows. What this host holds for it beyond those, and did for a
+while, goes.
 A dockerd that slept between two of its calls longer than that finds its address taken again (`Addresses.still_ours`);
 and who asks for such an address by name need not wait (`reclaim`).
 """
@@ -12,7 +13,7 @@ and who asks for such an address by name need not wait (`reclaim`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -51,13 +52,15 @@ class Door(Protocol):
 
 
 class Leftovers:
-    def __init__(self, door: Door, addresses: Addresses, book: Book) -> None:
+    def __init__(self, door: Door, addresses: Addresses, book: Book,
+                 remove_network: Callable[[str], Awaitable[None]]) -> None:
         self._door = door
         self._addresses = addresses
         self._book = book
+        self._remove_network = remove_network
         self._suspected = True  # who was here before us may have died in the middle of a call
         self._unknown: dict[str, float] = {}
-        """Endpoints and handles that dockerd does not know -> since when."""
+        """Endpoints, handles, networks and gateways that dockerd does not know -> since when."""
 
     @contextmanager
     def during(self, call: str) -> Iterator[None]:
@@ -73,17 +76,24 @@ class Leftovers:
         """Raises Transient, ApiError: not this time."""
         if not self._suspected or self._door.why_not_ready:
             return
-        endpoints, addresses = await _known(daemon)
+        networks, endpoints, addresses = await _known(daemon)
         strangers = [each for each in self._endpoints() if each not in endpoints]
+        removed = [each for each in self._book.pages.networks if each not in networks]
+        unused = [each for each in self._book.pages.gateways if each not in self._book.used_gateways]
         lost = [handle for handle, held in (await self._addresses.held()).items() if not addresses & set(held)]
         now = asyncio.get_running_loop().time()
-        self._unknown = {each: self._unknown.get(each, now) for each in (*strangers, *lost)}
+        self._unknown = {each: self._unknown.get(each, now) for each in (*strangers, *lost, *removed, *unused)}
         old = {each for each, since in self._unknown.items() if now - since >= LONG_ENOUGH}
         for endpoint in old.intersection(strangers):
             await self._forget(endpoint)
         for handle in old.intersection(lost):
             released = await self._addresses.give_back(handle)
             log.warning("docker_address_left_behind", handle=handle, addresses=",".join(released))
+        for network in old.intersection(removed):
+            await self._remove_network(network)
+            log.warning("docker_network_left_behind", network=network)
+        for gateway in old.intersection(unused):
+            self._book.give_gateway(gateway)
         self._suspected = bool(self._unknown)
 
     async def reclaim(self, address: Cidr, daemon: Daemon) -> bool:
@@ -92,7 +102,7 @@ class Leftovers:
         handle = next((handle for handle, held in (await self._addresses.held()).items() if address in held), "")
         if not handle or self._addresses.given.get(address) == handle:
             return False
-        endpoints, addresses = await _known(daemon)
+        _, endpoints, addresses = await _known(daemon)
         if address in addresses:
             return False
         for endpoint in [each for each in self._book.pages.endpoints.values() if address in each.addresses]:
@@ -127,20 +137,22 @@ def identity(endpoint: str) -> Request:
                    endpoint=endpoint)
 
 
-async def _known(daemon: Daemon) -> tuple[set[str], set[Cidr]]:
-    """(endpoints, addresses) that dockerd knows in networks that have anything to do with us."""
+async def _known(daemon: Daemon) -> tuple[set[str], set[str], set[Cidr]]:
+    """(networks, endpoints, addresses) that dockerd knows and that have anything to do with us."""
+    networks: set[str] = set()
     endpoints: set[str] = set()
     addresses: set[Cidr] = set()
     for each in await daemon.networks():
         if words.DRIVER not in (each.get("Driver"), (each.get("IPAM") or {}).get("Driver")):
             continue
+        networks.add(str(each.get("Id")))
         found: Object = await daemon.network(str(each.get("Id"))) or {}
         for container in (found.get("Containers") or {}).values():
             endpoints.add(str(container.get("EndpointID")))
             addresses |= _addresses(container.get("IPv4Address"), container.get("IPv6Address"))
         for config in (found.get("IPAM") or {}).get("Config") or ():
             addresses |= _addresses(*(config.get("AuxiliaryAddresses") or {}).values())
-    return endpoints, addresses
+    return networks, endpoints, addresses
 
 
 def _addresses(*texts: Any) -> set[Cidr]:

@@ -56,7 +56,7 @@ class Service:
         self._addresses = Addresses(api, book, node)
         self._naming = Naming(api, book, self._resolver, node)
         self._networks = Networks(api, book, report)
-        self._leftovers = Leftovers(door, self._addresses, book)
+        self._leftovers = Leftovers(door, self._addresses, book, self._remove_network)
         self._addresses.reclaim = self._leftovers.reclaim
         self._calls: dict[str, Callable[[Object], Awaitable[Object]]] = {
             "Plugin.Activate": _constant(Implements=["NetworkDriver", "IpamDriver"]),
@@ -161,15 +161,20 @@ class Service:
         if network.net:
             await self._ensure_profile(network.net, network, {})
         self._book.put(network)
+        self._book.keep_gateway(network.gateway)
         return {}
 
     async def _delete_network(self, call: Object) -> Object:
-        network = self._book.pages.networks.get(call["NetworkID"])
-        self._book.forget(call["NetworkID"])
-        if network is not None and network.net:
-            await self._drop_profile(network.net)
+        await self._remove_network(call["NetworkID"])
         self._networks.removed()
         return {}
+
+    async def _remove_network(self, key: str) -> None:
+        """Known until its Profile is gone: else a call that is repeated would leave that."""
+        network = self._book.pages.networks.get(key)
+        if network is not None and network.net:
+            await self._drop_profile(network.net, key)
+        self._book.forget(key)
 
     async def _network(self, network: str) -> Network:
         """Of the book, or, if that was lost, as dockerd has it."""
@@ -197,8 +202,10 @@ class Service:
                 await self._api.call("PATCH", f"{path}/{words.profile_name(net)}",
                                      {"spec": {"labelsToApply": words.labels(labels)}}, content=_MERGE)
 
-    async def _drop_profile(self, net: str) -> None:
-        """If we made it, and no container of any host is under it."""
+    async def _drop_profile(self, net: str, key: str) -> None:
+        """If we made it, and no container of any host is under it, nor another network of this one."""
+        if any(each.net == net and each.id != key for each in self._book.pages.networks.values()):
+            return
         users = await self._api.call(
             "GET", f"{CALICO}/workloadendpoints?labelSelector={words.NETWORK_LABEL}%3D{net}&limit=1")
         if users["items"]:

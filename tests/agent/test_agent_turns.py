@@ -21,6 +21,7 @@ from muslin.agent.workloads import Workloads
 from muslin.calc.host import Graph
 from muslin.client.address import Identity
 from muslin.client.refusal import Unreachable
+from muslin.drivers.links import Link
 from muslin.drivers.monitor import Monitor, Noticed
 from muslin.intent import (
     AddressSet,
@@ -31,6 +32,7 @@ from muslin.intent import (
     GroupId,
     HostIntent,
     MemberChange,
+    Problem,
     Route,
     RouteKind,
     SetId,
@@ -52,6 +54,7 @@ class Patient:
         self.leaving = set[str]()
         self.usual = EndpointState(state="up")
         self.unusual: dict[EndpointKey, EndpointState] = {}
+        self.links: tuple[Link, ...] = ()
 
     async def take(self, delta: Delta, intent: HostIntent, now: float) -> tuple[str, ...]:
         self.takes.append(delta)
@@ -80,6 +83,12 @@ class Patient:
     def states(self, intent: HostIntent, among: Set[EndpointKey] | None = None) -> dict[EndpointKey, EndpointState]:
         asked = intent.endpoints if among is None else among & intent.endpoints.keys()
         return dict.fromkeys(asked, self.usual) | {k: v for k, v in self.unusual.items() if k in intent.endpoints}
+
+    def problems(self) -> tuple[Problem, ...]:
+        return ()
+
+    def orphans(self) -> tuple[Link, ...]:
+        return self.links
 
 
 def play(scene: Callable[[Worker, Patient], Awaitable[None]]) -> None:
@@ -280,3 +289,16 @@ def test_who_answers_in_no_http_is_nobody(tmp_path: Path) -> None:
             server.close()
 
     asyncio.run(scene())
+
+
+def test_a_link_that_is_just_being_removed_is_not_left_over() -> None:
+    """Its endpoint goes first; whoever asks how this host is must not be told to remove it by hand."""
+    async def scene(worker: Worker, kernel: Patient) -> None:
+        kernel.links = tuple(Link(index=number, name=name, kind="veth")
+                             for number, name in enumerate(("mus1", "mus2"), 1))
+        with worker.removal_of("mus1"):
+            [told] = worker.problems()
+            assert told.what.startswith("interface mus2 is left over")
+        assert len(worker.problems()) == 2
+
+    play(scene)

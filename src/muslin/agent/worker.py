@@ -362,7 +362,7 @@ class Worker:
         orphans = tuple(
             Problem(what=f"interface {link.name} is left over from {link.owner}", key=link.owner,
                     mend=f"`ip link del {link.name}` when its namespace does not need it any more")
-            for link in self._kernel.orphans()
+            for link in self._kernel.orphans() if link.name not in self._kernel.leaving
         )
         fault = (Problem(what=self.fault),) if self.fault else ()
         return (*fault, *self._kernel.problems(), *orphans)

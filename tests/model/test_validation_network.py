@@ -302,3 +302,17 @@ def test_a_bare_number_as_duration_is_given_its_unit() -> None:
 
     assert text.mend == "say the unit: 90s"
     assert "90s" in number.mend
+
+
+def docker_network(name: str, **spec: object) -> Object:
+    return {"apiVersion": "muslin.dev/v1", "kind": "DockerNetwork", "metadata": {"name": name}, "spec": spec}
+
+
+def test_a_docker_network_s_name_is_a_label_and_its_links_speak_ipv6() -> None:
+    """dockerd would be told so by each host, one after the other."""
+    assert fields(docker_network("n" * 63, mtu=1280)) == set()
+    assert fields(docker_network("shop", mtu=0)) == set()
+    [name] = faults(docker_network("n" * 64))
+    assert (name.field, name.mend) == ("metadata.name", "write " + "n" * 63)
+    [mtu] = faults(docker_network("shop", mtu=1279))
+    assert (mtu.field, mtu.mend) == ("spec.mtu", "write 1280, or leave it out")

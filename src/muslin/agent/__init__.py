@@ -3,3 +3,5 @@
 In: the feed from a server, or its own snapshot while none answers. Out: kernel state and reports.
 Never here: business rules.
 """
+
+import muslin.lean  # noqa: F401 (before anything of this room imports structlog)

@@ -194,6 +194,7 @@ async def _keep(directory: Path, worker: Worker) -> None:
                 await asyncio.to_thread(snapshot.save, directory, encoded)
             except OSError as error:
                 log.error("snapshot_not_written", why=str(error))
+            del encoded  # megabytes, and the next may be an hour away
             await asyncio.sleep(min(max(_SNAPSHOT_AT_MOST_EVERY, took / _SNAPSHOT_TAKES), _SNAPSHOT_AT_LEAST_EVERY))
             continue
         await worker.wait_turn()

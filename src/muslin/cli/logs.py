@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 
+import muslin.lean  # noqa: F401 (before structlog)
+
+# isort: split
 import structlog
 
 

@@ -2,3 +2,5 @@
 
 In: HTTP. Out: HTTP, and writes to the store. Never here: business rules (model, calc, ipam, explain have them).
 """
+
+import muslin.lean  # noqa: F401 (before anything of this room imports structlog)

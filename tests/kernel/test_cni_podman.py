@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from agentrig import MUSLIN, V3, Site, deny_to, site
-from netrig import run, wait_for
+from dockerrig import asking, page
+from netrig import in_ns, namespace, run, wait_for
 from rootfs import archive
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -90,3 +91,24 @@ def test_podmans_containers_reach_each_other_until_policy_says_no(place: Site, t
         for name in ("p1", "p2", "p3"):
             tool("rm", "-f", "-t", "0", name)
     assert place.api.get(f"{V3}/workloadendpoints")["items"] == []
+
+
+def test_podmans_published_ports_lead_to_the_container(place: Site, tmp_path: Path) -> None:
+    """As installed, without portmap: podman shows them in any case."""
+    host = place.space("h1")
+    with podman(place, tmp_path) as tool, namespace("out") as outside:
+        run("ip", "link", "add", "up0", "netns", host, "type", "veth", "peer", "name", "up0", "netns", outside)
+        for number, where in ((1, host), (2, outside)):
+            run("ip", "-n", where, "addr", "add", f"192.0.2.{number}/24", "dev", "up0")
+            run("ip", "-n", where, "link", "set", "up0", "up")
+        tool("run", "-d", *LIMITS, "--name", "web", "--network", "muslin", "-p", "8080:80", "-p", "192.0.2.1:8081:80",
+             "localhost/bb:1", "/bin/sh", "-c", "/bin/echo hello >/page; exec /bin/httpd -f -p 80 -h /")
+
+        def says(port: int) -> str:
+            asked = asking("192.0.2.1", port, "busybox nc")
+            return page(in_ns(outside, "busybox", "sh", "-c", asked, check=False))
+
+        for port in (8080, 8081):
+            wait_for(f"port {port}", lambda port=port: says(port) == "hello")
+        tool("rm", "-f", "-t", "0", "web")
+        assert says(8080) == ""

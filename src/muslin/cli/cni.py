@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,20 @@ def network(words: Words) -> dict[str, Any]:
         ours["labels"] = pairs(words.label)
     if words.kubeconfig:
         ours["kubernetes"] = {"kubeconfig": str(Path(words.kubeconfig).resolve())}
-    chained = [conf for name, conf in CHAINED.items() if _is_there(words.bin_dir, name)]
+    chained = [conf for name, conf in CHAINED.items() if _speaks(words.bin_dir, name, words.cni_version)]
+    if CHAINED["portmap"] not in chained:
+        ours["capabilities"]["portMappings"] = True
     return {"cniVersion": words.cni_version, "name": words.name, "plugins": [ours, *chained]}
 
 
-def _is_there(directory: str, name: str) -> bool:
-    return os.access(Path(directory, name), os.X_OK)
+def _speaks(directory: str, name: str, version: str) -> bool:
+    """Is that plugin there, and of this version? One that is not would fail each time."""
+    try:
+        done = subprocess.run([Path(directory, name)], input='{"cniVersion": "1.0.0"}', capture_output=True, text=True,
+                              check=False, timeout=10, env={**os.environ, "CNI_COMMAND": "VERSION"})
+        return version in json.loads(done.stdout)["supportedVersions"]
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
+        return False
 
 
 def _install(words: Words) -> int:

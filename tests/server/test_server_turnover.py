@@ -21,13 +21,13 @@ class Commits(MemoryStore):
         super().__init__()
         self.sizes: list[int] = []
         self.rivals: Iterator[str] = iter(())
-        self.broken = False
+        self.broken: Exception | None = None
 
     async def commit(self, writes: Sequence[Write]) -> tuple[int | None, ...]:
         if rival := next(self.rivals, None):
             await super().commit((Write(rival, b"7"),))
         if self.broken:
-            raise Transient("the disk is full")
+            raise self.broken
         await asyncio.sleep(0)
         found = await super().commit(writes)
         self.sizes.append(len(writes))
@@ -107,11 +107,14 @@ def test_who_loses_every_race_is_told_to_try_again() -> None:
 
 def test_a_store_that_fails_is_everybodys_failure_and_the_next_are_served() -> None:
     async def scene(store: Commits, turnover: Turnover) -> None:
-        store.broken = True
+        store.broken = Transient("the disk is full")
         one, two = await turnover.do([count("/a"), count("/b")])
         assert isinstance(one, Transient)
         assert isinstance(two, Transient)
-        store.broken = False
+        store.broken = ZeroDivisionError()
+        with pytest.raises(ZeroDivisionError):
+            await turnover.do([count("/a")])
+        store.broken = None
         assert await turnover.do([count("/a")]) == [1]
         assert await turnover.do([]) == []
 

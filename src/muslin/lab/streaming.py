@@ -20,6 +20,8 @@ _BURST = 20
 _SILENCE = 0.5
 _PATIENCE = 3.0
 """Seconds that a fresh port is kept open for its answer."""
+_PORTS = 3500
+"""Fresh ports of one flow that are open at a time: what was missed on a busy machine is made good in no hurry."""
 
 
 class Stream:
@@ -77,9 +79,12 @@ class Stream:
     def _send(self, flow: int) -> None:
         network, address, port = self._flows[flow]
         now = self._loop.time()
+        if self._fresh:
+            self._close(flow, before=now - _PATIENCE)
+            if len(self._open[flow]) >= _PORTS:
+                return
         if self._fresh or not self._open[flow]:
             self._open[flow].append((now, self._opened(flow, network, address)))
-            self._close(flow, before=now - _PATIENCE)
         stamp = STAMP.pack(b"mu", self._id, flow, self._sent[flow])
         self._sent[flow] += 1
         with suppress(OSError):  # a packet that cannot even leave is a packet lost

@@ -16,6 +16,7 @@ import msgspec
 
 from bench import (
     asked,
+    bulk,
     calc,
     churn,
     cni,
@@ -46,6 +47,7 @@ MEASUREMENTS: dict[str, tuple[Callable[[Plan], list[Section]], str]] = {
     "cni": (cni.measure, "a container's ADD, beside the stock bridge plugin"),
     "cold": (cold.measure, "server and agent from nothing, in clusters of 10,000 and 100,000 endpoints"),
     "churn": (churn.measure, "a host with 1000 endpoints: idle, and while 100 workloads a second come or go"),
+    "bulk": (bulk.measure, "a storm through the API: a call for each change, and a thousand in one"),
     "command": (command.measure, "whole commands, as a person waits for them"),
     "calc": (calc.measure, "what the server and the agent reckon, without any kernel"),
     "explain": (explain.measure, "matrix, diff, who-can and why"),

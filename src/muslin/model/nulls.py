@@ -8,5 +8,8 @@ from typing import Any
 def without_nulls(value: Any) -> Any:
     """The value without the fields that are null. Entries of lists stay: a null there is a fault of its own."""
     if isinstance(value, dict):
-        return {key: without_nulls(below) for key, below in value.items() if below is not None}
-    return [without_nulls(below) for below in value] if isinstance(value, list) else value
+        return {key: without_nulls(below) if isinstance(below, dict | list) else below
+                for key, below in value.items() if below is not None}
+    if isinstance(value, list):
+        return [without_nulls(below) if isinstance(below, dict | list) else below for below in value]
+    return value

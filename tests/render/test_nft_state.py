@@ -11,9 +11,9 @@ import intents as words
 from intents import ALLOW, DENY, INGRESS, PASS, addresses, endpoint, group, intent, policy, rule, side, tier
 from muslin.intent import Delta, EndpointKey, HostIntent, MemberChange
 from muslin.net import Cidr
-from muslin.render.nft import Changes, NftState, peers, render, whole
+from muslin.render.nft import Changes, NftState, crowds, render, whole
 from muslin.render.nft.listing import listing_of, renewal
-from muslin.render.nft.words import DROP, jump
+from muslin.render.nft.words import DROP, Verdict, jump
 from nftcases import intents, mixed, step
 from nftfake import FakeKernel
 
@@ -257,10 +257,14 @@ def test_a_member_of_a_set_by_which_rules_are_looked_up_is_two_elements() -> Non
     }
 
 
+IN_MANY_WAYS = {f"p{n}": " ".join(f"10.2.0.{way}" for way in range(256) if way >> n & 1) for n in range(8)}
+"""An address for each combination of the eight: more than may have chains of their own."""
+
+
 @pytest.mark.parametrize("then", [
     {"p3": "10.0.0.4"}, {"p3": ""}, {"p3": "10.0.0.0 10.0.0.1 10.0.0.2 10.0.0.3"}, {"p2": "10.0.0.5", "p7": "10.0.0.5"},
-    {f"p{n}": "10.0.0.9" for n in range(8)}, {"p4": "10.0.0.4 10.0.0.0/28"}, {"p4": "fd00::1"},
-    {"p0": " ".join(f"10.1.{n // 250}.{n % 250}" for n in range(8 * peers.EACH))},
+    {f"p{n}": "10.0.0.9" for n in range(8)}, {"p4": "10.0.0.4 10.0.0.0/28"}, {"p4": "fd00::1"}, IN_MANY_WAYS,
+    {"p0": " ".join(f"10.1.{n // 250}.{n % 250}" for n in range(8 * crowds.EACH))},
 ])
 @pytest.mark.parametrize("members", [True, False])
 def test_maps_of_peers_follow_every_sort_of_change(then: dict[str, str], members: bool) -> None:
@@ -280,7 +284,7 @@ BY_ANY_PEER = group(INGRESS, tier(*MIXED))
 @pytest.mark.parametrize("then", [
     {"p3": "10.0.4.9"}, {"p3": ""}, {"p3": "10.9.0.1 10.0.0.7 10.0.1.7"}, {"p4": "10.0.4.0 10.0.4.0/28"},
     {f"p{n}": "10.0.3.9" for n in range(8)}, {"p4": "fd00::1"},
-    {"p0": " ".join(f"10.1.{n // 250}.{n % 250}" for n in range(12 * peers.EACH))},
+    {"p0": " ".join(f"10.1.{n // 250}.{n % 250}" for n in range(12 * crowds.EACH))},
 ])
 def test_maps_of_peers_know_prefixes_too(then: dict[str, str]) -> None:
     """An address that comes to a set meets the rules whose prefixes hold it, in their order among the others."""
@@ -292,6 +296,23 @@ def test_maps_of_peers_know_prefixes_too(then: dict[str, str]) -> None:
     for now in (made(**then), made(), made(**then), made(p1="10.0.0.5", p5="10.9.0.1")):
         walker.go(now)
         assert walker.kernel.table == walker.state.table == render(now)
+
+
+def test_an_address_of_many_rules_walks_these_and_all_only_where_there_are_too_many_ways() -> None:
+    walker = Walker(_by_peer())
+
+    def chains_of(then: HostIntent, address: str) -> list[int]:
+        walker.go(then)
+        assert walker.kernel.table == walker.state.table == render(then)
+        table = walker.kernel.table
+        verdicts = (content.get(address) for name, content in table.elements.items() if name.endswith("/peers0"))
+        return [len(table.chains[each.chain].rules) for each in verdicts if isinstance(each, Verdict)]
+
+    seven = {f"p{n}": "10.0.0.9" for n in range(7)}
+    assert chains_of(_by_peer(**seven), "10.0.0.9/32") == [7]
+    assert chains_of(_by_peer(**IN_MANY_WAYS), "10.2.0.127/32") == [8]
+    assert chains_of(_by_peer(**IN_MANY_WAYS), "10.2.0.63/32") == [6]
+    assert chains_of(_by_peer(**seven), "10.0.0.9/32") == [7]
 
 
 def test_a_map_of_peers_is_told_again_when_the_kernel_has_refused_it() -> None:

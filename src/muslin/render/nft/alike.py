@@ -27,7 +27,7 @@ from muslin.render.fields import Equal, Field, InSet, OneOf
 from muslin.render.fields import Match as Test
 from muslin.render.matching import Row
 from muslin.render.nft import names
-from muslin.render.nft.peers import Peer
+from muslin.render.nft.crowds import Peer
 from muslin.render.nft.reach import Reach
 from muslin.render.nft.words import Element, NamedSet, Noted, Statement, Type
 from muslin.render.nft.words import Rule as Line

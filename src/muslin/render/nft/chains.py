@@ -35,8 +35,8 @@ from functools import lru_cache
 
 from muslin.intent import Action, Group, Origin, Policy, PolicyId
 from muslin.render.nft import cutting, names
+from muslin.render.nft.crowds import Size
 from muslin.render.nft.merging import Merged, merged
-from muslin.render.nft.peers import Size
 from muslin.render.nft.pieces import Inline, Outline, missing
 from muslin.render.nft.places import DENIED, Gate, Place
 from muslin.render.nft.runs import Called

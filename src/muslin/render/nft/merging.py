@@ -39,7 +39,7 @@ from muslin.net import PROTOCOLS_WITH_PORTS
 from muslin.render.fields import Equal, Field, Span
 from muslin.render.matching import WORDS
 from muslin.render.nft import names
-from muslin.render.nft.peers import CROWD, Crowd, Peer, Size, fits, laid
+from muslin.render.nft.crowds import CROWD, Crowd, Peer, Size, fits, laid
 from muslin.render.nft.pieces import Numbers, Outline, Piece
 from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.reach import Reach

@@ -7,7 +7,8 @@ map leads from an address to those of them whose sets hold it:
     ip saddr vmap @G/peers0        10.0.0.7 : jump web/0      10.0.0.8 : jump G/peers0/2.5
     G/peers0/2.5:                  jump strict/0              where several sets hold the address: in order
                                    jump loose/1
-    G/peers0/all:                  every one of them, in order; for addresses that more than `FEW` sets hold
+    G/peers0/all:                  every one of them, in order; for addresses that more than `FEW` sets hold, and only
+                                   where chains like those above would fill more than `room` lines
 
 The rules keep all their tests, the one for the set too: the map only leaves out those that cannot match. It is no part
 of what a rule says, but follows the members of sets: one that comes or goes moves one element here, besides its own.
@@ -27,61 +28,19 @@ while where they lie over each other fills no more than `room` lines.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-
-import msgspec
+from collections.abc import Iterable, Mapping, Sequence
 
 from muslin.intent import GroupId
-from muslin.net import Cidr, bounds
+from muslin.net import bounds
 from muslin.render.nft import names
 from muslin.render.nft.book import Book
-from muslin.render.nft.reach import Reach, cut, room
-from muslin.render.nft.words import Chain, Element, NamedSet, Span, Verdict, jump
+from muslin.render.nft.crowds import Crowd, Numbers, fits
+from muslin.render.nft.reach import room
+from muslin.render.nft.words import Chain, Element, Verdict, jump
 from muslin.render.nft.words import Rule as Line
 from muslin.render.relations import Users
 
-CROWD = 6
-"""Rules from which a map is worth its price."""
 FEW = 6
-EACH = 256
-PREFIXES = 2048
-"""Of one crowd."""
-
-Peer = str | tuple[Cidr, ...]
-"""Whom a rule speaks of: a set of single addresses, or prefixes. Neither: "", anybody."""
-Numbers = tuple[int, ...]
-Size = Callable[[str], int]
-"""How many addresses a set holds."""
-
-
-class Crowd(msgspec.Struct, frozen=True):
-    """Rules in order: whom each speaks of, and the chain that it is. `mapped`: few enough members."""
-
-    map: NamedSet
-    rules: tuple[tuple[Peer, str], ...]
-    mapped: bool = True
-
-    @property
-    def sets(self) -> tuple[str, ...]:
-        """As often as they are named."""
-        return tuple(peer for peer, _ in self.rules if isinstance(peer, str))
-
-
-def fits(sets: Sequence[str], size: Size) -> bool:
-    return sum(size(name) for name in sets) <= EACH * len(sets)
-
-
-def laid(peers: Sequence[Peer]) -> list[tuple[Span, Numbers]] | None:
-    """The prefixes over each other: disjoint, each with the numbers of those that hold it. None: it would be too
-    much."""
-    named = [(number, prefix) for number, peer in enumerate(peers) if isinstance(peer, tuple) for prefix in peer]
-    if len(named) > PREFIXES:
-        return None
-    found = cut((Reach(version, first, last), number) for number, (version, first, last) in (
-        (number, bounds(prefix)) for number, prefix in named))
-    if sum(len(numbers) for numbers in {numbers for _, numbers in found}) > room(len(peers)):
-        return None
-    return [(Span(first, last), numbers) for (_, first, last), numbers in found]
 
 
 class _Index:
@@ -107,17 +66,115 @@ class _Index:
         return [number for bits, found in self._by_length.items() for number in found.get(value >> bits, ())]
 
 
-class Peers:
-    """The maps of all groups, kept in step with the members of the sets."""
+class _Map:
+    """One crowd's map in the book, kept in step with the members of its sets."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._crowds: dict[str, Crowd] = {}
-        self._indexes: dict[str, _Index] = {}
-        self._own: dict[str, Counter[str]] = {}
-        """By map: its chains, and how many addresses each has."""
-        self._asked: dict[str, Numbers | None] = {}
-        """By chain of a map: the rules in it, None for all."""
+        self._asked: dict[Element, Numbers] = {}
+        """By address, the rules that it may meet."""
+        self._combined: Counter[Numbers] = Counter()
+        """Several rules that addresses meet, and how many these are."""
+        self._load = 0
+        """Lines, if each combination had a chain."""
+        self._is_full = True
+        self._own: Counter[str] = Counter()
+        """Chains, and how many addresses each has."""
+
+    def write(self, crowd: Crowd) -> None:
+        """It is for this crowd now."""
+        self.crowd, self._index = crowd, _Index(crowd)
+        self._book.put_set(crowd.map)
+        members: dict[Element, list[int]] = {element: [] for element in self._asked}
+        for each, numbers in self._index.by_set.items():
+            for element in self._book.table.elements[each]:
+                members.setdefault(element, []).extend(numbers)
+        for chain in self._own:
+            self._book.put_chain(chain, None)
+        self._own.clear()
+        for element, numbers in members.items():
+            self._ask(element, numbers)
+        self._is_full = self._load <= room(len(crowd.rules))
+        for element in members:
+            self._say(element, None)
+
+    def follow(self, elements: Iterable[Element]) -> None:
+        """These have come to one of the sets, or left it."""
+        content, moved = self._book.table.elements, dict.fromkeys(elements)
+        sets = self._index.by_set.items()
+        for element in moved:
+            self._ask(element, [number for each, numbers in sets if element in content[each] for number in numbers])
+        is_full = self._load <= room(len(self.crowd.rules))
+        if is_full is not self._is_full:
+            self._is_full = is_full
+            moved |= dict.fromkeys(element for element, found in self._asked.items() if len(found) > FEW)
+        for element in moved:
+            self._say(element, content[self.crowd.map.name].get(element))
+
+    def drop(self) -> None:
+        for chain in self._own:
+            self._book.put_chain(chain, None)
+        self._book.drop_set(self.crowd.map.name)
+
+    def _ask(self, element: Element, by_set: list[int]) -> None:
+        """These rules name sets that hold the address."""
+        found = tuple(sorted({*by_set, *self._index.by_prefix(element)})) if by_set else ()
+        before = self._asked.pop(element, ())
+        if found:
+            self._asked[element] = found
+        if before == found:
+            return
+        if len(before) > 1:
+            self._combined[before] -= 1
+            if not self._combined[before]:
+                del self._combined[before]
+                self._load -= len(before)
+        if len(found) > 1:
+            self._combined[found] += 1
+            self._load += len(found) if self._combined[found] == 1 else 0
+
+    def _say(self, element: Element, before: object) -> None:
+        """What the map holds for this address, in the kernel. `before`: what it held, if that counts."""
+        name, found = self.crowd.map.name, self._asked.get(element)
+        after = jump(self._chain(found)) if found else None
+        if after == before and after is not None:
+            return
+        if found is None or after is None:
+            self._book.remove((name, element))
+        else:
+            if len(found) > 1:
+                self._join(after.chain, found)
+            self._book.add((name, element), after)
+        if isinstance(before, Verdict):
+            self._leave(before.chain)
+
+    def _chain(self, found: Numbers) -> str:
+        if len(found) == 1:
+            return self.crowd.rules[found[0]][1]
+        is_own = len(found) <= FEW or self._is_full
+        return names.piece_chain(self.crowd.map.name, found) if is_own else f"{self.crowd.map.name}/all"
+
+    def _join(self, chain: str, found: Numbers) -> None:
+        self._own[chain] += 1
+        if self._own[chain] == 1:
+            numbers = found if len(found) <= FEW or self._is_full else range(len(self.crowd.rules))
+            lines = tuple(Line((jump(self.crowd.rules[number][1]),)) for number in numbers)
+            self._book.put_chain(chain, Chain(chain, lines))
+
+    def _leave(self, chain: str) -> None:
+        if chain in self._own:
+            self._own[chain] -= 1
+            if not self._own[chain]:
+                del self._own[chain]
+                self._book.put_chain(chain, None)
+
+
+class Peers:
+    """The maps of all groups."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._maps: dict[str, _Map] = {}
         self._by_set: Users[str, str] = Users()
         self._by_group: dict[GroupId, tuple[Crowd, ...]] = {}
         self._groups: Users[str, GroupId] = Users()
@@ -130,10 +187,15 @@ class Peers:
         before = {crowd.map.name for crowd in self._by_group.pop(group, ()) if crowd.mapped}
         wanted = {crowd.map.name: crowd for crowd in crowds if crowd.mapped}
         for name in before - wanted.keys():
-            self._drop(name)
+            self._maps.pop(name).drop()
+            self._by_set.put(name, ())
         for name, crowd in wanted.items():
-            if self._crowds.get(name) != crowd:
-                self._fill(crowd)
+            if name not in self._maps:
+                self._maps[name] = _Map(self._book)
+            elif self._maps[name].crowd == crowd:
+                continue
+            self._maps[name].write(crowd)
+            self._by_set.put(name, crowd.sets)
         self._groups.put(group, {name for crowd in crowds for name in crowd.sets})
         if crowds:
             self._by_group[group] = tuple(crowds)
@@ -152,81 +214,5 @@ class Peers:
     def follow(self, moved: Mapping[str, Iterable[Element]]) -> None:
         """These have come to a set or left it."""
         for name, elements in moved.items():
-            for crowd in self._by_set.of(name):
-                for element in elements:
-                    self._settle(crowd, element)
-
-    def _fill(self, crowd: Crowd) -> None:
-        name = crowd.map.name
-        self._crowds[name] = crowd
-        index = self._indexes[name] = _Index(crowd)
-        self._by_set.put(name, index.by_set)
-        self._book.put_set(crowd.map)
-        for chain in self._own.setdefault(name, Counter()):
-            self._write(crowd, chain)
-        content = self._book.table.elements
-        members: dict[Element, list[int]] = {element: [] for element in content[name]}
-        for each, numbers in index.by_set.items():
-            for element in content[each]:
-                members.setdefault(element, []).extend(numbers)
-        for element, numbers in members.items():
-            self._put(name, element, numbers)
-
-    def _drop(self, name: str) -> None:
-        del self._crowds[name], self._indexes[name]
-        self._by_set.put(name, ())
-        for chain in self._own.pop(name):
-            del self._asked[chain]
-            self._book.put_chain(chain, None)
-        self._book.drop_set(name)
-
-    def _settle(self, name: str, element: Element) -> None:
-        """What the map holds for this address."""
-        content = self._book.table.elements
-        sets = self._indexes[name].by_set.items()
-        self._put(name, element, [number for each, numbers in sets if element in content[each] for number in numbers])
-
-    def _put(self, name: str, element: Element, by_set: list[int]) -> None:
-        """These rules name sets that hold the address."""
-        crowd, elements = self._crowds[name], self._book.table.elements
-        found = tuple(sorted({*by_set, *self._indexes[name].by_prefix(element)})) if by_set else ()
-        before = elements[name].get(element)
-        after = jump(self._chain(crowd, found)) if found else None
-        if before == after:
-            return
-        if after is None:
-            self._book.remove((name, element))
-        else:
-            self._join(crowd, after.chain, found)
-            self._book.add((name, element), after)
-        if isinstance(before, Verdict):
-            self._leave(name, before.chain)
-
-    @staticmethod
-    def _chain(crowd: Crowd, found: Numbers) -> str:
-        if len(found) == 1:
-            return crowd.rules[found[0]][1]
-        return names.piece_chain(crowd.map.name, found) if len(found) <= FEW else f"{crowd.map.name}/all"
-
-    def _join(self, crowd: Crowd, chain: str, found: Numbers) -> None:
-        own = self._own[crowd.map.name]
-        if len(found) > 1:
-            own[chain] += 1
-            if own[chain] == 1:
-                self._asked[chain] = found if len(found) <= FEW else None
-                self._write(crowd, chain)
-
-    def _leave(self, name: str, chain: str) -> None:
-        own = self._own[name]
-        if chain in own:
-            own[chain] -= 1
-            if not own[chain]:
-                del own[chain], self._asked[chain]
-                self._book.put_chain(chain, None)
-
-    def _write(self, crowd: Crowd, chain: str) -> None:
-        """A chain that speaks of rules that are no longer there is about to be left by all."""
-        asked = self._asked[chain]
-        numbers = range(len(crowd.rules)) if asked is None else asked
-        lines = tuple(Line((jump(crowd.rules[number][1]),)) for number in numbers if number < len(crowd.rules))
-        self._book.put_chain(chain, Chain(chain, lines))
+            for each in self._by_set.of(name):
+                self._maps[each].follow(elements)

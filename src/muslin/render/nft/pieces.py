@@ -33,7 +33,7 @@ from muslin.render.fields import Equal, InSet, OneOf
 from muslin.render.matching import WORDS, Row, Scope, SetShape, missing_sets, rows
 from muslin.render.nft import names
 from muslin.render.nft.alike import Content, Entry, joined
-from muslin.render.nft.peers import Peer
+from muslin.render.nft.crowds import Peer
 from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.reach import Reach, cut, reach, room
 from muslin.render.nft.words import DROP, RETURN, Chain, Counter, Log, NamedSet, Statement

@@ -8,6 +8,7 @@ somebody in particular, all of them are looked up by peer.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
@@ -58,13 +59,15 @@ class Blocks:
 
 
 def is_scattered(calls: Sequence[Called], blocks: Blocks) -> bool:
-    """Would a packet meet one lookup after another, if these were looked up by port?"""
+    """Would a packet meet one lookup after another, if these were looked up by port? And more of them than rules, if it
+    were by peer?"""
     met = 0
     for known, run in groupby(calls, key=is_known):
         some = list(run)
         is_sorted = known and not is_small(some)
         met += LOOKUP * len(blocks.of(some)) if is_sorted else sum(len(call.stretch.lines) for call in some)
-    return met > SCATTERED
+    named = Counter(peer for call in calls for line in call.stretch.lines if (peer := call.outline.peers[line]))
+    return met > max(SCATTERED, LOOKUP + max(named.values(), default=0))
 
 
 def is_small(calls: Sequence[Called]) -> bool:

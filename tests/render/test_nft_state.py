@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 import intents as words
 from intents import ALLOW, DENY, INGRESS, PASS, addresses, endpoint, group, intent, policy, rule, side, tier
-from muslin.intent import Delta, EndpointKey, HostIntent, MemberChange
+from muslin.intent import Delta, EndpointKey, HostIntent, MemberChange, Policy
 from muslin.net import Cidr
 from muslin.render.nft import Changes, NftState, crowds, render, whole
 from muslin.render.nft.listing import listing_of, renewal
@@ -207,6 +209,66 @@ def test_what_names_a_set_is_not_written_for_a_family_that_nobody_speaks() -> No
     assert written(both) == {"4", "6"}
     assert written(made("10.0.0.1")) == {"4"}
     assert written(made("fd00::/64")) == {"4", "6"}
+
+
+PORTS = ("80", "81", "82", "80-81", "83", "84", "90-92", "91", "100-160", "161", "200-300", "443 80", "")
+
+
+def _of_ports(dice: Random, name: str) -> Policy:
+    rules = (rule(dice.choice((ALLOW, ALLOW, DENY)), dice.choice((TCP, TCP, TCP, 17)), side(ports=dice.choice(PORTS)),
+                  side(**dice.choice(({}, {"sets": "s"}, {"nets": "10.0.0.0/24"}))), index=n) for n in range(6))
+    return policy(name, *rules)
+
+
+def _other_ports(dice: Random, one: Policy) -> Policy:
+    """One or two of its rules speak of other ones."""
+    rules = list(one.ingress)
+    for _ in range(dice.randint(1, 2)):
+        number = dice.randrange(len(rules))
+        ports = side(ports=dice.choice((*PORTS, *(f"{n}" for n in (*range(78, 98), *range(100, 180, 4))))))
+        rules[number] = msgspec.structs.replace(rules[number], destination=ports)
+    return msgspec.structs.replace(one, ingress=tuple(rules))
+
+
+@given(st.integers(0, 10**9))
+def test_ports_that_change_in_policies_that_many_lists_hold(seed: int) -> None:
+    """Those of nobody else move as elements; where others meet them, the lists are merged again."""
+    dice = Random(seed)
+    held = {name: _of_ports(dice, name) for name in "abcd"}
+    lists = [dice.sample("abcd", dice.randint(1, 4)) for _ in range(4)]
+
+    def made() -> HostIntent:
+        groups = [group(INGRESS, *(tier(*(held[name] for name in part)) for part in (names[:2], names[2:]) if part))
+                  for names in lists]
+        return _small(*held.values(), *groups)
+
+    walker = Walker(made())
+    for _ in range(6):
+        for name in dice.sample("abcd", dice.choice((1, 1, 2))):
+            held[name] = _other_ports(dice, held[name])
+        walker.go(made())
+        assert walker.kernel.table == walker.state.table == render(walker.now)
+
+
+def test_a_port_of_a_policy_that_many_lists_hold_is_an_element_in_each() -> None:
+    """Whatever else these lists hold. No chain is made, and none goes."""
+    def made(port: int) -> HostIntent:
+        web = policy("web", rule(ALLOW, TCP, side(ports=f"{port}"), side(sets="s")))
+        others = [policy(f"o{n}", *(rule(ALLOW, TCP, side(ports=f"{1000 + 10 * n + k}"), side(sets="sptu"[k % 4]),
+                                         index=k) for k in range(9))) for n in range(5)]
+        lists = [group(INGRESS, tier(web, *others[:n])) for n in range(1, 6)]
+        return _small(web, *others, *lists, *(addresses(name) for name in "ptu"))
+
+    walker = Walker(made(80))
+    changes = walker.go(made(443))
+
+    assert not walker.state._lists.unmoved, "a list was merged again"
+    assert {(change.gone, tuple(to for to, _ in change.new)) for change in changes.elements} == {
+        (((TCP, 80),), ((TCP, 443),))}
+    assert len(changes.elements) == 10
+    assert not changes.new_chains
+    assert not changes.gone_chains
+    assert walker.kernel.table == walker.state.table == render(walker.now)
 
 
 def test_a_port_that_changes_in_few_rules_is_its_own_chain_and_concerns_no_list() -> None:

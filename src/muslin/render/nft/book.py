@@ -116,6 +116,17 @@ class Book:
         if wanted:
             self._held[owner] = wanted
 
+    def move(self, owner: str, name: str, gone: Iterable[Element], new: Mapping[Element, Mapped]) -> None:
+        """Of the owner's elements, these of one of its maps go, and those come."""
+        held = dict(self._held[owner])
+        for element in gone:
+            del held[name, element]
+            self.remove((name, element))
+        for element, value in new.items():
+            held[name, element] = value
+            self.add((name, element), value)
+        self._held[owner] = held
+
     def put_maps(self, owner: str, maps: Mapping[NamedSet, Mapping[Element, Mapped]]) -> None:
         """The owner's maps are now these, with these elements, and no others."""
         for declared in maps:

@@ -4,8 +4,8 @@ A policy is written in pieces, and only those are there that a group calls. So t
 groups of a turn are written: what they call has then changed as well.
 
     a policy changes what it says       its pieces are written anew
-    ... and the ports that it           the groups that look rules up by them are written anew: elements, and chains
-    speaks of                           where policies meet at a port
+    ... and the ports that it           the groups that look rules up by them: elements move, or, where policies meet at
+    speaks of                           a port, they are written anew
     ... and the order of its rules      all groups that hold it are written anew
     a group calls other pieces          the policies write these, and no longer those that nobody calls
 """
@@ -14,16 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from enum import Enum
+from typing import NamedTuple
 
 from muslin.intent import Group, GroupId, Policy, PolicyId, SetId
 from muslin.render.matching import SetShape
 from muslin.render.nft.alike import Content
 from muslin.render.nft.book import Book
 from muslin.render.nft.chains import Item, called, group_chains
+from muslin.render.nft.merging import call
+from muslin.render.nft.moves import LookedUp, Move, is_plain, moves
 from muslin.render.nft.peers import Peers
-from muslin.render.nft.pieces import Outline, Piece, Written, form, written
+from muslin.render.nft.pieces import Numbers, Outline, Piece, Written, form, written
 from muslin.render.nft.places import Place
-from muslin.render.nft.words import Chain, NamedSet
+from muslin.render.nft.runs import Part
+from muslin.render.nft.words import Chain, Element, Mapped, NamedSet, Verdict
 from muslin.render.relations import Users
 
 
@@ -31,6 +35,13 @@ class Effect(Enum):
     """A policy has changed: which of the groups that hold it change with it?"""
 
     NONE, BY_PORT, ALL = range(3)
+
+
+class Asked(NamedTuple):
+    """Of a chain of a group, the policies whose ports matter there, and where stretches of theirs are looked up."""
+
+    by_port: frozenset[PolicyId]
+    looked_up: Mapping[Part, LookedUp | None]
 
 
 class Lists:
@@ -42,6 +53,8 @@ class Lists:
         self._calls: dict[Place, dict[PolicyId, tuple[Item, ...]]] = {}
         self._callers: Users[Piece, GroupId] = Users()
         self._by_port: Users[PolicyId, GroupId] = Users()
+        self._made: dict[GroupId, dict[Place, list[Asked]]] = {}
+        self._unmoved: frozenset[GroupId] = frozenset()
         self._pieces: dict[PolicyId, set[Piece]] = {}
         """Those that somebody calls."""
         self._waiting: set[PolicyId] = set()
@@ -64,12 +77,39 @@ class Lists:
         after = self._outlines(key)
         if before == after:
             return Effect.NONE
-        same_form = before.keys() == after.keys() and all(form(before[each]) == form(after[each]) for each in after)
-        return Effect.BY_PORT if same_form else Effect.ALL
+        if before.keys() != after.keys() or any(form(before[each]) != form(after[each]) for each in after):
+            return Effect.ALL
+        wanted = {place: moves(before[place], after[place]) for place in after}
+        self._unmoved = frozenset(group for group in self._by_port.of(key) if not self._move(key, group, wanted))
+        return Effect.BY_PORT
 
-    def by_port(self, key: PolicyId) -> frozenset[GroupId]:
-        """The groups in which it matters which ports the policy speaks of."""
-        return self._by_port.of(key)
+    @property
+    def unmoved(self) -> frozenset[GroupId]:
+        """The groups that must be written anew, since the last policy put speaks of other ports. In others, elements
+        were moved."""
+        return self._unmoved
+
+    def _move(self, key: PolicyId, group: GroupId, wanted: Mapping[Place, list[Move] | None]) -> bool:
+        """False: there is more to it, and nothing has been done."""
+        found: list[tuple[Move, str, dict[Numbers, Verdict]]] = []
+        for place, made in self._made[group].items():
+            if not any(key in each.by_port for each in made):
+                continue
+            given = wanted.get(place)
+            if given is None:
+                return False
+            count = len(self._written[key][place].lines)
+            for move in given:
+                to = {each: call(key, place, each, len(each) == count)[1] for each in {*move.gone.values()}}
+                there = [each.looked_up.get((key, move.stretch)) for each in made if key in each.by_port]
+                for where in there:
+                    if where is None or not is_plain(move, where, self._book.table.elements[where.map], to):
+                        return False
+                    found.append((move, where.map, to))
+        for move, name, to in found:
+            new: dict[Element, Mapped] = {cell: to[numbers] for cell, numbers in move.new.items()}
+            self._book.move(f"group/{group}", name, move.gone, new)
+        return True
 
     def _outlines(self, key: PolicyId) -> dict[Place, Outline]:
         return {place: made.outline for place, made in self._written.get(key, {}).items()}
@@ -77,10 +117,15 @@ class Lists:
     def put_group(
         self, key: GroupId, group: Group | None, places: Iterable[Place], policies: Mapping[PolicyId, Policy]
     ) -> None:
-        made = [
-            each for place in places if group is not None and place.direction is group.direction
-            for each in group_chains(group, place, policies, self._calls.get(place, {}), self._peers.size)
-        ]
+        by_place = {
+            place: group_chains(group, place, policies, self._calls.get(place, {}), self._peers.size)
+            for place in places if group is not None and place.direction is group.direction
+        }
+        made = [each for found in by_place.values() for each in found]
+        self._made[key] = {
+            place: [Asked(each.by_port, each.looked_up) for each in found] for place, found in by_place.items()}
+        if group is None:
+            del self._made[key]
         owner = f"group/{key}"
         self._book.put_chains(owner, [chain for each in made for chain in each.chains])
         self._book.put_maps(owner, {declared: content for each in made for declared, content in each.maps.items()})

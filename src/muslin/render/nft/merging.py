@@ -40,6 +40,7 @@ from muslin.render.fields import Equal, Field, Span
 from muslin.render.matching import WORDS
 from muslin.render.nft import names
 from muslin.render.nft.crowds import CROWD, Crowd, Peer, Size, fits, laid
+from muslin.render.nft.moves import LISTED, MANY, LookedUp
 from muslin.render.nft.pieces import Numbers, Outline, Piece
 from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.reach import Reach
@@ -47,21 +48,18 @@ from muslin.render.nft.runs import Blocks, Called, Part, Reached, is_known, is_p
 from muslin.render.nft.words import Atom, ByMap, Chain, Choose, Element, NamedSet, Statement, Type, Verdict, jump
 from muslin.render.nft.words import Rule as Line
 
-LISTED = 32
-"""Ports of a range that are listed one by one; wider ones are looked up as ranges."""
-MANY = 4096
-"""Elements of a block above which only single ports are listed."""
-
 
 class Merged(msgspec.Struct, frozen=True):
     """A chain, with those that its lookups lead to; its maps by port; its crowds (see peers); and the pieces that all
-    these call. `by_port`: the policies whose ports matter here; what the others reach is their own business."""
+    these call. `by_port`: the policies whose ports matter here; what the others reach is their own business.
+    `looked_up`: where stretches of theirs are looked up by port, None: in several places, or by wide ranges alone."""
 
     chains: tuple[Chain, ...]
     maps: Mapping[NamedSet, Mapping[Element, Verdict]]
     crowds: tuple[Crowd, ...]
     pieces: frozenset[Piece]
     by_port: frozenset[PolicyId]
+    looked_up: Mapping[Part, LookedUp | None]
 
 
 def merged(chain: str, place: Place, items: Iterable[Line | Called], size: Size) -> Merged:
@@ -109,6 +107,7 @@ class _Merger:
         self._open: list[Part] = []
         self._blocks = 0
         self.by_port: set[PolicyId] = set()
+        self._looked_up: dict[Part, LookedUp | None] = {}
         self._numbers: Counter[str] = Counter()
         """Of the maps by peer, in each chain."""
 
@@ -141,6 +140,10 @@ class _Merger:
             else:
                 wide.setdefault(protocol, []).append((reach, verdict))
         self._look_up(ports, wide)
+        where = LookedUp(names.ports_map(self._chain, self._blocks), frozenset(wide))
+        for each in calls:
+            part = each.policy, each.stretch.lines
+            self._looked_up[part] = where if ports and part not in self._looked_up else None
         self._blocks += 1
 
     def has_room(self, calls: Iterable[Called]) -> bool:
@@ -165,7 +168,9 @@ class _Merger:
         self._close()
         own = Chain(self._chain, tuple(self._lines))
         by_port = frozenset(self.by_port)
-        return Merged((own, *self._chains), self._maps, tuple(self._crowds), frozenset(self._pieces), by_port)
+        chains = (own, *self._chains)
+        return Merged(
+            chains, self._maps, tuple(self._crowds), frozenset(self._pieces), by_port, self._looked_up)
 
     def _close(self) -> None:
         if self._open:
@@ -248,7 +253,7 @@ class _Merger:
         verdict = self._jumps.get(part)
         if verdict is None:
             whole = len(lines) == len(self._outlines[policy].peers)
-            piece, verdict = _call(policy, self._place.gate, self._place.family, lines, whole)
+            piece, verdict = call(policy, self._place, lines, whole)
             self._pieces.add(piece)
             self._jumps[part] = verdict
         return verdict
@@ -267,9 +272,13 @@ class _Merger:
             self._lines.append(Line(_chosen(Field.PROTOCOL, portless)))
 
 
+def call(policy: PolicyId, place: Place, lines: Numbers, whole: bool) -> tuple[Piece, Verdict]:
+    """Many groups call the same pieces, and all of them again when a policy that they share speaks of another port."""
+    return _call(policy, place.gate, place.family, lines, whole)
+
+
 @lru_cache(maxsize=16384)
 def _call(policy: PolicyId, gate: Gate, family: int, lines: Numbers, whole: bool) -> tuple[Piece, Verdict]:
-    """Many groups call the same pieces, and all of them again when a policy that they share speaks of another port."""
     piece = Piece(policy, gate, family, lines, whole)
     return piece, jump(piece.chain)
 

@@ -183,7 +183,7 @@ class NftState:
             if effect is Effect.ALL or self._policies.get(key) != staged:
                 touched |= self._policy_users.of(key)
             elif effect is Effect.BY_PORT:
-                touched |= self._lists.by_port(key)
+                touched |= self._lists.unmoved
             if staged is None:
                 self._policies.pop(key, None)
             else:

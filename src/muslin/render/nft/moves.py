@@ -1,0 +1,91 @@
+"""Ports that a policy speaks of now, or no more, in the maps of all lists that look it up.
+
+A policy that a hundred lists hold is in a hundred maps. To merge all of these lists again, because one port is another
+now, takes a hundred times what merging takes. Mostly the port is nobody else's: an element goes, another comes, and
+each leads to the same piece. That much can be seen in the map; where there is more to it (another policy speaks of the
+port too, a wide range, a piece that nobody called), the list is merged again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import NamedTuple
+
+from muslin.render.nft.crowds import CROWD
+from muslin.render.nft.pieces import Numbers, Outline, Stretch
+from muslin.render.nft.reach import Reach
+from muslin.render.nft.words import Element, Mapped
+
+LISTED = 32
+"""Ports of a range that are listed one by one; wider ones are looked up as ranges."""
+MANY = 4096
+"""Elements of a block above which only single ports are listed."""
+
+Cell = tuple[int, int]
+"""A protocol and a port."""
+Cells = Mapping[Cell, Numbers]
+"""The lines of a policy that speak of them."""
+
+
+class Move(NamedTuple):
+    """Of the stretch with these lines."""
+
+    stretch: Numbers
+    gone: Cells
+    new: Cells
+
+
+class LookedUp(NamedTuple):
+    """Where a stretch is looked up: the map, and protocols of which the same block knows wide ranges."""
+
+    map: str
+    wide: frozenset[int]
+
+
+def moves(before: Outline, after: Outline) -> list[Move] | None:
+    """Between two outlines of one form. None: there is more to it."""
+    found = []
+    for old, new in zip(before.steps, after.steps, strict=True):
+        if not isinstance(old, Stretch) or not isinstance(new, Stretch) or old.reached == new.reached:
+            continue
+        if _wide(old) != _wide(new):
+            return None
+        left, right = _cells(old), _cells(new)
+        changed = {cell for cell in left.keys() | right.keys() if left.get(cell) != right.get(cell)}
+        gone, come = ({cell: side[cell] for cell in changed if cell in side} for side in (left, right))
+        if {*gone.values()} != {*come.values()} or any(len(numbers) >= CROWD for numbers in gone.values()):
+            return None
+        found.append(Move(new.lines, gone, come))
+    return found
+
+
+def _wide(stretch: Stretch) -> list[tuple[Reach, Numbers]]:
+    return [(reached, numbers) for reached, numbers in stretch.reached or () if reached.width > LISTED]
+
+
+def _cells(stretch: Stretch) -> dict[Cell, Numbers]:
+    """Without ranges that are wide."""
+    return {
+        (protocol, port): numbers for (protocol, first, last), numbers in stretch.reached or ()
+        if last - first < LISTED for port in range(first, last + 1)
+    }
+
+
+def is_plain(move: Move, where: LookedUp, content: Mapping[Element, Mapped], to: Mapping[Numbers, Mapped]) -> bool:
+    """Is the whole change of this map that these elements go and those come? `to`: where lines of the policy lead."""
+    if len(content) + len(move.new) > MANY:
+        return False
+    if any(protocol in where.wide for protocol, _ in (*move.gone, *move.new)):
+        return False
+    if any(content.get(cell) != to[numbers] for cell, numbers in move.gone.items()):
+        return False
+    return all(
+        (cell not in content or cell in move.gone) and not _joins(cell, to[numbers], content, move.gone)
+        for cell, numbers in move.new.items())
+
+
+def _joins(cell: Cell, to: Mapped, content: Mapping[Element, Mapped], gone: Container[Cell]) -> bool:
+    """Is there a neighbour that stays and leads to the same? The two might be more than can be listed."""
+    protocol, port = cell
+    beside = [(protocol, port + step) for step in (-1, 1)]
+    return any(content.get(each) == to for each in beside if each not in gone)

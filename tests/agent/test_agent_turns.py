@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Iterable, Set
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
 from muslin.agent import run, snapshot
 from muslin.agent import worker as worker_room
+from muslin.agent.flows import Follower
 from muslin.agent.forgetting import Forgetting
 from muslin.agent.journal import Entry, Journal
 from muslin.agent.kernel import Kernel
@@ -39,6 +41,7 @@ from muslin.intent import (
     Settings,
 )
 from muslin.net import Cidr
+from muslin.render.nft import Flow
 
 
 class Patient:
@@ -52,6 +55,7 @@ class Patient:
         self.taking = asyncio.Event()
         self.forgetting = Forgetting(lambda *_: None)
         self.leaving = set[str]()
+        self.in_force = True
         self.usual = EndpointState(state="up")
         self.unusual: dict[EndpointKey, EndpointState] = {}
         self.links: tuple[Link, ...] = ()
@@ -73,6 +77,9 @@ class Patient:
 
     async def scan_all(self, now: float) -> tuple[str, ...]:
         return ()
+
+    def remember(self, flows: Iterable[Flow], seconds: int) -> None:
+        pass
 
     def concerns(self, noticed: Noticed) -> bool:
         return bool(noticed)
@@ -202,6 +209,41 @@ def test_what_is_more_than_a_departure_does_not_wait(delta: Delta) -> None:
     assert not delta.only_departs
     gone = MemberChange(removed=frozenset([Cidr("10.0.0.1/32")]))
     assert Delta(endpoints={EndpointKey("e"): None}, sets={SetId("s"): gone, SetId("t"): None}).only_departs
+
+
+class Counting(ThreadPoolExecutor):
+    """Threads, and how often one was asked to do something."""
+
+    asked = 0
+
+    def submit(self, *words: Any, **more: Any) -> Any:
+        self.asked += 1
+        return super().submit(*words, **more)
+
+
+def test_for_a_workload_that_comes_no_flows_are_looked_at(tmp_path: Path) -> None:
+    """They were let in by today's policy. Nor need a thread find out that nothing is to be looked at."""
+    one, two = map(workload, ("one", "two"))
+
+    async def scene(worker: Worker, kernel: Patient) -> None:
+        async def followed() -> None:
+            while worker.unfollowed:
+                await asyncio.sleep(0.01)
+
+        asyncio.get_running_loop().set_default_executor(threads := Counting(1))
+        kernel.go.set()
+        following = asyncio.create_task(Follower(worker, cast(Kernel, kernel), tmp_path).run())
+        worker.receive(Delta(snapshot=True, revision=1, endpoints=dict([one])))
+        await worker.wait_until(lambda: worker.applied == 1)
+        await followed()
+        assert threads.asked == 1, "after a snapshot all are looked at"
+        worker.receive(Delta(revision=2, endpoints=dict([two])))
+        await worker.wait_until(lambda: worker.applied == 2)
+        await followed()
+        assert threads.asked == 1
+        following.cancel()
+
+    play(scene)
 
 
 def test_waiters_see_the_end_of_a_turn_though_the_next_one_is_due() -> None:

@@ -106,12 +106,15 @@ class Follower:
             await self._let_go(list(self._book))
             return
         look = Look(intent, changed.addresses(intent, self._names), tuple(self._book))
+        if look.addresses == set() and not look.cut:
+            return  # a workload that came or went, and nobody else: as a rule
         found = await asyncio.to_thread(look_at, look, self._lengths)
         if found.denied and self._worker.unfollowed:  # may be allowed again already
             again = Look(still(self._worker.intent), set(), tuple(found.denied))
             for flow in (await asyncio.to_thread(look_at, again, self._lengths)).allowed:
                 del found.denied[flow]
-        await asyncio.to_thread(conntrack.drop, found.stale)
+        if found.stale:
+            await asyncio.to_thread(conntrack.drop, found.stale)
         await self._let_go(found.allowed)
         ended = found.denied.keys() | (self._inherited & self._book.keys())
         if not ended:

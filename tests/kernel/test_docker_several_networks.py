@@ -85,9 +85,12 @@ def test_both_families_lead_to_each_network_on_its_own_link(host: Docker) -> Non
     both = host.container("both", "--network", "one")
 
     def reach(there: bool) -> None:
-        assert host.ping(both, six(host, second, "two"))
+        wait_for("the link of the second", lambda: host.ping(both, six(host, second, "two")))
         assert host.ping(second, six(host, both, "two"))
-        assert host.ping(both, six(host, first, "one")) is there
+        if there:
+            wait_for("the link of the first", lambda: host.ping(both, six(host, first, "one")))
+        else:
+            assert not host.ping(both, six(host, first, "one"))
 
     host("network", "connect", "two", both)
     reach(there=True)
@@ -216,3 +219,47 @@ def test_a_network_that_was_removed_while_no_agent_ran_leaves_neither_profile_no
         return found
 
     wait_for("its gateway", lambda: next_gateway() == "169.254.1.1", 30)
+
+
+def used(place: Site) -> int:
+    """Addresses of all pools."""
+    return sum(int(pool["used"]) for pool in place.api.get("/muslin/v1/addresses")["pools"])
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_container_that_starts_again_has_its_addresses_again(place: Site, host: Docker) -> None:
+    two_networks(host)
+    names = ("c1", "c2", "c3")
+    for name in names:
+        host.container(name, "--network", "one")
+        host("network", "connect", "two", name)
+
+    def addresses(name: str) -> list[str]:
+        found = host.inspect(name)["NetworkSettings"]["Networks"]
+        return [found[net][field] for net in ("one", "two") for field in ("IPAddress", "GlobalIPv6Address")]
+
+    before = {name: addresses(name) for name in names}
+    host("stop", "-t", "0", *names)
+    new = host.container("new", "--network", "one")
+    assert host.address(new, "one") not in [each[0] for each in before.values()]
+    for name in ("c2", "c1"):
+        host("start", name)
+        host("restart", "-t", "0", name)
+        assert addresses(name) == before[name]
+    wait_for("the link", lambda: host.ping("c1", before["c2"][2]))
+    other = host.container("other", "--network", "one", "--ip", before["c3"][0])
+    wait_for("who asks for one that is kept", lambda: host.ping("c1", host.address(other, "one")))
+    host("start", "c3")
+    assert addresses("c3")[1:] == before["c3"][1:]
+    host("stop", "-t", "0", "c1")
+    host("rm", "-f", *names, new, other)
+    wait_for("the end of what was kept", lambda: used(place) == 0)
+
+
+@pytest.mark.usefixtures("clean")
+def test_addresses_of_stopped_containers_go_with_their_network(place: Site, host: Docker) -> None:
+    two_networks(host)
+    host.container("c1", "--network", "one")
+    host("stop", "-t", "0", "c1")
+    host("network", "rm", "one")
+    assert used(place) == 0

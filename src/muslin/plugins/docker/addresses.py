@@ -15,12 +15,13 @@ from urllib.parse import quote
 import structlog
 
 from muslin.client.refusal import ApiError
-from muslin.errors import Transient
+from muslin.errors import MuslinError, Transient
 from muslin.net import Cidr, host_cidr, parse_address, parse_cidr, version_of
 from muslin.plugins.docker import words
 from muslin.plugins.docker.book import Book
 from muslin.plugins.docker.daemon import Daemon
 from muslin.plugins.docker.faults import Refused
+from muslin.plugins.docker.keeping import Kept
 
 Object = dict[str, Any]
 CALICO = "/apis/projectcalico.org/v3"
@@ -48,11 +49,12 @@ class Addresses:
         self._taken_back: set[str] = set()
         self.given: dict[Cidr, str] = {}
         """Address -> handle, of what this process gave: whoever asked for it was answered, or will be."""
+        self.kept = Kept(lambda: Daemon(book.pages.docker), self._release)
         self.reclaim: Callable[[Cidr, Daemon], Awaitable[bool]] = _never
 
     def calls(self) -> dict[str, Callable[[Object], Awaitable[Object]]]:
         return {"IpamDriver.RequestPool": self._request_pool, "IpamDriver.RequestAddress": self._request_address,
-                "IpamDriver.ReleaseAddress": self._release_address}
+                "IpamDriver.ReleaseAddress": self._release_address, "IpamDriver.ReleasePool": self._release_pool}
 
     # ---- what dockerd asks for
 
@@ -90,6 +92,10 @@ class Addresses:
         if (call.get("Options") or {}).get("RequestAddressType") == _GATEWAY_TYPE:
             return self._gateway(whole, asked)
         await self._require_ours(whole)
+        if asked and self.kept.take(host_cidr(asked)):
+            return {"Address": host_cidr(asked), "Data": {}}
+        if not asked and (again := await self.kept.again(str(call["PoolID"]))):
+            return {"Address": again, "Data": {}}
         handle = f"{self.prefix}{call.get(CALL) or uuid.uuid4().hex}"
         if call.get(AGAIN):
             await self.give_back(handle)
@@ -102,9 +108,11 @@ class Addresses:
         try:
             address = await self._assign(handle, wanted)
         except ApiError as error:
-            if error.code != _CONFLICT or not asked:
+            if not asked and await self.kept.give_up():
+                pass  # there are some now
+            elif error.code != _CONFLICT or not asked:
                 raise
-            if not await self._reclaimed(asked):
+            elif not await self._reclaimed(asked):
                 raise self._taken(asked) or error from None
             address = await self._assign(handle, wanted)
         self._taken_back.discard(address)
@@ -145,15 +153,26 @@ class Addresses:
         address = str(call.get("Address") or "").partition("/")[0]
         if address == GATEWAY_V6 or self._book.give_gateway(address):
             return {}
-        self.given.pop(host_cidr(address), None)
+        if not self.kept.keep(host_cidr(address), str(call.get("PoolID") or "")):
+            await self._release(host_cidr(address))
+        return {}
+
+    async def _release_pool(self, call: Object) -> Object:
+        try:
+            await self.kept.give_up(pool=str(call.get("PoolID") or ""))
+        except MuslinError as error:  # it is tried again
+            log.warning("docker_address_not_released", pool=call.get("PoolID"), why=str(error))
+        return {}
+
+    async def _release(self, address: Cidr) -> None:
+        self.given.pop(address, None)
         try:
             await self._api.call("POST", f"{_ADDRESSES}/release",
-                                 {"addresses": [address], "handlePrefix": self.prefix})
+                                 {"addresses": [address.partition("/")[0]], "handlePrefix": self.prefix})
         except ApiError as error:
             if error.code != _CONFLICT:
                 raise
             log.warning("docker_address_not_released", address=address, why=str(error))  # it is somebody else's by now
-        return {}
 
     # ---- what this host holds for dockerd
 

@@ -7,6 +7,7 @@ and the list of containers with labels.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +20,8 @@ from muslin.errors import Transient
 from muslin.plugins.docker.faults import Refused
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5, sock_connect=2)
+_ANSWERS_WITHIN = 0.1
+"""A question about a container takes it 1 to 5 ms."""
 _CHANGE = aiohttp.ClientTimeout(total=60, sock_connect=2)
 """It asks us, and so the server, meanwhile."""
 DEFAULT = "unix:/var/run/docker.sock"
@@ -44,6 +47,22 @@ class Daemon:
         filters = json.dumps({"name": [f"^/{name}$"]})
         found = await self._get("/containers/json", all="1", filters=filters)
         return found[0] if isinstance(found, list) and found else None
+
+    async def is_locked(self, container: str) -> bool:
+        """Does dockerd work on it just now? Then it answers no question about it."""
+        try:
+            async with asyncio.timeout(_ANSWERS_WITHIN):
+                await self._get(f"/containers/{container}/json")
+        except TimeoutError:
+            return True
+        except Transient:
+            pass
+        return False
+
+    async def state(self, container: str) -> str:
+        """In dockerd's words, such as `running`; "" when there is none."""
+        found = await self._get("/containers/json", all="1", filters=json.dumps({"id": [container]}))
+        return str(found[0].get("State")) if isinstance(found, list) and found else ""
 
     async def whole_container(self, container: str) -> Object | None:
         """With its aliases. Not within a driver's call: dockerd answers only when that is over."""

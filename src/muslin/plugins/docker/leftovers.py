@@ -80,7 +80,8 @@ class Leftovers:
         strangers = [each for each in self._endpoints() if each not in endpoints]
         removed = [each for each in self._book.pages.networks if each not in networks]
         unused = [each for each in self._book.pages.gateways if each not in self._book.used_gateways]
-        lost = [handle for handle, held in (await self._addresses.held()).items() if not addresses & set(held)]
+        lost = [handle for handle, held in (await self._addresses.held()).items()
+                if not addresses & set(held) and not any(address in self._addresses.kept for address in held)]
         now = asyncio.get_running_loop().time()
         self._unknown = {each: self._unknown.get(each, now) for each in (*strangers, *lost, *removed, *unused)}
         old = {each for each, since in self._unknown.items() if now - since >= LONG_ENOUGH}

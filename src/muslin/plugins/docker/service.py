@@ -64,7 +64,6 @@ class Service:
             "IpamDriver.GetCapabilities": _constant(RequiresMACAddress=False),
             "IpamDriver.GetDefaultAddressSpaces": _constant(
                 LocalDefaultAddressSpace=words.DRIVER, GlobalDefaultAddressSpace=words.DRIVER),
-            "IpamDriver.ReleasePool": _constant(),
             **self._addresses.calls(),
             "NetworkDriver.CreateNetwork": self._create_network,
             "NetworkDriver.DeleteNetwork": self._delete_network,
@@ -86,6 +85,7 @@ class Service:
         """The door stays open while it should be, names are told, and what a broken call left is found."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._naming.run())
+            tasks.create_task(self._addresses.kept.run())
             tasks.create_task(self._networks.run())
             tasks.create_task(self._keep())
 
@@ -295,6 +295,9 @@ class Service:
     async def _delete_endpoint(self, call: Object) -> Object:
         """Without a Leave before it, when dockerd was killed."""
         await self._door.detach(identity(call["EndpointID"]))
+        endpoint = self._book.pages.endpoints.get(call["EndpointID"])
+        if endpoint is not None:
+            self._addresses.kept.leave(endpoint)
         self._book.forget(call["EndpointID"])
         self._naming.changed()
         return {}

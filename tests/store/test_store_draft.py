@@ -89,19 +89,54 @@ def test_what_was_made_and_went_in_a_draft_never_was() -> None:
 
 
 def test_a_part_that_fails_leaves_the_rest_of_its_draft() -> None:
+    """Also where it wrote what parts before it had written, made or removed."""
+
+    async def good(store: Store) -> str:
+        await store.put("/a", b"2")
+        await store.put("/b", b"2", expect=0)
+        await store.delete("/c")
+        return "done"
+
+    async def bad(store: Store) -> None:
+        await store.delete("/b")
+        await store.put("/b", b"spoilt")
+        await store.delete("/a")
+        await store.put("/c", b"spoilt", expect=0)
+        await store.put("/d", b"spoilt")
+        await store.put("/e", b"spoilt")
+        await store.delete("/e")
+        assert await held(store) == {"/b": b"spoilt", "/c": b"spoilt", "/d": b"spoilt"}
+        raise Conflict("no")
+
+    async def scene(store: Store) -> None:
+        await store.put("/a", b"1")
+        await store.put("/c", b"1")
+        draft = Draft(store)
+        assert await draft.attempt(good) == "done"
+        for _ in range(2):
+            with pytest.raises(Conflict):
+                await draft.attempt(bad)
+            assert await held(draft) == {"/a": b"2", "/b": b"2"}
+        await draft.put("/b", b"3")
+        await draft.save()
+        assert await held(store) == {"/a": b"2", "/b": b"3"}
+
+    play(scene)
+
+
+def test_a_draft_of_a_draft_is_saved_into_it() -> None:
     async def scene(store: Store) -> None:
         await store.put("/a", b"1")
         whole = Draft(store)
         await whole.put("/a", b"2")
-        good, bad = Draft(whole), None
-        await good.put("/b", b"2")
-        await good.save()
-        bad = Draft(whole)
-        await bad.put("/b", b"spoilt")
-        await bad.delete("/a")
-        assert await held(whole) == {"/a": b"2", "/b": b"2"}
+        part = Draft(whole)
+        await part.put("/b", b"2")
+        await part.delete("/a")
+        assert await held(whole) == {"/a": b"2"}
+        await part.save()
+        assert await held(whole) == {"/b": b"2"}
         await whole.save()
-        assert await held(store) == {"/a": b"2", "/b": b"2"}
+        assert await held(store) == {"/b": b"2"}
 
     play(scene)
 

@@ -2,7 +2,7 @@
 
 Each step reads and writes a dozen records: its endpoint, its addresses' block and handle. Alone, that is three commits,
 and steps of one host at once lose races for its block to each other. So whatever comes while a commit is under way
-waits, is then planned on one draft, each step on a part of it that may fail alone, and all are answered after one
+waits, is then planned on one draft, each step as a part that may fail alone, and all are answered after one
 commit. Other writers of the same records are met by the store's compare-and-swap: then all is planned anew.
 """
 
@@ -80,10 +80,7 @@ class Turnover:
 
 
 async def _outcome(draft: Draft, step: Step[Any]) -> Any:
-    part = Draft(draft)
     try:
-        found = await step(part)
+        return await draft.attempt(step)
     except Exception as error:  # noqa: BLE001 (its asker's; the others of the batch must not wait for ever)
         return error
-    await part.save()
-    return found

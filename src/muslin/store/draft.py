@@ -1,8 +1,8 @@
 """A store as it would be: what is written here is read here, and is in the store only when it is saved, all or nothing.
 
 Whoever makes several writes that belong together makes them on a draft, with the same code that writes to a store: so
-there is nothing to take back when the third of them fails, and others see all of it at once. A draft of a draft is one
-part that may fail alone.
+there is nothing to take back when the third of them fails, and others see all of it at once. A part of it may fail
+alone, see `attempt`.
 
 A save expects, of every key that it writes, the revision that the draft began with: who wrote one of them meanwhile
 makes it a Conflict. Revisions given before that are the draft's own, below zero.
@@ -10,12 +10,15 @@ makes it a Conflict. Revisions given before that are the draft's own, below zero
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import TypeVar
 
 from muslin.store.contract import Entry, Event, Page, Store, Write
 from muslin.store.memory import require_expected
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Draft:
         self._drafted: dict[str, _Drafted] = {}
         self._places: set[str] = set()
         """What keys begin with that were written here, up to their last slash: few, where keys are many."""
+        self._before_part: dict[str, _Drafted | None] | None = None
+        """What the keys were that the present part has written."""
         self._numbers: count[int] = store._numbers if isinstance(store, Draft) else count(-1, -1)
 
     async def save(self) -> None:
@@ -42,6 +47,21 @@ class Draft:
             await self._store.commit([
                 Write(key, one.entry.value if one.entry else None, one.base) for key, one in self._drafted.items()
             ])
+
+    async def attempt(self, part: Callable[[Store], Awaitable[Result]]) -> Result:
+        """What the part returns. What it wrote is taken back when it raises. One at a time."""
+        self._before_part = {}
+        try:
+            return await part(self)
+        except BaseException:
+            for key, before in self._before_part.items():
+                if before is None:
+                    self._drafted.pop(key, None)
+                else:
+                    self._drafted[key] = before
+            raise
+        finally:
+            self._before_part = None
 
     async def get(self, key: str) -> Entry | None:
         one = self._drafted.get(key)
@@ -94,6 +114,8 @@ class Draft:
         if write.value is None and before is None:
             return None
         number = next(self._numbers)
+        if self._before_part is not None:
+            self._before_part.setdefault(write.key, known)
         self._places.add(write.key[: write.key.rfind("/") + 1])
         if write.value is not None:
             created = before.created if before else number

@@ -215,12 +215,16 @@ def _addresses(node: Node | None) -> tuple[Cidr, ...]:
 def _thin(block: Block) -> Block:
     """The block's owner, and what others hold in it. (A block of one address is announced by whoever holds it.)"""
     single = len(block.allocations) == 1
+    nodes = [(attribute.secondary or {}).get("node") if attribute.released_at is None else None
+             for attribute in block.attributes]
+    told = [node if node and (single or node != block.host) else None for node in nodes]
+    if not any(told):
+        return Block(cidr=block.cidr, affinity=block.affinity, allocations=(), attributes=())
     kept: list[BlockAttribute] = []
     allocations: list[int | None] = []
     for index in block.allocations:
-        attribute = block.attributes[index] if index is not None and index < len(block.attributes) else None
-        node = (attribute.secondary or {}).get("node") if attribute and attribute.released_at is None else None
-        if not node or (node == block.host and not single):
+        node = told[index] if index is not None and index < len(told) else None
+        if node is None:
             allocations.append(None)
             continue
         holder = BlockAttribute(secondary={"node": node})

@@ -22,6 +22,9 @@ class Tally(Generic[K]):
     def __contains__(self, key: K) -> bool:
         return key in self._counts
 
+    def __len__(self) -> int:
+        return len(self._counts)
+
     def __iter__(self) -> Iterator[K]:
         return iter(self._counts)
 

@@ -150,8 +150,9 @@ class View:
         for group_id in sorted(vanished):
             delta.groups[group_id] = None
             self._policy_tally.drop(_policies(self._groups.pop(group_id)))
-        for group_id in [group_id for group_id in self._groups if group_id not in self._group_tally]:
-            del self._groups[group_id]
+        if len(self._groups) > len(self._group_tally):  # some came and went between two looks
+            self._groups = {group_id: group for group_id, group in self._groups.items()
+                            if group_id in self._group_tally}
 
     def _flush_policies(self, source: Source, delta: Delta, changed: AbstractSet[PolicyId]) -> None:
         appeared, vanished = self._policy_tally.settle()

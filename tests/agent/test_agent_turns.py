@@ -344,3 +344,31 @@ def test_a_link_that_is_just_being_removed_is_not_left_over() -> None:
         assert len(worker.problems()) == 2
 
     play(scene)
+
+
+def test_what_a_full_stream_holds_is_one_turn_and_no_stream_puts_turns_off_for_ever() -> None:
+    """It comes in pieces, one every other pass of the loop."""
+
+    async def scene(worker: Worker, kernel: Patient) -> None:
+        async def stream(pieces: int) -> None:
+            for number in range(pieces):
+                worker.receive(Delta(revision=2 + number, routes={}))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+
+        worker.connected("here")
+        worker.receive(Delta(snapshot=True, revision=1))
+        await kernel.taking.wait()
+        kernel.go.set()
+        await worker.wait_until(lambda: worker.applied == 1)
+        before = worker.taken
+        await stream(10)
+        await worker.wait_until(lambda: worker.applied == 11)
+        assert worker.taken - before <= 2, "the first piece may find the worker waiting"
+        endless = asyncio.create_task(stream(1_000_000))
+        try:
+            await worker.wait_until(lambda: worker.applied > 30)
+        finally:
+            endless.cancel()
+
+    play(scene)

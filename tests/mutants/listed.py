@@ -12,6 +12,7 @@ LONG = ("--worlds", "300")
 CHANGES = ("--drift", "--worlds", "25", "--backend", "nftables")
 
 AGREE, STAGED, INCREMENTAL, ORDER, REFUSED, LEAK = "agree", "staged", "incremental", "order", "refused", "leak"
+WHOLE = "whole"
 
 CALC = (
     Mutant("the last port of a range is left out", AGREE, "calc/rules.py",
@@ -260,4 +261,18 @@ SWAPS = (
            ("tests/kernel/test_no_leak.py", "-k", "nftables and a_policy_is_replaced")),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*CALC, *RENDER, *WIRE, *EXPLAIN, *STEPS, *ORDERS, *BATCHES, *SWAPS)
+DRAFTS = (
+    Mutant("a draft expects nothing of what it writes over", WHOLE, "store/draft.py",
+           "Write(key, one.entry.value if one.entry else None, one.base)",
+           "Write(key, one.entry.value if one.entry else None)", ("tests/store/test_store_draft.py",)),
+    Mutant("what a part wrote over stays when the part fails", WHOLE, "store/draft.py",
+           "self._drafted[key] = before\n", "pass\n", ("tests/store/test_store_draft.py",)),
+    Mutant("two changes of one call lock a host out together", WHOLE, "server/objects.py",
+           "self._guard and self._guard.on(store)", "self._guard", ("tests/server/test_server_changes.py",)),
+    Mutant("history is not bounded by bytes", WHOLE, "store/history.py",
+           "if self._most and self._size > 2 * self._most:", "if False:", ("tests/store/test_store_history.py",)),
+    Mutant("a part of what a stream holds is a turn", WHOLE, "agent/worker.py",
+           "            if not self._received_now:\n", "            if True:\n", ("tests/agent/test_agent_turns.py",)),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*CALC, *RENDER, *WIRE, *EXPLAIN, *STEPS, *ORDERS, *BATCHES, *SWAPS, *DRAFTS)

@@ -11,7 +11,7 @@ Where several start at once nobody can tell, and they get others, as they do whe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -35,27 +35,31 @@ log = structlog.get_logger()
 class Containers(Protocol):
     """What dockerd says of containers."""
 
-    async def is_locked(self, container: str) -> bool: ...
+    async def locked(self, containers: Iterable[str]) -> set[str]: ...
 
     async def state(self, container: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    """`ran`: dockerd said so once, as it does of one that is just stopping."""
+
     pool: str
     container: str
     until: float
     due: float
+    ran: bool = False
 
 
 class Kept:
     """`give_back`: to the server."""
 
     def __init__(self, containers: Callable[[], Containers], give_back: Callable[[Cidr], Awaitable[None]],
-                 look_after: float = _LOOK_AFTER) -> None:
+                 look_after: float = _LOOK_AFTER, again: float = _AGAIN) -> None:
         self._containers = containers
         self._give_back = give_back
         self._look_after = look_after
+        self._again = again
         self._leaving: dict[Cidr, str] = {}
         self._entries: dict[Cidr, Entry] = {}
         self._changed = asyncio.Event()
@@ -83,9 +87,7 @@ class Kept:
         ours = {entry.container: address for address, entry in self._entries.items() if entry.pool == pool}
         if not ours or len(ours) > _MOST_ASKED:
             return None
-        containers = self._containers()
-        locked = await asyncio.gather(*map(containers.is_locked, ours))
-        asking = [address for address, is_locked in zip(ours.values(), locked, strict=True) if is_locked]
+        asking = [ours[container] for container in await self._containers().locked(ours)]
         return asking[0] if len(asking) == 1 and self.take(asking[0]) else None
 
     def take(self, address: Cidr) -> bool:
@@ -119,11 +121,14 @@ class Kept:
                 await asyncio.wait_for(self._changed.wait(), None if due is None else max(0.01, due - now))
 
     async def _look(self, address: Cidr, entry: Entry, now: float) -> None:
+        ran = entry.ran
         try:
-            if now >= entry.until or await self._containers().state(entry.container) not in _STOPPED:
+            state = await self._containers().state(entry.container) if now < entry.until else ""
+            ran = state == "running"
+            if state not in _STOPPED and (entry.ran or not ran):
                 await self.give_up(address=address)
                 return
         except MuslinError as error:
             log.info("docker_address_kept_longer", address=address, why=str(error))
         if address in self._entries:
-            self._entries[address] = replace(entry, due=now + _AGAIN)
+            self._entries[address] = replace(entry, due=now + self._again, ran=ran)

@@ -76,7 +76,15 @@ def key(element: Element, types: Sequence[Type]) -> bytes:
     """A key without ranges."""
     if not isinstance(element, tuple):
         return value(element, types[0])
-    return b"".join(padded(value(atom, type_)) for atom, type_ in zip(element, types, strict=True))
+    if isinstance(element[0], int):
+        return _numbered(element, tuple(types))
+    return b"".join([padded(value(atom, type_)) for atom, type_ in zip(element, types, strict=True)])
+
+
+@lru_cache(maxsize=16384)
+def _numbered(element: tuple[Atom, ...], types: tuple[Type, ...]) -> bytes:
+    """A protocol and a port: the same in many sets and maps."""
+    return b"".join([padded(value(atom, type_)) for atom, type_ in zip(element, types, strict=True)])
 
 
 def key_ends(element: Element, types: Sequence[Type]) -> tuple[bytes, bytes]:

@@ -155,6 +155,21 @@ def test_the_switches_of_a_link_that_we_made_are_not_read_again(scene: Scene) ->
     assert scene.redirects == "0", "only what was just made is known"
 
 
+def test_a_link_that_was_opened_unread_is_read_by_the_next_scan_however_many_there_are(scene: Scene) -> None:
+    """A machine's own rules for new interfaces (udev's, with /etc/sysctl.d) may set its switches a moment later."""
+    others = [f"mus{number:011x}" for number in range(16, 16 + 60)]
+    words = "".join(f"link add {name} type veth peer name p{name}\n" for name in others)
+    run("ip", "-n", scene.host, "-batch", "-", stdin=words)
+    assert all(scene.wiring.interfaces.open(name) == Done() for name in others)
+    scene.make()
+    made = links.read_link(scene.netlink, NAME)
+    assert made is not None
+    scene.wiring.interfaces.made(made)
+    assert scene.wiring.interfaces.open(NAME) == Done()
+    assert f"ipv4/conf/{NAME}/accept_redirects" in scene.wiring.interfaces.recheck()
+    assert scene.redirects == "0"
+
+
 def test_a_link_that_took_the_name_of_one_that_we_made_is_not_taken_for_it(scene: Scene) -> None:
     scene.make()
     made = links.read_link(scene.netlink, NAME)

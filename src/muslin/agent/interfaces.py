@@ -7,6 +7,7 @@ its endpoint is in the kernel. It is told apart by its index, too: one of the sa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from muslin.drivers import links, rtnetlink, sysctl
 from muslin.drivers.links import Link, LinkChange
@@ -31,6 +32,8 @@ class Interfaces:
         self._opened: dict[str, int] = {}
         self._made: dict[str, int] = {}
         """Links that were just made with all their switches, and not opened yet."""
+        self._unread: dict[str, None] = {}
+        """Those that were opened so, whose switches somebody (udev's rules) may have set a moment later."""
         self._stood: dict[str, int] = {}
         """Links on which something of ours may stand: that were opened, or there at the start; also lost ones."""
         self.replaced: set[str] = set()
@@ -66,9 +69,12 @@ class Interfaces:
             link = self.find(name)
             if link is None:
                 return TryAgain(f"interface {name} is not there")
-            switches = {} if self.is_just_made(name) else sysctl.workload_link(name)
+            if self.is_just_made(name):
+                sysctl.ensure(sysctl.forwarding(name, True))
+                self._unread[name] = None
+            else:
+                sysctl.ensure(sysctl.workload_link(name) | sysctl.forwarding(name, True))
             self._made.pop(name, None)
-            sysctl.ensure(switches | sysctl.forwarding(name, True))
             if not link.up:
                 links.change_link(self._netlink, LinkChange(index=link.index, up=True))
         except Transient as error:
@@ -91,6 +97,7 @@ class Interfaces:
         """A veth of ours is shut by its name's prefix, in nftables; a tap with a name of its own must be shut here."""
         try:
             self._opened.pop(name, None)
+            self._unread.pop(name, None)
             self._stood.pop(name, None)
             self.replaced.discard(name)
             link = self._owned.get(name) or links.read_link(self._netlink, name)
@@ -176,10 +183,14 @@ class Interfaces:
         return self.told(name, links.read_link(self._netlink, name))
 
     def recheck(self) -> tuple[str, ...]:
-        """The switches of the links that were not looked at for longest. Returns what had been changed."""
+        """The switches of the links that were not looked at yet, or not for longest. Returns what had been changed."""
         changed: list[str] = []
-        for name in list(self._opened)[:_RECHECKED]:
-            index = self._opened.pop(name)
+        unread = [*self._unread][:_RECHECKED]
+        for name in dict.fromkeys((*unread, *islice(self._opened, _RECHECKED))):
+            self._unread.pop(name, None)
+            index = self._opened.pop(name, None)
+            if index is None:
+                continue
             try:
                 changed += sysctl.ensure(sysctl.workload_link(name) | sysctl.forwarding(name, True))
             except Transient:

@@ -13,29 +13,15 @@ import intents as words
 from intents import ALLOW, DENY, INGRESS, PASS, addresses, endpoint, group, intent, policy, rule, side, tier
 from muslin.intent import Delta, EndpointKey, HostIntent, MemberChange, Policy
 from muslin.net import Cidr
-from muslin.render.nft import Changes, NftState, crowds, render, whole
+from muslin.render.nft import Changes, crowds, render, whole
 from muslin.render.nft.listing import listing_of, renewal
 from muslin.render.nft.words import DROP, Verdict, jump
 from nftcases import intents, mixed, step
 from nftfake import FakeKernel
+from nftwalk import Walker
 
 _choices = st.lists(st.booleans(), min_size=6, max_size=6)
 walks = st.lists(st.tuples(intents(), _choices, st.booleans()), min_size=1, max_size=4)
-
-
-class Walker:
-    """A state and a strict kernel that go from intent to intent."""
-
-    def __init__(self, start: HostIntent | None = None) -> None:
-        self.state, self.kernel, self.now = NftState(), FakeKernel(), start or HostIntent()
-        self.kernel.apply(self.state.update(Delta(snapshot=True), self.now))
-
-    def go(self, then: HostIntent, *, members: bool = True, snapshot: bool = False) -> Changes:
-        delta = Delta(snapshot=True) if snapshot else step(self.now, then, members=members)
-        self.now = then
-        changes = self.state.update(delta, then)
-        self.kernel.apply(changes)
-        return changes
 
 
 @given(intents(), walks)

@@ -43,12 +43,13 @@ class LookedUp(NamedTuple):
 
 
 def moves(before: Outline, after: Outline) -> list[Move] | None:
-    """Between two outlines of one form. None: there is more to it."""
-    found = []
+    """Between two outlines of one form, of one stretch at most. None: there is more to it. Two stretches can be in one
+    map and come to one port, where neither would find the other: what is plain is asked of the map as it was."""
+    found: list[Move] = []
     for old, new in zip(before.steps, after.steps, strict=True):
         if not isinstance(old, Stretch) or not isinstance(new, Stretch) or old.reached == new.reached:
             continue
-        if _wide(old) != _wide(new):
+        if found or _wide(old) != _wide(new):
             return None
         left, right = _cells(old), _cells(new)
         changed = {cell for cell in left.keys() | right.keys() if left.get(cell) != right.get(cell)}

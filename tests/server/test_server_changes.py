@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from muslin.server.addresses import Addresses
+from muslin.server.changes import Changes, Item
+from muslin.server.lockout import Guard
+from muslin.server.objects import Objects, Wish
+from muslin.server.turnover import Turnover
+from muslin.store import Store, Write
+from muslin.store.memory import MemoryStore
 from serverrig import CALICO, Api, resource
 
 PATH = "/muslin/v1/changes"
@@ -136,3 +145,118 @@ def test_what_names_no_object_is_refused_alone(api: Api, item: dict[str, Any]) -
                                   {"items": [{"put": {}}] * 1001}])
 def test_what_is_no_list_of_changes_is_refused(api: Api, body: dict[str, Any]) -> None:
     assert api.post(PATH, body).status == 400
+
+
+@pytest.mark.parametrize("kind", [[], {}, ["Tier"], {"Tier": 1}])
+def test_a_kind_that_is_no_text_is_refused_alone(api: Api, kind: object) -> None:
+    """Those before it are in the store already: they must be answered."""
+    answers = change(api, {"put": policy("good")}, {"put": {**policy("bad"), "kind": kind}}, {"put": policy("late")})
+    assert verbs(answers) == ["created", 400, "created"]
+
+
+class Commits(MemoryStore):
+    """Counts what is written together. A key that says `broken` is a bug."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    async def commit(self, writes: Sequence[Write]) -> tuple[int | None, ...]:
+        self.sizes.append(len(writes))
+        return await super().commit(writes)
+
+    async def get(self, key: str) -> Any:
+        if "broken" in key:
+            raise ZeroDivisionError
+        return await super().get(key)
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.store = Commits()
+        self.workloads, self.others = Turnover(self.store), Turnover(self.store)
+        self.changes = Changes(Objects(self.store, Guard(self.store)), Addresses(self.store), self.workloads,
+                               self.others)
+
+    async def put(self, *objects: dict[str, Any]) -> list[Any]:
+        return verbs(await self.changes.all_of([Item(put=one) for one in objects], Wish(upsert=True), "tests"))
+
+
+HOST = resource("HostEndpoint", "h1-eth0", node="h1", interfaceName="eth0", expectedIPs=["192.0.2.1"])
+TIER = resource("Tier", "default", order=1_000_000)
+
+
+def test_a_bug_in_one_is_its_own_answer_and_the_others_are_done() -> None:
+    async def play() -> None:
+        scene = Scene()
+        bad = resource("Tier", "broken", order=3)
+        assert await scene.put(TIER, policy("a"), policy("broken"), policy("b"), bad, policy("c")) == [
+            "created", "created", 500, "created", 500, "created"]
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def test_workloads_do_not_wait_for_policies_at_which_the_guard_looks() -> None:
+    """A container waits for its addition; of a thousand policies the guard judges each by the whole cluster."""
+    async def play() -> None:
+        scene = Scene()
+        assert await scene.put(TIER, HOST) == ["created"] * 2
+        many = asyncio.ensure_future(scene.put(*(policy(f"p{number}") for number in range(30))))
+        while not scene.others._waiting and not scene.workloads._waiting:
+            await asyncio.sleep(0)
+        assert not scene.workloads._waiting
+
+        async def addition(store: Store) -> int:
+            return await store.put("/workload", b"1", expect=0)
+
+        await scene.workloads.do([addition])
+        assert not many.done()
+        assert await many == ["created"] * 30
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def test_changes_at_which_the_guard_looks_go_in_small_steps_and_others_come_in_between() -> None:
+    async def play() -> None:
+        scene = Scene()
+        await scene.put(TIER)
+        assert await scene.put(*(policy(f"p{number}") for number in range(100))) == ["created"] * 100
+        assert max(scene.store.sizes) == 100, "nothing can be cut"
+        scene.store.sizes.clear()
+        many = asyncio.ensure_future(scene.put(HOST, *(policy(f"q{number}") for number in range(30))))
+        while not scene.store.sizes:
+            await asyncio.sleep(0)
+        assert await scene.put(policy("single")) == ["created"]
+        assert not many.done()
+        assert await many == ["created"] * 31
+        assert max(scene.store.sizes) <= 8
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def test_endpoints_are_planned_among_the_workloads_that_come_and_go() -> None:
+    """Apart, they would race with additions for the blocks of addresses."""
+    async def play() -> None:
+        scene = Scene()
+        found = asyncio.ensure_future(scene.put(*(endpoint(f"w{number}") for number in range(200))))
+        while not scene.workloads._waiting and not scene.others._waiting:
+            await asyncio.sleep(0)
+        assert not scene.others._waiting
+        assert await found == ["created"] * 200
+        assert max(scene.store.sizes) <= 64
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def test_an_endpoint_that_a_put_rids_of_its_last_finalizer_is_gone_with_its_addresses(api: Api) -> None:
+    change(api, {"put": resource("IPPool", "p", cidr="10.65.0.0/24")}, {"put": resource("Node", "h1")})
+    api.post("/muslin/v1/addresses/assign",
+             {"host": "h1", "handle": "muslin.shop.h1-k8s-web-eth0", "addresses": ["10.65.0.7"]})
+    held, path = endpoint("web", "10.65.0.7/32"), f"{CALICO}/namespaces/shop/workloadendpoints/h1-k8s-web-eth0"
+    held["metadata"]["finalizers"] = ["example.org/wait"]
+    change(api, {"put": held})
+    assert api.delete(path).status == 200
+    last = {**held, "metadata": {**held["metadata"], "finalizers": []}}
+    assert verbs(change(api, {"put": last})) == ["deleted"]
+    assert api.get(path).status == 404
+    assert api.get("/muslin/v1/addresses").json["addresses"] == {}

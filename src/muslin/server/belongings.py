@@ -11,6 +11,8 @@ under way, with new ones.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 
 from muslin.errors import Invalid, MuslinError
@@ -28,20 +30,34 @@ def keeps(options: Json, query: str | None) -> bool:
     return "Orphan" in (options.get("propagationPolicy"), query)
 
 
-async def release(addresses: Addresses, served: Served, obj: Json) -> tuple[str, ...]:
-    """Of an object that is gone. Returns warnings: it is gone whatever comes of this."""
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Warnings: the object is gone whatever comes of this."""
+
+    handle: str = ""
+    addresses: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def report(self) -> None:
+        """Once it is in the store: on a draft that is planned anew it has not happened yet."""
+        for address in self.addresses:
+            log.info("address_released", address=address, handle=self.handle)
+
+
+async def release(addresses: Addresses, served: Served, obj: Json) -> Released:
+    """Of an object that is gone."""
     if served.kind.name != "WorkloadEndpoint":
-        return ()
+        return Released()
     handle = address_handle(obj["metadata"]["namespace"], obj["metadata"]["name"])
     spec = obj.get("spec")
     given = spec.get("ipNetworks") if isinstance(spec, dict) else None
-    warnings = []
-    for address in given if isinstance(given, list) else ():
+    gone, warnings = [], []
+    for address in map(str, given if isinstance(given, list) else ()):
         try:
-            if await addresses.release(Unwanted(handle=handle, addresses=(str(address),))):
-                log.info("address_released", address=address, handle=handle)
+            if await addresses.release(Unwanted(handle=handle, addresses=(address,))):
+                gone.append(address)
         except (Taken, Invalid):
             continue  # not ours to give back
         except MuslinError as error:
             warnings.append(f"address {address} could not be released ({error}): muslin ipam release --ip {address}")
-    return tuple(warnings)
+    return Released(handle, tuple(gone), tuple(warnings))

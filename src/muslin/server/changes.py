@@ -11,22 +11,28 @@ and fails alone. `fieldValidation`, `dryRun` and `lockout` are as everywhere.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from muslin.errors import Broken, MuslinError
-from muslin.server import admission, apply, belongings, requests, served
+from muslin.server import admission, apply, belongings, lockout, requests, served
 from muslin.server.addresses import Addresses
-from muslin.server.objects import Objects, Wish
+from muslin.server.objects import Objects, Wish, Written
 from muslin.server.refusals import Json, Refusal, bad_request, refusal_of
 from muslin.server.served import Served
-from muslin.server.turnover import Step, Turnover
+from muslin.server.turnover import MOST, Step, Turnover
 from muslin.store import Store
 
 MOST_AT_ONCE = 1000
+
+log = structlog.get_logger()
 
 
 class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,11 +44,33 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: tuple[Item, ...]
 
 
+class _Lane(Enum):
+    """What may share a commit: changes of one lane that come one after another."""
+
+    ALONE = 1
+    """Their rules look at others of their kind, which no compare-and-swap of one key sees."""
+    WORKLOADS = 64
+    """They write what additions and removals write, and are planned among them: apart, they would race for blocks."""
+    GUARDED = 4
+    """Where there are host endpoints, the guard looks at the whole cluster for each, tens of milliseconds."""
+    PLAIN = MOST
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    verb: str
+    warnings: tuple[str, ...] = ()
+    released: belongings.Released | None = None
+
+
 class Changes:
-    def __init__(self, objects: Objects, addresses: Addresses, turnover: Turnover) -> None:
+    """`workloads` is the turnover of additions and removals, which must not wait for a thousand policies."""
+
+    def __init__(self, objects: Objects, addresses: Addresses, workloads: Turnover, others: Turnover) -> None:
         self._objects = objects
         self._addresses = addresses
-        self._turnover = turnover
+        self._workloads = workloads
+        self._others = others
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/muslin/v1/changes", self.change)]
@@ -55,22 +83,33 @@ class Changes:
         if len(asked.items) > MOST_AT_ONCE:
             raise bad_request(f"{len(asked.items)} changes in one call: at most {MOST_AT_ONCE}")
         wish, manager = requests.wish(request, upsert=True), requests.manager(request)
-        answers: list[Json] = []
-        for alone, run in _runs(asked.items):
-            steps = [partial(self._changed, item, wish, manager) for item in run]
-            done = [await self._alone(steps[0])] if alone else await self._turnover.do(steps)
-            answers += [{"status": refusal_of(one).status} if isinstance(one, MuslinError) else one for one in done]
-        return requests.answer({"items": answers})
+        return requests.answer({"items": await self.all_of(asked.items, wish, manager)})
 
-    async def _alone(self, step: Step[Json]) -> Json | MuslinError:
+    async def all_of(self, items: Sequence[Item], wish: Wish, manager: str) -> list[Json]:
+        """The answer to each."""
+        careful = await self._objects.guarded() or any(_kind(item) == "HostEndpoint" for item in items)
+        answers: list[Json] = []
+        for lane, run in _runs(items, careful=careful):
+            done = await self._run(lane, [partial(self._changed, item, wish, manager) for item in run])
+            answers += map(_told, run, done)
+        return answers
+
+    async def _run(self, lane: _Lane, steps: list[Step[_Done]]) -> list[_Done | Exception]:
+        match lane:
+            case _Lane.ALONE:
+                return [await self._alone(step) for step in steps]
+            case _Lane.WORKLOADS:
+                return await self._workloads.outcomes(steps)
+            case _:
+                return await self._others.outcomes(steps)
+
+    async def _alone(self, step: Step[_Done]) -> _Done | Exception:
         try:
             return await step(self._objects.store)
-        except Broken:
-            raise
-        except MuslinError as error:
+        except Exception as error:  # noqa: BLE001 (this one's; those before it are done, and must be answered)
             return error
 
-    async def _changed(self, item: Item, wish: Wish, manager: str, store: Store) -> Json:
+    async def _changed(self, item: Item, wish: Wish, manager: str, store: Store) -> _Done:
         body = item.put if item.put is not None else item.delete
         if body is None or (item.put is not None and item.delete is not None):
             raise bad_request("a change is either put or delete")
@@ -80,7 +119,7 @@ class Changes:
         return await self._deleted(kind, namespace, name, wish, store)
 
     async def _put(self, kind: Served, namespace: str, name: str, body: Json, wish: Wish, manager: str,
-                   store: Store) -> Json:
+                   store: Store) -> _Done:
         before: list[Json | None] = []
 
         def wanted(old: Json | None) -> Json:
@@ -89,37 +128,64 @@ class Changes:
             return apply.untracked(obj) if old is None else apply.tracked(old, obj, manager)
 
         written = await self._objects.on(store).change(kind, namespace, name, wanted, wish)
+        if written.deleted:  # it was waiting for the finalizers that it has no more
+            return await self._gone(kind, written, wish, store)
         verb = "created" if written.created else "unchanged" if written.obj is before[0] else "configured"
-        return _told(verb, written.warnings)
+        return _Done(verb, written.warnings)
 
-    async def _deleted(self, kind: Served, namespace: str, name: str, wish: Wish, store: Store) -> Json:
+    async def _deleted(self, kind: Served, namespace: str, name: str, wish: Wish, store: Store) -> _Done:
         try:
             written = await self._objects.on(store).delete(kind, namespace, name, {}, dry=wish.dry, forced=wish.forced)
         except Refusal as refusal:
             if refusal.code != 404:
                 raise
-            return _told("absent", ())
-        warnings = written.warnings
-        if written.deleted and not wish.dry:
-            warnings += await belongings.release(self._addresses.on(store), kind, written.obj)
-        return _told("deleted", warnings)
+            return _Done("absent")
+        return await self._gone(kind, written, wish, store)
+
+    async def _gone(self, kind: Served, written: Written, wish: Wish, store: Store) -> _Done:
+        if wish.dry or not written.deleted:
+            return _Done("deleted", written.warnings)
+        released = await belongings.release(self._addresses.on(store), kind, written.obj)
+        return _Done("deleted", written.warnings + released.warnings, released)
 
 
-def _told(verb: str, warnings: tuple[str, ...]) -> Json:
-    return {"verb": verb, **({"warnings": warnings} if warnings else {})}
+def _told(item: Item, done: _Done | Exception) -> Json:
+    match done:
+        case _Done():
+            if done.released:
+                done.released.report()
+            return {"verb": done.verb, **({"warnings": done.warnings} if done.warnings else {})}
+        case RecursionError():
+            return {"status": bad_request("the object is nested too deeply").status}
+        case MuslinError() if not isinstance(done, Broken):
+            return {"status": refusal_of(done).status}
+        case _:
+            log.error("change_failed", object=_kind(item), exc_info=done)
+            return {"status": Refusal(500, "InternalError", f"{type(done).__name__}: see the server's log").status}
 
 
-def _runs(items: Sequence[Item]) -> Iterator[tuple[bool, list[Item]]]:
-    """In order: changes that may share a commit, and those of kinds whose writes come one after the other, alone."""
-    run: list[Item] = []
-    for item in items:
-        if (item.put or item.delete or {}).get("kind") in admission.SERIAL:
-            yield False, run
-            yield True, [item]
-            run = []
-        else:
-            run.append(item)
-    yield False, run
+def _runs(items: Sequence[Item], *, careful: bool) -> Iterator[tuple[_Lane, list[Item]]]:
+    """In order. Other callers' changes come in between two of them."""
+    for lane, together in groupby(items, partial(_lane, careful=careful)):
+        left = list(together)
+        while left:
+            run, left = left[:lane.value], left[lane.value:]
+            yield lane, run
+
+
+def _lane(item: Item, *, careful: bool) -> _Lane:
+    kind = _kind(item)
+    if kind in admission.SERIAL:
+        return _Lane.ALONE
+    if kind == "WorkloadEndpoint":
+        return _Lane.WORKLOADS
+    return _Lane.GUARDED if careful and kind in lockout.KINDS else _Lane.PLAIN
+
+
+def _kind(item: Item) -> str:
+    """As it is stored; "" where that cannot be told."""
+    found = served.of_kind(item.put or item.delete or {})
+    return found.kind.name if found else ""
 
 
 def _named(body: Json) -> tuple[Served, str, str]:

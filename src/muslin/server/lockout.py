@@ -71,7 +71,7 @@ class Guard:
         held = obj if obj is not None else old
         if kind not in KINDS or held is None or forced or _says_force(held) or _same(obj, old):
             return
-        if kind != "HostEndpoint" and not (await self._store.list(layout.prefix("HostEndpoint"), limit=1)).entries:
+        if kind != "HostEndpoint" and not await self.has_hosts():
             return
         if await self._switched_off():
             return
@@ -83,6 +83,10 @@ class Guard:
         cuts = await asyncio.to_thread(_cuts, before, after, tuple(self.connections.values()))
         if cuts:
             raise _refusal(served, metadata["name"], cuts)
+
+    async def has_hosts(self) -> bool:
+        """Is there a host endpoint? Without one nothing can be cut; with one, each look takes tens of milliseconds."""
+        return bool((await self._store.list(layout.prefix("HostEndpoint"), limit=1)).entries)
 
     async def _read(self, kind: str) -> list[tuple[ResourceKey, Value]]:
         entries = (await self._store.list(layout.prefix(kind))).entries

@@ -65,6 +65,10 @@ class Objects:
         made._serial = self._serial
         return made
 
+    async def guarded(self) -> bool:
+        """Does the guard look at what is written?"""
+        return self._guard is not None and await self._guard.has_hosts()
+
     async def exists(self, served: Served, namespace: str, name: str) -> bool:
         return await self.store.get(view_of(served).path(namespace, name)) is not None
 

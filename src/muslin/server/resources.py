@@ -154,7 +154,9 @@ class Resources:
         """What went with the object, if it is gone. Returns the warnings of all that was done."""
         if dry or not written.deleted or belongings.keeps(options, request.query.get("propagationPolicy")):
             return written.warnings
-        return written.warnings + await belongings.release(self._addresses, where.served, written.obj)
+        released = await belongings.release(self._addresses, where.served, written.obj)
+        released.report()
+        return written.warnings + released.warnings
 
 
 def _patcher(where: Place, kind: str, body: bytes) -> Change:

@@ -143,6 +143,6 @@ def application(
     turnover = Turnover(store)
     app.router.add_routes(Additions(objects, addresses, turnover).routes())
     app.router.add_routes(Removals(objects, addresses, turnover).routes())
-    app.router.add_routes(Changes(objects, addresses, turnover).routes())
+    app.router.add_routes(Changes(objects, addresses, turnover, Turnover(store)).routes())
     app.router.add_routes(Resources(objects, Watching(objects, stopping, metrics), addresses).routes())
     return app

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from muslin.errors import Broken, Conflict, MuslinError, Transient
 from muslin.server.address_tries import ATTEMPTS
@@ -42,18 +42,22 @@ class Turnover:
     async def do(self, steps: Iterable[Step[Result]]) -> list[Result | MuslinError]:
         """Of each step what it returns, once all that it wrote is in the store; or its error: then it wrote nothing.
 
-        They are planned in their order.
+        They are planned in their order. Raises a step's error that is a bug of ours.
         """
+        outcomes = await self.outcomes(steps)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception) and (isinstance(outcome, Broken) or not isinstance(outcome, MuslinError)):
+                raise outcome
+        return cast(list[Result | MuslinError], outcomes)
+
+    async def outcomes(self, steps: Iterable[Step[Result]]) -> list[Result | Exception]:
+        """The same, for who answers for each step alone: a bug is the outcome of its step."""
         loop = asyncio.get_running_loop()
         asked = [_Waiting(step, loop.create_future()) for step in steps]
         self._waiting += asked
         if self._waiting and (self._working is None or self._working.done()):
             self._working = asyncio.create_task(self._work())
-        outcomes = [await one.outcome for one in asked]
-        for outcome in outcomes:
-            if isinstance(outcome, Exception) and (isinstance(outcome, Broken) or not isinstance(outcome, MuslinError)):
-                raise outcome  # our bug
-        return outcomes
+        return [await one.outcome for one in asked]
 
     async def _work(self) -> None:
         while self._waiting:

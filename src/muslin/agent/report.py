@@ -19,6 +19,9 @@ from muslin.intent import HostReport, Problem
 _EVERY = 5.0
 _EVERY_WHILE_SESSIONS_COME_UP = 1.0
 _AT_MOST_EVERY = 0.1
+_MORE_FOR_EACH = 0.0004
+"""Seconds more for each endpoint: a report tells the state of every one, so what it costs here and at the server grows
+with them, and must not come as often. One change after a pause is reported at once."""
 
 log = structlog.get_logger()
 
@@ -71,7 +74,7 @@ class Reporter:
         return (Problem(what=f"no server: {self._worker.why_disconnected}", mend="start `muslin server`"),)
 
     async def run(self, upstream: Upstream) -> None:
-        """Send it on every change, and every 5 s. A server that does not listen gets the next one. Never returns."""
+        """Send it on every change, not too often, and every 5 s. A server that does not listen gets the next one. Never returns."""
         while True:
             changes = self._worker.changes
             if self._worker.server:
@@ -79,7 +82,7 @@ class Reporter:
                     await upstream.call("POST", f"/muslin/v1/hosts/{self._node}/report", self.report())
                 except (Unreachable, ApiError) as error:
                     log.debug("report_not_taken", why=str(error))
-            await asyncio.sleep(_AT_MOST_EVERY)
+            await asyncio.sleep(_AT_MOST_EVERY + len(self._worker.states) * _MORE_FOR_EACH)
             try:
                 settled = self._speaker is None or self._speaker.settled
                 async with asyncio.timeout(_EVERY if settled else _EVERY_WHILE_SESSIONS_COME_UP):

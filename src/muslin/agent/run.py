@@ -47,8 +47,9 @@ from muslin.errors import Invalid, Transient
 _SERVER_HAS = 2.0
 """Seconds in which a server may answer before the snapshot is taken instead."""
 _SNAPSHOT_AT_MOST_EVERY = 0.2
-_SNAPSHOT_TAKES = 0.05
-"""Of a processor, at most: the whole is written, and may hold sets of 100,000 addresses."""
+_SNAPSHOT_TAKES = 0.01
+"""Of a processor, at most: the whole is written, and may hold sets of 100,000 addresses. One change after a pause is
+written at once."""
 _SNAPSHOT_AT_LEAST_EVERY = 2.0
 _AGAIN = 1.0
 

@@ -40,14 +40,15 @@ class World:
             await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-    async def give_back(self, address: Cidr) -> None:
+    async def give_back(self, address: Cidr, handle: str) -> None:
         await asyncio.sleep(0)
+        assert handle == "h"
         self.released.append(address)
 
     def stop(self, container: str, address: str, pool: str = POOL) -> bool:
         self.kept.leave(Endpoint(id=f"e-{container}", network="n", addresses=(f"{address}/32",),
                                  container_id=container))
-        return self.kept.keep(Cidr(f"{address}/32"), pool)
+        return self.kept.keep(Cidr(f"{address}/32"), pool, "h")
 
 
 def play(scene: Callable[[World], Awaitable[None]]) -> None:
@@ -98,7 +99,7 @@ def test_who_has_stopped_nothing_is_asked_nothing() -> None:
 
 def test_an_address_that_nobody_knows_the_owner_of_is_not_kept() -> None:
     async def scene(world: World) -> None:
-        assert not world.kept.keep(Cidr("10.65.8.1/32"), POOL)
+        assert not world.kept.keep(Cidr("10.65.8.1/32"), POOL, "h")
         assert world.stop("a", "10.65.8.1")
         assert world.kept.take(Cidr("10.65.8.1/32")), "who asks for it by name has it"
         assert not world.kept.take(Cidr("10.65.8.1/32"))
@@ -147,14 +148,92 @@ def test_each_is_given_back_once_however_many_want_it_gone() -> None:
 
 def test_what_cannot_be_given_back_stays_kept() -> None:
     async def scene(world: World) -> None:
-        async def refuse(_: Cidr) -> None:
+        async def refuse(_: Cidr, __: str) -> None:
             raise Transient("no server")
 
         kept = Kept(lambda: world, refuse, look_after=0.0)
         kept.leave(Endpoint(id="e", network="n", addresses=("10.65.8.1/32",), container_id="a"))
-        kept.keep(Cidr("10.65.8.1/32"), POOL)
+        kept.keep(Cidr("10.65.8.1/32"), POOL, "h")
         with pytest.raises(Transient):
             await kept.give_up()
         assert Cidr("10.65.8.1/32") in kept
+
+    play(scene)
+
+
+def test_what_may_have_been_given_back_is_nobodys_again_and_is_given_back_until_it_is_gone() -> None:
+    """The server may have released it and died before it said so: it may be another host's by now."""
+    async def scene(world: World) -> None:
+        release, refusals = world.give_back, iter([Transient("its answer was lost"), Transient("once more")])
+
+        async def give_back(address: Cidr, handle: str) -> None:
+            for refusal in refusals:
+                raise refusal
+            await release(address, handle)
+
+        world.kept = Kept(lambda: world, give_back, look_after=0.0, again=0.0)
+        world.stop("a", "10.65.8.1")
+        world.busy, world.states = {"a"}, {"a": "exited"}
+        with pytest.raises(Transient):
+            await world.kept.give_up()
+        assert await world.kept.again(POOL) is None
+        assert not world.kept.take(Cidr("10.65.8.1/32")), "who asks by name asks the server"
+        running = asyncio.create_task(world.kept.run())
+        while not world.released:
+            await asyncio.sleep(0)
+        running.cancel()
+        assert world.looks == [], "whatever its container does"
+        assert Cidr("10.65.8.1/32") not in world.kept
+
+    play(scene)
+
+
+def test_while_one_is_given_back_nobody_has_it_and_who_is_assigned_it_anew_keeps_it() -> None:
+    async def scene(world: World) -> None:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def give_back(_: Cidr, __: str) -> None:
+            await answer
+
+        world.kept = Kept(lambda: world, give_back, look_after=0.0, again=0.0)
+        world.stop("a", "10.65.8.1")
+        world.busy = {"a", "b"}
+        going = asyncio.create_task(world.kept.give_up())
+        await asyncio.sleep(0)
+        assert await world.kept.again(POOL) is None
+        assert not world.kept.take(Cidr("10.65.8.1/32"))
+        world.kept.assigned(Cidr("10.65.8.1/32"))
+        assert world.stop("b", "10.65.8.1"), "b had it, and stops already"
+        answer.set_exception(Transient("no server"))
+        with pytest.raises(Transient):
+            await going
+        assert await world.kept.again(POOL) == "10.65.8.1/32", "b's it is, whatever became of a's"
+
+    play(scene)
+
+
+def test_an_address_that_was_asked_for_by_name_is_not_kept() -> None:
+    """Its container asks by name again, and may do so on another host."""
+    async def scene(world: World) -> None:
+        world.kept.asked(Cidr("10.65.8.1/32"), by_name=True)
+        assert not world.stop("a", "10.65.8.1")
+        assert world.stop("b", "10.65.8.1"), "any address, this time"
+        world.kept.asked(Cidr("10.65.8.2/32"), by_name=True)
+        world.kept.asked(Cidr("10.65.8.2/32"), by_name=False)
+        assert world.stop("c", "10.65.8.2")
+
+    play(scene)
+
+
+def test_a_dockerd_that_does_not_answer_gives_the_container_another_address() -> None:
+    async def scene(world: World) -> None:
+        class Dead(World):
+            async def locked(self, containers: Iterable[str]) -> set[str]:
+                raise Transient("dockerd does not answer")
+
+        world.kept = Kept(Dead, world.give_back)
+        world.stop("a", "10.65.8.1")
+        assert await world.kept.again(POOL) is None
+        assert Cidr("10.65.8.1/32") in world.kept
 
     play(scene)

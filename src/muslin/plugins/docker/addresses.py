@@ -92,10 +92,18 @@ class Addresses:
         if (call.get("Options") or {}).get("RequestAddressType") == _GATEWAY_TYPE:
             return self._gateway(whole, asked)
         await self._require_ours(whole)
-        if asked and self.kept.take(host_cidr(asked)):
-            return {"Address": host_cidr(asked), "Data": {}}
-        if not asked and (again := await self.kept.again(str(call["PoolID"]))):
-            return {"Address": again, "Data": {}}
+        address = await self._kept(asked, str(call["PoolID"])) or await self._new(call, asked, whole, part)
+        self.kept.asked(address, by_name=bool(asked))
+        return {"Address": address, "Data": {}}
+
+    async def _kept(self, asked: str, pool: str) -> Cidr | None:
+        """One that this host holds for a stopped container."""
+        if not asked:
+            return await self.kept.again(pool)
+        return host_cidr(asked) if self.kept.take(host_cidr(asked)) else None
+
+    async def _new(self, call: Object, asked: str, whole: Cidr, part: Cidr) -> Cidr:
+        """One from the server."""
         handle = f"{self.prefix}{call.get(CALL) or uuid.uuid4().hex}"
         if call.get(AGAIN):
             await self.give_back(handle)
@@ -116,7 +124,7 @@ class Addresses:
                 raise self._taken(asked) or error from None
             address = await self._assign(handle, wanted)
         self._taken_back.discard(address)
-        return {"Address": address, "Data": {}}
+        return address
 
     def _apart(self, version: int) -> Object:
         """Of a network without a subnet: none in the subnets of others, for a container may be in both, and dockerd
@@ -150,12 +158,24 @@ class Addresses:
         return {"Address": f"{self._book.take_gateway()}/32", "Data": {}}
 
     async def _release_address(self, call: Object) -> Object:
-        address = str(call.get("Address") or "").partition("/")[0]
-        if address == GATEWAY_V6 or self._book.give_gateway(address):
+        text = str(call.get("Address") or "").partition("/")[0]
+        if text == GATEWAY_V6 or self._book.give_gateway(text):
             return {}
-        if not self.kept.keep(host_cidr(address), str(call.get("PoolID") or "")):
-            await self._release(host_cidr(address))
+        address = host_cidr(text)
+        handle = await self._handle(address)
+        if not handle:
+            log.warning("docker_address_not_released", address=address, why="this host does not hold it")
+        elif not self.kept.keep(address, str(call.get("PoolID") or ""), handle):
+            await self._release(address, handle)
         return {}
+
+    async def _handle(self, address: Cidr) -> str:
+        """Under which this host holds it, "" if it does not. Of what was given before our start the server knows."""
+        if address not in self.given:
+            for handle, held in (await self.held()).items():
+                if address in held:
+                    self.given[address] = handle
+        return self.given.get(address, "")
 
     async def _release_pool(self, call: Object) -> Object:
         try:
@@ -164,11 +184,13 @@ class Addresses:
             log.warning("docker_address_not_released", pool=call.get("PoolID"), why=str(error))
         return {}
 
-    async def _release(self, address: Cidr) -> None:
-        self.given.pop(address, None)
+    async def _release(self, address: Cidr, handle: str) -> None:
+        """By its handle: under another this host may hold it again by now."""
+        if self.given.get(address) == handle:
+            del self.given[address]
         try:
             await self._api.call("POST", f"{_ADDRESSES}/release",
-                                 {"addresses": [address.partition("/")[0]], "handlePrefix": self.prefix})
+                                 {"addresses": [address.partition("/")[0]], "handle": handle})
         except ApiError as error:
             if error.code != _CONFLICT:
                 raise
@@ -207,6 +229,7 @@ class Addresses:
             "host": self._node, "handle": handle, "namespace": words.NAMESPACE,
             "attributes": {"namespace": words.NAMESPACE}, **wanted}))["addresses"]
         self.given[Cidr(address)] = handle
+        self.kept.assigned(Cidr(address))
         return Cidr(address)
 
 

@@ -160,6 +160,9 @@ def test_networks_whose_subnets_overlap_have_no_container_in_common(host: Docker
         host("network", "connect", "narrow", both)
     other = host.container("other", "--network", "wide")
     assert host.ping(both, host.address(other, "wide"))
+    third = host.container("third", "--network", "narrow", "--ip", "10.65.8.3")
+    with pytest.raises(Failed, match="give networks that have containers in common subnets that lie apart"):
+        host("network", "connect", "--ip", "10.65.9.5", "wide", third)
 
 
 @pytest.mark.parametrize(("words", "says"), [

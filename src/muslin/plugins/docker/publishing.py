@@ -14,15 +14,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
+import structlog
 
 from muslin.client.workload import Request
-from muslin.errors import MuslinError
+from muslin.errors import Invalid, MuslinError
 from muslin.plugins.docker import ports, words
 from muslin.plugins.docker.book import Book, Endpoint, Publication
 from muslin.plugins.docker.faults import Refused
 from muslin.plugins.docker.leftovers import identity
 
 Object = dict[str, Any]
+
+log = structlog.get_logger()
 
 
 class Door(Protocol):
@@ -59,20 +62,40 @@ class Publishing:
         try:
             await self._door.publish(identity(endpoint.id), words.ports(endpoint.published))
         except MuslinError:
-            self._book.put(msgspec.structs.replace(endpoint, published=()))
+            await self._take_back(endpoint.id)
             raise
         return {}
+
+    async def _take_back(self, endpoint: str) -> None:
+        """Ports that may be written to the endpoint are its own until they are not: nobody else gets them."""
+        try:
+            await self._door.publish(identity(endpoint), ())
+        except Invalid:
+            pass  # it is gone, and has none
+        except MuslinError as error:
+            log.warning("docker_ports_not_taken_back", endpoint=endpoint, why=str(error))
+            return
+        self._note(endpoint)
+
+    def _note(self, endpoint: str, withdrawn: tuple[Publication, ...] = ()) -> None:
+        """It has no ports, if it is there: it may be deleted meanwhile."""
+        known = self._book.pages.endpoints.get(endpoint)
+        if known is not None:
+            self._book.put(msgspec.structs.replace(known, published=(), withdrawn=withdrawn or known.withdrawn))
 
     def _settled(self, endpoint: Endpoint, asked: tuple[ports.Wanted, ...]) -> tuple[Publication, ...]:
         every = self._book.pages.endpoints.values()
         others = [port for each in every if each.id != endpoint.id for port in each.published]
         kept = [port for each in every if each.container_id == endpoint.container_id for port in each.withdrawn]
-        mine = (*endpoint.published, *(port for port in kept if ports.is_free(port, others)))
+        mine = (*endpoint.published, *(port for port in kept if self._is_free(port, others)))
         return ports.settle(asked, mine, others, ports.in_use)
+
+    def _is_free(self, port: Publication, others: list[Publication]) -> bool:
+        return ports.is_free(port, others) and not ports.in_use(port.protocol, port.host_ip, port.host_port)
 
     async def _revoke(self, call: Object) -> Object:
         endpoint = self._book.pages.endpoints.get(call["EndpointID"])
         if endpoint is not None and endpoint.published:
             await self._door.publish(identity(endpoint.id), ())
-            self._book.put(msgspec.structs.replace(endpoint, published=(), withdrawn=endpoint.published))
+            self._note(endpoint.id, withdrawn=endpoint.published)
         return {}

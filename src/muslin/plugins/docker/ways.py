@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from muslin.net import contains, host_cidr, version_of
+from muslin.net import Cidr, contains, host_cidr, version_of
 from muslin.plugins.docker import words
 from muslin.plugins.docker.book import Book, Endpoint, Network
 from muslin.plugins.docker.faults import Refused
@@ -32,14 +32,22 @@ def joined(network: Network, endpoint: Endpoint, loose: str) -> Object:
 
 
 def require_apart(endpoint: Endpoint, network: Network, sandbox: str, book: Book) -> None:
-    """dockerd gives no container an address to which it has a route already, by another network. Raises Refused."""
+    """dockerd gives no container an address to which it has a route already, by another network; and where a subnet
+    holds another, whichever was joined first, their addresses would be on the wrong link. Raises Refused."""
     for each in book.pages.endpoints.values():
         other = book.pages.networks.get(each.network)
         if not sandbox or each.sandbox != sandbox or each.id == endpoint.id or other is None:
             continue
-        for subnet, address in product(words.own_subnets(other), endpoint.addresses):
-            if contains(subnet, host_cidr(address)):
+        mine, theirs = _places(network, endpoint), _places(other, each)
+        for here, there in product(mine, theirs):
+            if contains(mine[here], theirs[there]) or contains(theirs[there], mine[here]):
                 raise Refused(
-                    f"address {address.partition('/')[0]} of network {network.name or network.net} lies in subnet"
-                    f" {subnet} of network {other.name or other.net}, in which this container is, too: give networks"
+                    f"{here} of network {network.name or network.net} and {there} of network"
+                    f" {other.name or other.net}, in which this container is, too, overlap: give networks"
                     " that have containers in common subnets that lie apart")
+
+
+def _places(network: Network, endpoint: Endpoint) -> dict[str, Cidr]:
+    """In words: where its routes lead, and its addresses."""
+    return ({f"subnet {subnet}": subnet for subnet in words.own_subnets(network)}
+            | {f"address {address.partition('/')[0]}": host_cidr(address) for address in endpoint.addresses})

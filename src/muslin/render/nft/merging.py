@@ -52,7 +52,8 @@ from muslin.render.nft.words import Rule as Line
 class Merged(msgspec.Struct, frozen=True):
     """A chain, with those that its lookups lead to; its maps by port; its crowds (see peers); and the pieces that all
     these call. `by_port`: the policies whose ports matter here; what the others reach is their own business.
-    `looked_up`: where stretches of theirs are looked up by port, None: in several places, or by wide ranges alone."""
+    `looked_up`: where stretches of theirs are looked up by port, None: where the map does not tell what a port that
+    moves would change (see moves)."""
 
     chains: tuple[Chain, ...]
     maps: Mapping[NamedSet, Mapping[Element, Verdict]]
@@ -88,8 +89,9 @@ def _by_port(merger: _Merger, items: Iterable[Line | Called], blocks: Blocks) ->
                 merger.add(item)
             continue
         merger.by_port.update(call.policy for call in called)
-        for calls, reached in blocks.of(called):
-            merger.block(calls, reached)
+        found = blocks.of(called)
+        for calls, reached in found:
+            merger.block(calls, reached, alone=len(found) == 1)
 
 
 class _Merger:
@@ -119,7 +121,8 @@ class _Merger:
             self._close()
             self._lines.append(item)
 
-    def block(self, calls: list[Called], reached: Reached) -> None:
+    def block(self, calls: list[Called], reached: Reached, *, alone: bool) -> None:
+        """`alone`: the run has no other."""
         if is_small(calls):
             for call in calls:
                 self.add(call)
@@ -143,7 +146,8 @@ class _Merger:
         where = LookedUp(names.ports_map(self._chain, self._blocks), frozenset(wide))
         for each in calls:
             part = each.policy, each.stretch.lines
-            self._looked_up[part] = where if ports and part not in self._looked_up else None
+            is_told = bool(ports) and alone and most > 1 and part not in self._looked_up
+            self._looked_up[part] = where if is_told else None
         self._blocks += 1
 
     def has_room(self, calls: Iterable[Called]) -> bool:

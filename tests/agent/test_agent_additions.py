@@ -10,7 +10,7 @@ import pytest
 from muslin.agent.additions import Additions
 from muslin.agent.gathering import Refused
 from muslin.agent.upstream import Upstream
-from muslin.client.refusal import Unreachable
+from muslin.client.refusal import ApiError, Unreachable
 from muslin.errors import Broken
 
 TAKEN = {"code": 409, "reason": "AlreadyExists", "message": "taken"}
@@ -81,3 +81,38 @@ def test_all_of_a_call_that_fails_hear_of_it(answer: Any) -> None:
     found = asked(server, "10.0.0.1/32", "10.0.0.2/32")
     assert all(isinstance(one, Unreachable | Broken) for one in found), found
     assert len(found) == 2
+
+
+@pytest.mark.parametrize("answer", [
+    ZeroDivisionError("a bug"), {"items": [{"status": {"code": "odd"}}, {"status": {"code": []}}]},
+])
+def test_a_call_that_ends_as_nobody_foresaw_leaves_nobody_waiting_and_the_next_is_made(answer: Any) -> None:
+    async def play() -> None:
+        server = Server()
+        additions = Additions(cast(Upstream, server))
+        server.open.set()
+        server.answer = answer
+        found = await asyncio.gather(*(additions.ask(cast(Any, one), None) for one in ("10.0.0.1/32", "10.0.0.2/32")),
+                                     return_exceptions=True)
+        assert [type(one) for one in found] == [Broken, Broken]
+        server.answer = None
+        assert await additions.ask(cast(Any, "10.0.0.3/32"), None) == ("10.0.0.3/32",)
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+@pytest.mark.parametrize("code", [404, 405])
+def test_a_server_that_does_not_know_the_call_is_told_to_be_the_older_one(code: int) -> None:
+    server = Server()
+    server.answer = ApiError({"reason": "MethodNotAllowed", "message": "not allowed"}, code)
+    [found] = asked(server, "10.0.0.1/32")
+    assert isinstance(found, ApiError)
+    assert found.code == code
+    assert "older than this agent: upgrade the servers first" in str(found)
+
+
+def test_what_else_a_server_refuses_is_told_as_it_is() -> None:
+    server = Server()
+    server.answer = ApiError({"message": "the disk is full"}, 503)
+    [found] = asked(server, "10.0.0.1/32")
+    assert str(found) == "the disk is full"

@@ -14,7 +14,8 @@ from muslin.store.sqlite import SqliteStore
 from serverrig import CALICO, GNPS, TABLE, Api, gnp, running, wait_for, weps, workload
 
 GNP = layout.prefix("GlobalNetworkPolicy") + "wrong"
-WRONG = [b"", b"{", b"null", b"[]", b"7", b"\xff\xfe", b"{}", b'{"metadata": []}', b'{"metadata": {"labels": "x"}}',
+WRONG = [b"", b"{", b"null", b"[]", b"7", b"\xff\xfe", b'{"spec": {"selector": "\xff"}}', b"{}",
+         b'{"metadata": []}', b'{"metadata": {"labels": "x"}}',
          b'{"metadata": {"name": "other", "annotations": 7}, "spec": "x"}', b'{"spec": {"ingress": 7}}',
          b'{"spec": {"selector": "all()", "ingress": [{"action": "Allow", "protocol": {}}]}}', b'{"metadata": ' * 2000]
 
@@ -81,7 +82,9 @@ def test_a_policy_that_cannot_be_read_denies_those_that_it_selects(tmp_path: Pat
 
 @pytest.mark.parametrize(
     "kind", ["Tier", "IPPool", "Node", "Namespace", "WorkloadEndpoint", "Profile", "ClusterInformation"])
-@pytest.mark.parametrize("value", [b"{", b'{"spec": 7}', b'{"metadata": 7}'])
+@pytest.mark.parametrize("value", [
+    b"{", b'{"spec": 7}', b'{"metadata": 7}', b'{"metadata": {"labels": {"a": "\xff"}}, "spec": "\xff"}', b'"\xff"',
+])
 def test_garbage_of_any_kind_leaves_the_server_working(tmp_path: Path, kind: str, value: bytes) -> None:
     key = ResourceKey(kind, "shop" if BY_NAME[kind].namespaced else "", "default")
     put(tmp_path, layout.path(key), value)

@@ -32,6 +32,7 @@ GARBAGE = [
     b'{"metadata": {"name": "a"}, "spec": {"ingress": [{}, 7, null, "x", {"action": {}}]}}',
     b'{"metadata": {"name": "a"}, "spec": {"order": 1e999}}', b'{"metadata": {"name": "a"}, "spec": null}',
     b'{"metadata": {"name": "a", "managedFields": "x", "ownerReferences": 7}, "spec": {"selector": "all()"}}',
+    b'{"metadata": {"name": "\xff"}}', b'{"\xff": 1}', b'{"items": [{"handle": "\xff"}]}',
 ]
 
 
@@ -54,9 +55,11 @@ def test_garbage_is_refused_on_every_way_in(api: Api, body: bytes) -> None:
         answer = api.send("PATCH", f"{GNPS}/there", body, {"Content-Type": kind}, fieldManager="x")
         assert answer.status < 500, answer.body
     for path in ("/muslin/v1/addresses/assign", "/muslin/v1/addresses/release", "/muslin/v1/hosts/h1/report",
+                 "/muslin/v1/changes", "/muslin/v1/workloads",
                  "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"):
         assert api.send("POST", path, body, {"Content-Type": "application/json"}).status < 500
-    assert api.send("DELETE", f"{GNPS}/there", body, {"Content-Type": "application/json"}).status < 500
+    for path in (f"{GNPS}/there", "/muslin/v1/workloads"):
+        assert api.send("DELETE", path, body, {"Content-Type": "application/json"}).status < 500
 
 
 @pytest.mark.parametrize("kind", [

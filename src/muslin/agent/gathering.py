@@ -20,6 +20,8 @@ from muslin.errors import Broken, MuslinError
 _MOST = 64
 _PATH = "/muslin/v1/workloads"
 _ENDPOINTS = "workloadendpoints"
+_UNKNOWN = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+"""The path or the method: of an item it would be said in the item's answer."""
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -64,7 +66,12 @@ class Gathering(Generic[Answer]):
     async def _call(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-            outcomes = await self._outcomes([item for item, _ in batch])
+            try:
+                outcomes = await self._outcomes([item for item, _ in batch])
+            except Exception as error:  # noqa: BLE001 (our bug, or an answer like none; nobody may wait for ever)
+                broken = Broken(f"{self._method} {_PATH} ended in {type(error).__name__}: {error}")
+                broken.__cause__ = error
+                outcomes = [broken] * len(batch)
             for (_, answered), outcome in zip(batch, outcomes, strict=True):
                 if answered.done():
                     continue  # whoever asked is gone
@@ -77,6 +84,8 @@ class Gathering(Generic[Answer]):
         try:
             said = await self._upstream.call(self._method, _PATH, {"items": items})
             answers = [msgspec.convert(each, self._shape) for each in msgspec.convert(said, _Answers).items]
+        except ApiError as error:
+            return [_older(error) if error.code in _UNKNOWN else error] * len(items)
         except MuslinError as error:
             return [error] * len(items)
         except msgspec.ValidationError as error:
@@ -84,6 +93,11 @@ class Gathering(Generic[Answer]):
         if len(answers) != len(items):
             return [Broken(f"the server answered {len(answers)} of {len(items)} items")] * len(items)
         return [one if one.status is None else Refused(one.status) for one in answers]
+
+
+def _older(error: ApiError) -> ApiError:
+    message = f"the server is older than this agent: upgrade the servers first (it answered {error.code}: {error})"
+    return ApiError({**error.status, "message": message}, error.code)
 
 
 class Refused(ApiError):

@@ -19,6 +19,7 @@ from aiohttp import web
 from muslin.errors import MuslinError
 from muslin.server.address_routes import refusal_of_addresses
 from muslin.server.addresses import Addresses, Wanted
+from muslin.server.bodies import read_items
 from muslin.server.objects import Objects, Wish
 from muslin.server.refusals import Json, already_exists, bad_request
 from muslin.server.requests import answer
@@ -50,12 +51,7 @@ class Additions:
         return [web.post("/muslin/v1/workloads", self.add)]
 
     async def add(self, request: web.Request) -> web.Response:
-        try:
-            asked = msgspec.json.decode(await request.read(), type=Asked)
-        except msgspec.MsgspecError as error:
-            raise bad_request(f"the body is no list of workloads: {error}") from None
-        if len(asked.items) > MOST_AT_ONCE:
-            raise bad_request(f"{len(asked.items)} workloads in one call: at most {MOST_AT_ONCE}")
+        asked = await read_items(request, Asked, MOST_AT_ONCE, "workloads")
         added = await self._turnover.do(partial(self._add, item) for item in asked.items)
         return answer({"items": [{"status": refusal_of_addresses(one).status} if isinstance(one, MuslinError)
                                  else {"addresses": one} for one in added]})

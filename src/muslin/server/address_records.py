@@ -122,7 +122,7 @@ class Records:
             for entry in page.entries:
                 try:
                     found.append(msgspec.json.decode(entry.value, type=struct))
-                except msgspec.MsgspecError:
+                except (msgspec.MsgspecError, UnicodeDecodeError):
                     continue
             more, after = page.more, page.entries[-1].key if page.entries else ""
             await asyncio.sleep(0)
@@ -133,7 +133,7 @@ class Records:
         entry = await self._store.get(layout.path(ResourceKey(kind, "", name))) if name else None
         try:
             return msgspec.json.decode(entry.value, type=_Labelled).metadata.labels or {} if entry else {}
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return {}
 
 
@@ -164,7 +164,7 @@ def encode(record: Block | BlockAffinity | Handle | IPAMConfig) -> bytes:
 def _decode(entry: Entry, record: type[Kept]) -> Kept:
     try:
         return msgspec.json.decode(entry.value, type=record)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Unreadable(f"the record {entry.key} cannot be read ({error}): mend or delete it in the store") from None
 
 

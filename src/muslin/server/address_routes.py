@@ -66,7 +66,7 @@ def register(app: web.Application, store: Store) -> Addresses:
 async def _read(request: web.Request, shape: type[Body]) -> Body:
     try:
         return msgspec.json.decode(await request.read(), type=shape)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise bad_request(f"the body is not a request for addresses: {error}") from None
 
 

@@ -9,7 +9,8 @@ dates or binary comes out as text.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sized
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import yaml
@@ -27,6 +28,27 @@ MOST = 3 << 20
 
 DEEPEST = 100
 """Levels of YAML: its composer recurses on the C stack."""
+
+
+class Listed(Protocol):
+    """A body of items."""
+
+    @property
+    def items(self) -> Sized: ...
+
+
+Asked = TypeVar("Asked", bound=Listed)
+
+
+async def read_items(request: web.Request, shape: type[Asked], most: int, what: str) -> Asked:
+    """A list of at most so many: `what` names them. Raises Refusal (400)."""
+    try:
+        asked = msgspec.json.decode(await request.read(), type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise bad_request(f"the body is no list of {what}: {error}") from None
+    if len(asked.items) > most:
+        raise bad_request(f"{len(asked.items)} {what} in one call: at most {most}")
+    return asked
 
 
 async def read_object(request: web.Request) -> Json:
@@ -61,7 +83,7 @@ def an_object(found: object) -> Json:
 def from_json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise bad_request(f"the body is not JSON: {error}") from None
     except RecursionError:
         raise bad_request("the body is nested too deeply") from None

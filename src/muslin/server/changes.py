@@ -24,6 +24,7 @@ from aiohttp import web
 from muslin.errors import Broken, MuslinError
 from muslin.server import admission, apply, belongings, lockout, requests, served
 from muslin.server.addresses import Addresses
+from muslin.server.bodies import read_items
 from muslin.server.objects import Objects, Wish, Written
 from muslin.server.refusals import Json, Refusal, bad_request, refusal_of
 from muslin.server.served import Served
@@ -76,12 +77,7 @@ class Changes:
         return [web.post("/muslin/v1/changes", self.change)]
 
     async def change(self, request: web.Request) -> web.Response:
-        try:
-            asked = msgspec.json.decode(await request.read(), type=Asked)
-        except msgspec.MsgspecError as error:
-            raise bad_request(f"the body is no list of changes: {error}") from None
-        if len(asked.items) > MOST_AT_ONCE:
-            raise bad_request(f"{len(asked.items)} changes in one call: at most {MOST_AT_ONCE}")
+        asked = await read_items(request, Asked, MOST_AT_ONCE, "changes")
         wish, manager = requests.wish(request, upsert=True), requests.manager(request)
         return requests.answer({"items": await self.all_of(asked.items, wish, manager)})
 

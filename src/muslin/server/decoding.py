@@ -33,7 +33,7 @@ def decoded(key: ResourceKey, value: bytes | None) -> Value:
         return None
     try:
         found: Resource | Block = _DECODE[key.kind](value)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return Illegible(key, str(error), _json(value))
     if isinstance(found, Resource) and found.key != key:
         metadata = msgspec.structs.replace(found.metadata, namespace=key.namespace, name=key.name)
@@ -44,7 +44,7 @@ def decoded(key: ResourceKey, value: bytes | None) -> Value:
 def _json(value: bytes) -> dict[str, object] | None:
     try:
         found = msgspec.json.decode(value)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -80,7 +80,7 @@ class Feeds:
         host = request.match_info["host"]
         try:
             report = msgspec.json.decode(await request.read(), type=HostReport)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise bad_request(f"the body is not a report of a host: {error}") from None
         if report.host != host:
             raise bad_request(f"the report is of {report.host!r}, the path says {host!r}")

@@ -18,6 +18,7 @@ from aiohttp import web
 from muslin.errors import MuslinError
 from muslin.server.address_routes import refusal_of_addresses
 from muslin.server.addresses import Addresses, Unwanted
+from muslin.server.bodies import read_items
 from muslin.server.objects import Objects
 from muslin.server.refusals import bad_request
 from muslin.server.requests import answer
@@ -49,12 +50,7 @@ class Removals:
         return [web.delete("/muslin/v1/workloads", self.remove)]
 
     async def remove(self, request: web.Request) -> web.Response:
-        try:
-            asked = msgspec.json.decode(await request.read(), type=Asked)
-        except msgspec.MsgspecError as error:
-            raise bad_request(f"the body is no list of removals: {error}") from None
-        if len(asked.items) > MOST_AT_ONCE:
-            raise bad_request(f"{len(asked.items)} removals in one call: at most {MOST_AT_ONCE}")
+        asked = await read_items(request, Asked, MOST_AT_ONCE, "removals")
         removed = await self._turnover.do(partial(self._remove, item) for item in asked.items)
         return answer({"items": [{"status": refusal_of_addresses(one).status} if isinstance(one, MuslinError)
                                  else {} for one in removed]})

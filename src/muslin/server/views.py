@@ -161,6 +161,6 @@ def written(obj: Json) -> bytes:
 def _decoded(value: bytes) -> tuple[Json, str]:
     try:
         obj: Any = msgspec.json.decode(value)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return {}, f"the stored value is not JSON: {error}"
     return (obj, "") if isinstance(obj, dict) else ({}, "the stored value is not an object")

@@ -23,8 +23,10 @@ from muslin.agent.workloads import Workloads
 from muslin.calc.host import Graph
 from muslin.client.address import Identity
 from muslin.client.refusal import Unreachable
+from muslin.client.workload import Request, endpoint_key
 from muslin.drivers.links import Link
 from muslin.drivers.monitor import Monitor, Noticed
+from muslin.errors import Invalid
 from muslin.intent import (
     AddressSet,
     Delta,
@@ -35,6 +37,7 @@ from muslin.intent import (
     HostIntent,
     MemberChange,
     Problem,
+    Published,
     Route,
     RouteKind,
     SetId,
@@ -370,5 +373,71 @@ def test_what_a_full_stream_holds_is_one_turn_and_no_stream_puts_turns_off_for_e
             await worker.wait_until(lambda: worker.applied > 30)
         finally:
             endless.cancel()
+
+    play(scene)
+
+
+REQUEST = Request(name="libnetwork", namespace="docker", orchestrator="libnetwork", endpoint="e1")
+KEY = endpoint_key("docker", REQUEST.endpoint_name("h1"))
+TCP = Published(protocol=6, host_port=53, port=53)
+
+
+class Written:
+    """A server that hears of ports."""
+
+    def __init__(self) -> None:
+        self.written = asyncio.Event()
+
+    async def call(self, method: str, path: str, body: Any = None, *, content: str = "") -> Any:
+        assert method == "PATCH"
+        self.written.set()
+        return {}
+
+
+def with_ports(revision: int, *published: Published) -> Delta:
+    return Delta(revision=revision, endpoints={KEY: Endpoint(
+        key=KEY, interface="mus1", ingress=GroupId("1" * 16), egress=GroupId("2" * 16), published=published)})
+
+
+def port(**more: Any) -> dict[str, Any]:
+    return {"name": "published", "protocol": "TCP", "port": 53, "hostPort": 53, **more}
+
+
+@pytest.mark.parametrize(("before", "ports", "after"), [
+    ((TCP,), (port(), port(protocol="UDP")), (TCP, Published(protocol=17, host_port=53, port=53))),
+    ((TCP,), (port(protocol="SCTP"),), (Published(protocol=132, host_port=53, port=53),)),
+    ((TCP,), (port(hostIP="192.0.2.1"),), (Published(protocol=6, host_port=53, port=53, host_address="192.0.2.1"),)),
+    ((TCP,), (port(hostIP="FD00:0::1"),), (Published(protocol=6, host_port=53, port=53, host_address="fd00::1"),)),
+    ((TCP,), (), ()),
+])
+def test_nobody_is_told_of_ports_before_the_kernel_has_them(
+    tmp_path: Path, before: tuple[Published, ...], ports: tuple[dict[str, Any], ...], after: tuple[Published, ...]
+) -> None:
+    async def scene(worker: Worker, kernel: Patient) -> None:
+        kernel.go.set()
+        server = Written()
+        workloads = Workloads("h1", worker, cast(Upstream, server), Journal(tmp_path))
+        worker.receive(with_ports(1, *before))
+        await worker.wait_until(lambda: worker.applied == 1)
+        publishing = asyncio.create_task(workloads.publish(REQUEST, ports))
+        await server.written.wait()
+        worker.receive(Delta(revision=2))
+        await worker.wait_until(lambda: worker.applied == 2)
+        for _ in range(10):  # more than an answer needs
+            await asyncio.sleep(0)
+        assert not publishing.done()
+        worker.receive(with_ports(3, *after))
+        await publishing
+
+    play(scene)
+
+
+def test_ports_that_no_intent_could_have_are_refused_before_they_are_written(tmp_path: Path) -> None:
+    async def scene(worker: Worker, kernel: Patient) -> None:
+        server = Written()
+        workloads = Workloads("h1", worker, cast(Upstream, server), Journal(tmp_path))
+        with pytest.raises(Invalid, match=r"spec\.ports"):
+            await workloads.publish(REQUEST, (port(protocol="odd"),))
+        assert not server.written.is_set()
 
     play(scene)

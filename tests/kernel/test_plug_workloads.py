@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from muslin.drivers import links, netns, plug, rtnetlink, sysctl
-from muslin.drivers.netlink import Netlink
+from muslin.drivers.netlink import Netlink, Refusal
 from muslin.drivers.plug import Cable
 from muslin.drivers.rtnetlink import Address, Change
-from muslin.errors import Invalid
+from muslin.errors import Invalid, Transient
 from muslin.intent import EndpointKey, Neighbour, Route, RouteKind
 from muslin.net import Cidr
 from netrig import in_ns, ip_json, namespace, run, wait_for
@@ -193,6 +194,24 @@ def test_every_way_to_be_wrong_has_its_own_error_and_leaves_nothing(host: Host, 
         with pytest.raises(Invalid, match="MAC"):
             plug.lay(host.netlink, replace(cable(guest, 3, "net3"), mac="zz"))
     assert sorted(links.read_links(host.netlink)) == before
+
+
+def test_a_link_that_the_kernel_tells_nothing_of_after_it_was_made_is_not_left_there(
+    host: Host, space: Callable[[], str]
+) -> None:
+    class Mute(Netlink):
+        """Busy for whoever asks for an object, not for whoever changes one."""
+
+        def get(self, kind: int, body: bytes) -> bytes | Refusal:
+            return Refusal(0, errno.ENOBUFS, "")
+
+    guest = space()
+    before = sorted(links.read_links(host.netlink))
+    with host.inside(), Mute() as mute:
+        with pytest.raises(Transient, match="cannot be read"):
+            plug.lay(mute, cable(guest))
+        assert sorted(links.read_links(host.netlink)) == before
+        plug.lay(host.netlink, cable(guest))
 
 
 def test_a_foreign_default_route_is_refused_with_its_name(host: Host, space: Callable[[], str]) -> None:

@@ -34,9 +34,9 @@ from muslin.drivers.fitter import Fitter
 from muslin.drivers.links import Link, check_mac
 from muslin.drivers.plug import Cable, Laid
 from muslin.errors import Invalid, MuslinError, Transient
-from muslin.intent import EndpointKey
+from muslin.intent import EndpointKey, Published
 from muslin.model.names import address_handle, interface_name, parse_workload_endpoint_name
-from muslin.net import Cidr, host_cidr, version_of
+from muslin.net import Cidr, host_cidr, parse_cidr, protocol_number, version_of
 
 _READY_WITHIN = 10.0
 _GONE_WITHIN = 5.0
@@ -268,13 +268,13 @@ class Workloads:
         """Its ports are these from now on, in the kernel as well. One that is gone has none."""
         name = _endpoint_name(self._node, request)
         key = endpoint_key(request.namespace, name)
-        wanted = {(port["hostPort"], port["port"]) for port in ports}
+        wanted = frozenset(map(_published, ports))
 
         def led() -> bool:
             endpoint, state = self._worker.intent.endpoints.get(key), self._worker.states.get(key)
             if endpoint is None or state is None:
                 return not wanted
-            return state.state == "up" and {(each.host_port, each.port) for each in endpoint.published} == wanted
+            return state.state == "up" and frozenset(endpoint.published) == wanted
 
         async with self._turns.setdefault(key, asyncio.Lock()):
             there = await resources.set_ports(self._upstream, resources.endpoint_path(request.namespace, name), ports)
@@ -391,6 +391,15 @@ def _workload_of(key: EndpointKey) -> str:
 
 def _addresses_of(endpoint: Object | None) -> tuple[Cidr, ...]:
     return tuple(Cidr(address) for address in (endpoint or {}).get("spec", {}).get("ipNetworks") or ())
+
+
+def _published(port: Object) -> Published:
+    """As the host's intent will have it. Raises Invalid."""
+    try:
+        return Published(protocol=protocol_number(port["protocol"]), host_port=port["hostPort"], port=port["port"],
+                         host_address=_bare(parse_cidr(port["hostIP"])) if port.get("hostIP") else "")
+    except ValueError as error:
+        raise Invalid(f"spec.ports: {error}") from None
 
 
 def _nats(floating: Iterable[str], addresses: Iterable[Cidr]) -> list[dict[str, str]]:

@@ -14,8 +14,10 @@ again at any time; a step that fails halfway is finished by the next call or und
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -154,18 +156,24 @@ def _make(host: Netlink, cable: Cable, namespace: int) -> Laid:
                 peer_mac=cable.inner_mac, peer_namespace=namespace, settings=sysctl.workload_link_v4(),
                 gives_itself_none=sysctl.has_ipv6() and cable.mtu >= _LEAST_MTU_V6)
     links.make_veth(host, veth)
-    # Asked while it is down: for one that is up and has no carrier yet, the kernel walks all IPv6 routes meanwhile.
-    made = links.read_link(host, cable.interface)
-    if made is None:
-        raise Transient(f"interface {cable.interface} is gone again: was the namespace removed?")
-    # Before it is up: the kernel would give it a link-local address, and look for its double, otherwise.
     try:
+        # Asked while it is down: for one that is up and has no carrier yet, the kernel walks all IPv6 routes meanwhile.
+        made = links.read_link(host, cable.interface)
+        if made is None:
+            raise Transient(f"interface {cable.interface} is gone again: was the namespace removed?")
+        # Before it is up: the kernel would give it a link-local address, and look for its double, otherwise.
         sysctl.ensure(sysctl.workload_link_v6(cable.interface))
         links.raise_links(host, [made.index])
     except Transient:
-        links.remove_links(host, [made.index])
+        _unmake(host, cable.interface)
         raise
     return Laid(replace(made, up=True), is_new=True)
+
+
+def _unmake(host: Netlink, interface: str) -> None:
+    """The one just made, whether or not the kernel has said which it is."""
+    with suppress(OSError):  # it is gone
+        links.remove_links(host, [socket.if_nametoindex(interface)])
 
 
 def _are_ends(ours: Link, theirs: Link) -> bool:

@@ -120,7 +120,8 @@ class Delta(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     @property
     def only_departs(self) -> bool:
-        """Do endpoints go with what they had, and nothing else happens?"""
+        """Do endpoints go with what they had, and nothing else happens? Members of sets may be others' too: whose they
+        were is not told."""
         if not self.endpoints or self.snapshot or self.host_interfaces or self.tells_of_host:
             return False
         here = (self.endpoints, self.policies, self.groups, self.routes, self.neighbours)

@@ -15,6 +15,8 @@ from muslin.model.policy import Spec
 from muslin.model.shape import Labels, about
 
 POLICIES = ("same-network", "open", "deny")
+LEAST_MTU, MOST_MTU = 1280, 65535
+"""IPv6 wants the former, and every link speaks it."""
 
 
 class DockerNetworkSpec(Spec, frozen=True, kw_only=True):
@@ -27,7 +29,7 @@ class DockerNetworkSpec(Spec, frozen=True, kw_only=True):
         "Who reaches its containers while no policy selects them. same-network (the default): those of the same "
         "network. open: everybody. deny: nobody.", enum=POLICIES)] = ""
     internal: Annotated[bool, about("Its containers do not reach the world either.")] = False
-    mtu: Annotated[int, about("Of its containers' interfaces. Default: the host's.", least=0, most=65535)] = 0
+    mtu: Annotated[int, about("Of its containers' interfaces. Default: the host's.", least=0, most=MOST_MTU)] = 0
     labels: Annotated[Labels, about("Labels that its containers inherit.")] = msgspec.field(default_factory=dict)
 
 

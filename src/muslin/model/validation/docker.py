@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from muslin.model.docker import LEAST_MTU
 from muslin.model.validation.addresses import family_of
 from muslin.model.validation.findings import Findings
 
@@ -12,8 +13,6 @@ Object = dict[str, Any]
 
 _LONGEST_NAME = 63
 """It is the value of a label, docker.network."""
-_LEAST_MTU = 1280
-"""Every link speaks IPv6."""
 
 
 def check_docker_network(found: Object, findings: Findings) -> None:
@@ -21,9 +20,9 @@ def check_docker_network(found: Object, findings: Findings) -> None:
     if len(name) > _LONGEST_NAME:
         findings.add(("metadata", "name"), f"{len(name)} characters", f"a Docker network's name has {_LONGEST_NAME} at"
                      " most, since it is a label of its containers", f"write {name[:_LONGEST_NAME].rstrip('-.')}")
-    if 0 < mtu < _LEAST_MTU:
-        findings.add(("spec", "mtu"), f"{mtu} is too little", f"IPv6 takes {_LEAST_MTU} at least, and every link speaks"
-                     " it", f"write {_LEAST_MTU}, or leave it out")
+    if 0 < mtu < LEAST_MTU:
+        findings.add(("spec", "mtu"), f"{mtu} is too little", f"IPv6 takes {LEAST_MTU} at least, and every link speaks"
+                     " it", f"write {LEAST_MTU}, or leave it out")
     families = [family_of(subnet) for subnet in found.get("spec", {}).get("subnets", ())]
     for family in (4, 6):
         if families.count(family) > 1:

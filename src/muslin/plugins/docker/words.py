@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from muslin.model.docker import POLICIES
+from muslin.model.docker import LEAST_MTU, MOST_MTU, POLICIES
 from muslin.net import Cidr, contains, parse_cidr, version_of
 from muslin.plugins.docker.book import Network, Publication
 from muslin.plugins.docker.faults import Refused
@@ -29,8 +29,6 @@ ANY = {4: "0.0.0.0/0", 6: "::/0"}
 FOLLOWED = "muslin.dev/dockernetwork"
 """Label of networks that were made for a DockerNetwork."""
 MTU = "com.docker.network.driver.mtu"
-_MTUS = 1280, 65535
-"""IPv6 wants the former of every link."""
 _OPTIONS = ("net", "policy", MTU)
 _GENERIC = "com.docker.network.generic"
 _INTERNAL = "com.docker.network.internal"
@@ -98,8 +96,8 @@ def network(call: Object) -> Network:
     if generic.get("net") and not _NET.fullmatch(generic["net"]):
         raise Refused(f"-o net={generic['net']}: write lower-case letters, digits, '-' and '.', 63 at most")
     mtu = str(generic.get(MTU) or "0")
-    if not mtu.isdigit() or (int(mtu) and not _MTUS[0] <= int(mtu) <= _MTUS[1]):
-        raise Refused(f"-o {MTU}={mtu}: write a number from {_MTUS[0]} to {_MTUS[1]}, such as 1400")
+    if not mtu.isdigit() or (int(mtu) and not LEAST_MTU <= int(mtu) <= MOST_MTU):
+        raise Refused(f"-o {MTU}={mtu}: write a number from {LEAST_MTU} to {MOST_MTU}, such as 1400")
     data = [*(call.get("IPv4Data") or ()), *(call.get("IPv6Data") or ())]
     for each in data:
         if each.get("AddressSpace") != DRIVER:

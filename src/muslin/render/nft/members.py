@@ -5,8 +5,10 @@ a family, an interval set beside it (hash: one lookup at any size, one element a
 An endpoint is nothing but elements: its interface, its addresses with it, and the groups they lead to.
 
 They lead there by jump, though a group always decides and nobody comes back: elements of a map change for every packet
-at once, and the rules of a chain for those that begin after. So to a packet which is under way while a chain is made,
-that chain is empty, it comes back from there, and the rules behind the map drop it; after a goto it would be accepted.
+at once, and the rules of a chain for those that begin after. A change brings its chains filled, before anything leads
+there (0087). But where the whole is renewed in one transaction, since somebody has meddled with it (see table), a chain
+that comes with it is empty to a packet which is under way: the packet comes back, and the rules behind the map drop it;
+after a goto it would be accepted.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ Blocks of fewer than `SMALL` rules are not worth a lookup, nor are many rules th
 packet would pay for many lookups, rules that all speak of somebody in particular are looked up by peer instead (see
 runs).
 
-Chains bear the numbers of rules or a port, so that a change of rules mostly rewrites chains that are there: to a packet
-which is under way at that moment, a chain that has just been made is empty (see members).
+Chains bear the numbers of rules or a port, so that a change of rules mostly rewrites chains that are there. One that is
+new costs a transaction of its own before the turn, and one that goes another behind it (0087).
 """
 
 from __future__ import annotations
@@ -35,17 +35,16 @@ from itertools import groupby
 import msgspec
 
 from muslin.intent import Direction, PolicyId
-from muslin.net import PROTOCOLS_WITH_PORTS
-from muslin.render.fields import Equal, Field, Span
+from muslin.render.fields import Field, Span
 from muslin.render.matching import WORDS
-from muslin.render.nft import names
+from muslin.render.nft import names, ranges
 from muslin.render.nft.crowds import CROWD, Crowd, Peer, Size, fits, laid
-from muslin.render.nft.moves import LISTED, MANY, LookedUp
+from muslin.render.nft.moves import LookedUp
 from muslin.render.nft.pieces import Numbers, Outline, Piece
 from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.reach import Reach
 from muslin.render.nft.runs import Blocks, Called, Part, Reached, is_known, is_peered, is_scattered, is_small
-from muslin.render.nft.words import Atom, ByMap, Chain, Choose, Element, NamedSet, Statement, Type, Verdict, jump
+from muslin.render.nft.words import Atom, ByMap, Chain, Choose, Element, NamedSet, Type, Verdict, jump
 from muslin.render.nft.words import Rule as Line
 
 
@@ -132,7 +131,7 @@ class _Merger:
         ports: dict[Element, Verdict] = {}
         wide: dict[int, list[tuple[Reach, Verdict]]] = {}
         chains: dict[tuple[Part, ...], Verdict] = {}
-        most = _listed(reached)
+        most = ranges.width(reached)
         for reach, parts in reached:
             verdict = chains.get(parts) or chains.setdefault(parts, self._verdict(reach, parts))
             protocol, first, last = reach
@@ -262,18 +261,12 @@ class _Merger:
             self._jumps[part] = verdict
         return verdict
 
-    def _look_up(self, ports: dict[Element, Verdict], wide: dict[int, list[tuple[Reach, Verdict]]]) -> None:
+    def _look_up(self, ports: dict[Element, Verdict], wide: ranges.Wide) -> None:
         if ports:
             declared = NamedSet(names.ports_map(self._chain, self._blocks), (Type.PROTOCOL, Type.PORT), verdicts=True)
             self._maps[declared] = ports
             self._lines.append(Line((ByMap((Field.PROTOCOL, Field.DESTINATION_PORT), declared.name),)))
-        for protocol in sorted(wide.keys() & PROTOCOLS_WITH_PORTS):
-            spans = _joined(wide[protocol], ports)
-            self._lines.append(Line((Equal(Field.PROTOCOL, protocol), *_chosen(Field.DESTINATION_PORT, spans))))
-        portless: list[tuple[Atom, Verdict]] = [
-            (protocol, wide[protocol][0][1]) for protocol in sorted(wide.keys() - PROTOCOLS_WITH_PORTS)]
-        if portless:
-            self._lines.append(Line(_chosen(Field.PROTOCOL, portless)))
+        self._lines += ranges.lines(wide, ports)
 
 
 def call(policy: PolicyId, place: Place, lines: Numbers, whole: bool) -> tuple[Piece, Verdict]:
@@ -285,33 +278,3 @@ def call(policy: PolicyId, place: Place, lines: Numbers, whole: bool) -> tuple[P
 def _call(policy: PolicyId, gate: Gate, family: int, lines: Numbers, whole: bool) -> tuple[Piece, Verdict]:
     piece = Piece(policy, gate, family, lines, whole)
     return piece, jump(piece.chain)
-
-
-def _chosen(field: Field, choices: list[tuple[Atom, Verdict]]) -> tuple[Statement, ...]:
-    if len(choices) == 1:
-        return Equal(field, choices[0][0]), choices[0][1]
-    return (Choose(field, tuple(choices)),)
-
-
-def _listed(reached: Reached) -> int:
-    """How wide a range may be whose ports are listed."""
-    few = 0
-    for (_, first, last), _ in reached:
-        if last - first < LISTED:
-            few += last - first + 1
-    return LISTED if few <= MANY else 1
-
-
-def _joined(spans: list[tuple[Reach, Verdict]], listed: Mapping[Element, Verdict]) -> list[tuple[Atom, Verdict]]:
-    """Neighbours that lead to one place are one, also over ports that are listed: those have been looked up before,
-    and whoever comes back from there meets no rule that he has not met."""
-    found: list[tuple[Reach, Verdict]] = []
-    for reach, verdict in spans:
-        before = found[-1] if found else None
-        if before is not None and before[1] == verdict and all(
-            (reach.protocol, port) in listed for port in range(before[0].last + 1, reach.first)
-        ):
-            found[-1] = before[0]._replace(last=reach.last), verdict
-        else:
-            found.append((reach, verdict))
-    return [(Span(reach.first, reach.last) if reach.width > 1 else reach.first, verdict) for reach, verdict in found]

@@ -2,8 +2,15 @@
 
 A policy that a hundred lists hold is in a hundred maps. To merge all of these lists again, because one port is another
 now, takes a hundred times what merging takes. Mostly the port is nobody else's: an element goes, another comes, and
-each leads to the same piece. That much can be seen in the map; where there is more to it (another policy speaks of the
-port too, a wide range, a piece that nobody called), the list is merged again.
+each leads to the same piece. Where that can be seen in the map, nothing else is looked at. Where there is more to it,
+the list is merged again:
+
+    seen in the policy     two of its stretches change (both can be in one map, and come to one port), a wide range
+                           changes, a piece comes or goes, a crowd
+    seen in the map        somebody else speaks of the port, a neighbour leads to the same place, it comes to too many
+    known of the block     (`LookedUp`) it knows wide ranges of that protocol
+    not seen anywhere,     the run has several blocks: it could be one now, or be cut elsewhere; the block has so many
+    so never plain         ports that ranges are not listed: how many, its map does not tell; the stretch is in two
 """
 
 from __future__ import annotations
@@ -13,13 +20,9 @@ from typing import NamedTuple
 
 from muslin.render.nft.crowds import CROWD
 from muslin.render.nft.pieces import Numbers, Outline, Stretch
+from muslin.render.nft.ranges import LISTED, MANY
 from muslin.render.nft.reach import Reach
 from muslin.render.nft.words import Element, Mapped
-
-LISTED = 32
-"""Ports of a range that are listed one by one; wider ones are looked up as ranges."""
-MANY = 4096
-"""Elements of a block above which only single ports are listed."""
 
 Cell = tuple[int, int]
 """A protocol and a port."""
@@ -36,7 +39,8 @@ class Move(NamedTuple):
 
 
 class LookedUp(NamedTuple):
-    """Where a stretch is looked up: the map, and protocols of which the same block knows wide ranges."""
+    """Where a stretch is looked up: the map of the only block of a run, which lists ranges, and protocols of which the
+    block knows wide ones."""
 
     map: str
     wide: frozenset[int]
@@ -73,7 +77,8 @@ def _cells(stretch: Stretch) -> dict[Cell, Numbers]:
 
 
 def is_plain(move: Move, where: LookedUp, content: Mapping[Element, Mapped], to: Mapping[Numbers, Mapped]) -> bool:
-    """Is the whole change of this map that these elements go and those come? `to`: where lines of the policy lead."""
+    """Is the whole change of this map that these elements go and those come? `to`: where lines of the policy lead. It
+    is asked of the map as it is: nothing else may move there before this has."""
     if len(content) + len(move.new) > MANY:
         return False
     if any(protocol in where.wide for protocol, _ in (*move.gone, *move.new)):

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from muslin.server.addresses import Addresses
+from muslin.errors import Conflict
+from muslin.server.addresses import Addresses, Wanted
 from muslin.server.changes import Changes, Item
 from muslin.server.lockout import Guard
 from muslin.server.objects import Objects, Wish
@@ -155,13 +157,17 @@ def test_a_kind_that_is_no_text_is_refused_alone(api: Api, kind: object) -> None
 
 
 class Commits(MemoryStore):
-    """Counts what is written together. A key that says `broken` is a bug."""
+    """Counts what is written together. A key that says `broken` is a bug; `quicker`: so many commits are lost."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sizes: list[int] = []
+        self.quicker = 0
 
     async def commit(self, writes: Sequence[Write]) -> tuple[int | None, ...]:
+        if self.quicker:
+            self.quicker -= 1
+            raise Conflict("somebody was quicker")
         self.sizes.append(len(writes))
         return await super().commit(writes)
 
@@ -260,3 +266,62 @@ def test_an_endpoint_that_a_put_rids_of_its_last_finalizer_is_gone_with_its_addr
     assert verbs(change(api, {"put": last})) == ["deleted"]
     assert api.get(path).status == 404
     assert api.get("/muslin/v1/addresses").json["addresses"] == {}
+
+
+def test_what_is_only_tried_finds_what_came_before_it_too(api: Api) -> None:
+    change(api, {"put": policy("old")})
+    tried = [{"put": policy("a")}, {"put": policy("a")}, {"put": policy("a", order=2)}, {"delete": policy("old")},
+             {"delete": policy("old")}, {"put": resource("Tier", "late", order=20)},
+             {"put": policy("late.a", tier="late")}, {"put": policy("bad", tier="nowhere")}]
+    wanted = ["created", "unchanged", "configured", "deleted", "absent", "created", "created", 422]
+    assert verbs(change(api, *tried, dryRun="All")) == wanted
+    assert names(api) == {"old"}
+    assert "late" not in names(api, f"{CALICO}/tiers")
+    assert verbs(change(api, *tried)) == wanted
+
+
+def test_an_endpoint_that_is_only_tried_to_be_removed_keeps_its_addresses(api: Api) -> None:
+    change(api, {"put": resource("IPPool", "p", cidr="10.65.0.0/24")}, {"put": resource("Node", "h1")})
+    api.post("/muslin/v1/addresses/assign",
+             {"host": "h1", "handle": "muslin.shop.h1-k8s-web-eth0", "addresses": ["10.65.0.7"]})
+    change(api, {"put": endpoint("web", "10.65.0.7/32")})
+    assert verbs(change(api, {"delete": endpoint("web")}, dryRun="All")) == ["deleted"]
+    assert len(api.get("/muslin/v1/addresses").json["addresses"]) == 1
+
+
+def test_one_that_waits_for_its_finalizers_is_leaving_and_not_deleted(api: Api) -> None:
+    held = policy("a")
+    held["metadata"]["finalizers"] = ["example.org/wait"]
+    change(api, {"put": held})
+    assert verbs(change(api, {"delete": policy("a")}, dryRun="All")) == ["leaving"]
+    assert "deletionTimestamp" not in api.get(f"{GNPS}/a").json["metadata"]
+    for _ in range(2):
+        assert verbs(change(api, {"delete": policy("a")})) == ["leaving"]
+    assert api.get(f"{GNPS}/a").json["metadata"]["deletionTimestamp"]
+
+
+@pytest.mark.parametrize("meant", [{"resourceVersion": "999"}, {"uid": "somebody else's"}, {"uid": 7}])
+def test_only_the_object_that_is_meant_is_deleted(api: Api, meant: dict[str, Any]) -> None:
+    change(api, {"put": policy("a")})
+    other = policy("a")
+    other["metadata"] |= meant
+    assert verbs(change(api, {"delete": other})) == [409]
+    assert names(api) == {"a"}
+    assert verbs(change(api, {"delete": api.get(f"{GNPS}/a").json})) == ["deleted"]
+
+
+def test_an_address_is_said_to_be_released_once_it_is() -> None:
+    """What is only tried never happens, nor what was planned before another writer was quicker."""
+    async def play() -> None:
+        scene = Scene()
+        assert await scene.put(resource("IPPool", "p", cidr="10.65.0.0/24"), resource("Node", "h1")) == ["created"] * 2
+        [address] = await Addresses(scene.store).assign(Wanted(host="h1", handle="muslin.shop.h1-k8s-web-eth0"))
+        await scene.put(endpoint("web", address))
+        scene.store.quicker = 3
+        with capture_logs() as logs:
+            for wish in (Wish(dry=True), Wish()):
+                await scene.changes.all_of([Item(delete=endpoint("web"))], wish, "tests")
+        assert scene.store.quicker == 0
+        assert [(one["event"], one["address"]) for one in logs] == [("address_released", address)]
+
+    asyncio.run(asyncio.wait_for(play(), 30))

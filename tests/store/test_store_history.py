@@ -64,3 +64,26 @@ def test_one_event_that_is_larger_than_all_that_is_kept_leaves_a_watcher_whole(t
             await store.close()
 
     asyncio.run(asyncio.wait_for(scene(), 30))
+
+
+def test_a_watcher_that_is_far_behind_takes_no_more_into_memory_at_once_than_is_kept_there(tmp_path: Path) -> None:
+    """There may be hundreds of them, and a thousand events may be blocks of addresses of 12 kB, twice each."""
+    size, count = BYTES_IN_MEMORY // 8, 40
+
+    async def scene() -> None:
+        store = SqliteStore(tmp_path / "s.db", synchronous="OFF")
+        try:
+            for number in range(count):
+                await store.put(f"/{number}", bytes(size))
+            seen = 0
+            async for batch in store.watch("/", after=0):
+                assert [event.revision for event in batch] == list(range(seen + 1, seen + len(batch) + 1))
+                if not seen:
+                    assert len(batch) * size <= BYTES_IN_MEMORY
+                seen += len(batch)
+                if seen == count:
+                    break
+        finally:
+            await store.close()
+
+    asyncio.run(asyncio.wait_for(scene(), 30))

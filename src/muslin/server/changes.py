@@ -4,14 +4,17 @@
     200                      {"items": [{"verb": VERB, "warnings": [...]} or {"status": Status}]}, in the order asked
 
 `put` makes the object as it is given, whether it is there or not, and `delete` is content where it is gone: VERB is
-`created`, `configured`, `unchanged`, `deleted` or `absent`. Each is checked as if it came alone, after those before it,
-and fails alone. `fieldValidation`, `dryRun` and `lockout` are as everywhere.
+`created`, `configured`, `unchanged`, `deleted`, `leaving` (it waits for its finalizers) or `absent`. A `uid` or
+`resourceVersion` in metadata is that of the object that is meant. Each is checked as if it came alone, after those
+before it, and fails alone. `fieldValidation`, `dryRun` and `lockout` are as everywhere; what is only tried is done on a
+draft that nobody saves.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from itertools import groupby
@@ -28,8 +31,8 @@ from muslin.server.bodies import read_items
 from muslin.server.objects import Objects, Wish, Written
 from muslin.server.refusals import Json, Refusal, bad_request, refusal_of
 from muslin.server.served import Served
-from muslin.server.turnover import MOST, Step, Turnover
-from muslin.store import Store
+from muslin.server.turnover import BETWEEN, MOST, Step, Turnover, attempt
+from muslin.store import Draft, Store
 
 MOST_AT_ONCE = 1000
 
@@ -83,11 +86,21 @@ class Changes:
 
     async def all_of(self, items: Sequence[Item], wish: Wish, manager: str) -> list[Json]:
         """The answer to each."""
+        if wish.dry:
+            return await self._tried(items, replace(wish, dry=False), manager)
         careful = await self._objects.guarded() or any(_kind(item) == "HostEndpoint" for item in items)
         answers: list[Json] = []
         for lane, run in _runs(items, careful=careful):
             done = await self._run(lane, [partial(self._changed, item, wish, manager) for item in run])
             answers += map(_told, run, done)
+        return answers
+
+    async def _tried(self, items: Sequence[Item], wish: Wish, manager: str) -> list[Json]:
+        draft, answers = Draft(self._objects.store), list[Json]()
+        for number, item in enumerate(items, 1):
+            if number % BETWEEN == 0:
+                await asyncio.sleep(0)
+            answers.append(_told(item, await attempt(draft, partial(self._changed, item, wish, manager)), tried=True))
         return answers
 
     async def _run(self, lane: _Lane, steps: list[Step[_Done]]) -> list[_Done | Exception]:
@@ -112,7 +125,7 @@ class Changes:
         kind, namespace, name = _named(body)
         if item.put is not None:
             return await self._put(kind, namespace, name, body, wish, manager, store)
-        return await self._deleted(kind, namespace, name, wish, store)
+        return await self._deleted(kind, namespace, name, body["metadata"], wish, store)
 
     async def _put(self, kind: Served, namespace: str, name: str, body: Json, wish: Wish, manager: str,
                    store: Store) -> _Done:
@@ -125,30 +138,32 @@ class Changes:
 
         written = await self._objects.on(store).change(kind, namespace, name, wanted, wish)
         if written.deleted:  # it was waiting for the finalizers that it has no more
-            return await self._gone(kind, written, wish, store)
+            return await self._gone(kind, written, store)
         verb = "created" if written.created else "unchanged" if written.obj is before[0] else "configured"
         return _Done(verb, written.warnings)
 
-    async def _deleted(self, kind: Served, namespace: str, name: str, wish: Wish, store: Store) -> _Done:
+    async def _deleted(self, kind: Served, namespace: str, name: str, meant: Json, wish: Wish, store: Store) -> _Done:
+        options = {"preconditions": {field: meant.get(field) for field in ("uid", "resourceVersion")}}
         try:
-            written = await self._objects.on(store).delete(kind, namespace, name, {}, dry=wish.dry, forced=wish.forced)
+            written = await self._objects.on(store).delete(kind, namespace, name, options, dry=False,
+                                                           forced=wish.forced)
         except Refusal as refusal:
             if refusal.code != 404:
                 raise
             return _Done("absent")
-        return await self._gone(kind, written, wish, store)
+        if not written.deleted:
+            return _Done("leaving", written.warnings)
+        return await self._gone(kind, written, store)
 
-    async def _gone(self, kind: Served, written: Written, wish: Wish, store: Store) -> _Done:
-        if wish.dry or not written.deleted:
-            return _Done("deleted", written.warnings)
+    async def _gone(self, kind: Served, written: Written, store: Store) -> _Done:
         released = await belongings.release(self._addresses.on(store), kind, written.obj)
         return _Done("deleted", written.warnings + released.warnings, released)
 
 
-def _told(item: Item, done: _Done | Exception) -> Json:
+def _told(item: Item, done: _Done | Exception, *, tried: bool = False) -> Json:
     match done:
         case _Done():
-            if done.released:
+            if done.released and not tried:
                 done.released.report()
             return {"verb": done.verb, **({"warnings": done.warnings} if done.warnings else {})}
         case RecursionError():

@@ -72,7 +72,7 @@ class Turnover:
             for number, one in enumerate(batch):
                 if number % BETWEEN == BETWEEN - 1:
                     await asyncio.sleep(0)  # others of the server
-                outcomes.append(await _outcome(draft, one.step))
+                outcomes.append(await attempt(draft, one.step))
             try:
                 await draft.save()
             except Conflict:
@@ -83,7 +83,8 @@ class Turnover:
         return [Transient(f"lost {ATTEMPTS} races against other writers, try again in a moment")] * len(batch)
 
 
-async def _outcome(draft: Draft, step: Step[Any]) -> Any:
+async def attempt(draft: Draft, step: Step[Result]) -> Result | Exception:
+    """A step on a draft: what it returns, or its error, and then the draft is as it was."""
     try:
         return await draft.attempt(step)
     except Exception as error:  # noqa: BLE001 (its asker's; the others of the batch must not wait for ever)

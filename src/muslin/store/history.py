@@ -18,10 +18,11 @@ BATCH = 1000
 """At most so many events at once, so that one watcher does not hold the loop."""
 
 Older = Callable[[int], Awaitable[Sequence[Event]]]
-"""Up to BATCH events directly after a revision which this history no longer holds. Raises Compacted."""
+"""Up to BATCH events, at least one, directly after a revision which this history no longer holds. Raises Compacted."""
 
 
-def _size(event: Event) -> int:
+def size_of(event: Event) -> int:
+    """Bytes that it keeps in memory."""
     return len(event.value or b"") + len(event.previous or b"")
 
 
@@ -45,7 +46,7 @@ class History:
             return
         self._events.extend(events)
         self.revision = events[-1].revision
-        self._size += sum(map(_size, events))
+        self._size += sum(map(size_of, events))
         if self._limit and len(self._events) > 2 * self._limit:
             self.forget(self.revision - self._limit)
         if self._most and self._size > 2 * self._most:
@@ -55,14 +56,14 @@ class History:
     def forget(self, revision: int) -> None:
         """Events up to and with `revision` are gone."""
         if revision > self.oldest:
-            self._size -= sum(map(_size, self._events[: revision - self.oldest]))
+            self._size -= sum(map(size_of, self._events[: revision - self.oldest]))
             del self._events[: revision - self.oldest]
             self.oldest = revision
 
     def _within(self, size: int) -> int:
         """The revision after which there are at most so many bytes."""
         for event in reversed(self._events):
-            size -= _size(event)
+            size -= size_of(event)
             if size < 0:
                 return event.revision
         return self.oldest

@@ -14,11 +14,11 @@ LAST = "\U0010ffff"
 
 
 _EVENTS_KEPT = 10_000
-"""At least; a watch that is further behind begins anew."""
+"""At least, and at most twice as many; a watch that is further behind begins anew."""
 
 
 class MemoryStore:
-    """All history is kept until `compact`."""
+    """Of history at least the newest events are kept (see `_EVENTS_KEPT`), until `compact`."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}

@@ -25,7 +25,7 @@ from typing import TypeVar
 
 from muslin.errors import Conflict, Invalid, Transient
 from muslin.store.contract import Compacted, Entry, Event, Page, Write
-from muslin.store.history import BATCH, History
+from muslin.store.history import BATCH, History, size_of
 from muslin.store.memory import event, require_expected, span
 
 KEEP = 10_000
@@ -207,10 +207,24 @@ class SqliteStore:
         return Page(tuple(Entry(*row) for row in (rows[:limit] if more else rows)), at, more)
 
     async def _older(self, position: int) -> Sequence[Event]:
-        rows = await self._in(self._listing, lambda: self._lister.execute(EVENTS, (position, BATCH)).fetchall())
-        events = [Event(*row) for row in rows]
+        events = await self._in(self._listing, partial(self._logged, position))
         if not events or events[0].revision != position + 1:
             raise Compacted(position, max(self._oldest, position + 1))
+        return events
+
+    def _logged(self, position: int) -> Sequence[Event]:
+        """As many as may be in memory for each watcher that is far behind, and at least one."""
+        events: list[Event] = []
+        size = 0
+        rows = self._lister.execute(EVENTS, (position, BATCH))
+        try:
+            for row in rows:
+                events.append(Event(*row))
+                size += size_of(events[-1])
+                if size >= BYTES_IN_MEMORY:
+                    break
+        finally:
+            rows.close()  # a reader that stays open would keep the write-ahead log from being cut
         return events
 
     # -- writing

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 
+from muslin.intent import Endpoint
+from muslin.net import version_of
 from muslin.render.nft.places import FAMILIES
 
 
@@ -32,3 +34,7 @@ class Families:
         if families:
             self._spoken[speaker] = families
             self._speakers.update(families)
+
+
+def families_of(endpoint: Endpoint | None) -> frozenset[int]:
+    return frozenset(map(version_of, (*endpoint.addresses, *endpoint.spoofable)) if endpoint else ())

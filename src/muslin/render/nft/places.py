@@ -18,12 +18,12 @@ What a denied packet meets, and how often Log speaks, follows from the settings,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
 
-from muslin.intent import Action, Direction, Settings
+from muslin.intent import Action, Direction, GroupId, Settings
 from muslin.render.nft.words import (
     ACCEPT,
     DROP,
@@ -72,6 +72,8 @@ _EGRESS = frozenset({Gate.EGRESS, Gate.HOST_EGRESS, Gate.UNTRACKED_EGRESS})
 _EARLY = frozenset({Gate.UNTRACKED_INGRESS, Gate.UNTRACKED_EGRESS, Gate.PRE_DNAT})
 WORKLOAD_GATES = (Gate.INGRESS, Gate.EGRESS)
 """Every policy and group is written for these, whoever holds it."""
+Gates = Mapping[GroupId, frozenset[Gate]]
+"""Where interfaces of the host ask these groups."""
 
 
 class Manner(msgspec.Struct, frozen=True, cache_hash=True):
@@ -138,6 +140,22 @@ class Place(msgspec.Struct, frozen=True, cache_hash=True):
 
 def places(gates: Iterable[Gate], manner: Manner) -> tuple[Place, ...]:
     return tuple(Place(gate, family, manner) for gate in sorted(gates, key=_ORDER.index) for family in FAMILIES)
+
+
+def gates_of(uses: Iterable[tuple[GroupId, Gate]]) -> Gates:
+    found: dict[GroupId, frozenset[Gate]] = {}
+    for group, gate in uses:
+        found[group] = found.get(group, frozenset()) | {gate}
+    return found
+
+
+def places_of(groups: Iterable[GroupId], gates: Gates, manner: Manner) -> tuple[Place, ...]:
+    """Where these groups are asked. Those of workloads are written for everybody."""
+    found = set(WORKLOAD_GATES)
+    if gates:
+        for key in groups:
+            found |= gates.get(key, frozenset())
+    return places(found, manner)
 
 
 _ORDER = list(Gate)

@@ -17,7 +17,7 @@ others only where they were written with knowledge of it:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 
 import msgspec
 
@@ -33,28 +33,25 @@ from muslin.intent import (
     SetId,
     Settings,
 )
-from muslin.net import Cidr, version_of
+from muslin.net import Cidr
 from muslin.render.matching import named_sets
 from muslin.render.nft import hooks, qos, translation
 from muslin.render.nft.book import Book
 from muslin.render.nft.contents import Contents
 from muslin.render.nft.extent import OTHERS, Extent
-from muslin.render.nft.families import Families
+from muslin.render.nft.families import Families, families_of
 from muslin.render.nft.hosts import Covering, covering
 from muslin.render.nft.lists import Effect, Lists
 from muslin.render.nft.members import endpoint_elements
 from muslin.render.nft.peers import Peers
 from muslin.render.nft.pieces import rules_of
-from muslin.render.nft.places import FAMILIES, WORKLOAD_GATES, Gate, Manner, Place, manner_of, places
+from muslin.render.nft.places import FAMILIES, Gates, Manner, gates_of, manner_of, places_of
 from muslin.render.nft.qos import Limits, limits_of
 from muslin.render.nft.table import Changes, Table
 from muslin.render.relations import Claims, Interfaces, Users
 
 SETTINGS = "Settings"
 HOST_INTERFACES = "HostInterfaces"
-
-Gates = Mapping[GroupId, frozenset[Gate]]
-"""Where interfaces of the host ask these groups."""
 
 
 class NftState:
@@ -99,7 +96,7 @@ class NftState:
         before, self._manner = self._manner, manner_of(intent.settings)
         everything = first or delta.snapshot or before != self._manner
         covered = covering(intent.host_interfaces, intent.groups, intent.settings)
-        moved = self._move(gates_of(covered))
+        moved = self._move(gates_of(covered.uses))
         groups = moved | (self._groups.keys() | intent.groups.keys() if everything else delta.groups.keys())
         policies = self._relate(groups, moved, intent) | self._update_sets(delta, intent, everything)
         policies |= self._policies.keys() | intent.policies.keys() if everything else delta.policies.keys()
@@ -241,7 +238,7 @@ def render(intent: HostIntent) -> Table:
         families.put(endpoint.key, families_of(endpoint))
     families.put(HOST_INTERFACES, frozenset(FAMILIES if intent.host_interfaces else ()))
     covered = covering(intent.host_interfaces, intent.groups, intent.settings)
-    gates, manner = gates_of(covered), manner_of(intent.settings)
+    gates, manner = gates_of(covered.uses), manner_of(intent.settings)
     lists, holders = Lists(book, contents.shapes, peers), Users[PolicyId, GroupId]()
     for key, group in intent.groups.items():
         holders.put(key, policies_of(group))
@@ -280,26 +277,6 @@ def _put_limits(book: Book, limits: Limits, *, used: bool) -> None:
 
 def extent_of(book: Book, settings: Settings, covered: Covering) -> Extent:
     return Extent(settings, bool(book.table.elements[OTHERS]), book.optional, covered.rest)
-
-
-def gates_of(covered: Covering) -> Gates:
-    found: dict[GroupId, frozenset[Gate]] = {}
-    for group, gate in covered.uses:
-        found[group] = found.get(group, frozenset()) | {gate}
-    return found
-
-
-def places_of(groups: Iterable[GroupId], gates: Gates, manner: Manner) -> tuple[Place, ...]:
-    """Where these groups are asked. Those of workloads are written for everybody."""
-    found = set(WORKLOAD_GATES)
-    if gates:
-        for key in groups:
-            found |= gates.get(key, frozenset())
-    return places(found, manner)
-
-
-def families_of(endpoint: Endpoint | None) -> frozenset[int]:
-    return frozenset(map(version_of, (*endpoint.addresses, *endpoint.spoofable)) if endpoint else ())
 
 
 def policies_of(group: Group | None) -> frozenset[PolicyId]:

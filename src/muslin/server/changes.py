@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import Enum, unique
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -48,6 +48,7 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: tuple[Item, ...]
 
 
+@unique
 class _Lane(Enum):
     """What may share a commit: changes of one lane that come one after another."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum, unique
+from enum import Enum
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -48,17 +48,14 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: tuple[Item, ...]
 
 
-@unique
 class _Lane(Enum):
-    """What may share a commit: changes of one lane that come one after another."""
+    """Changes of one lane that come one after another share commits, so many at most."""
 
     ALONE = 1
     """Their rules look at others of their kind, which no compare-and-swap of one key sees."""
-    WORKLOADS = 64
-    """They write what additions and removals write, and are planned among them: apart, they would race for blocks."""
     GUARDED = 4
     """Where there are host endpoints, the guard looks at the whole cluster for each, tens of milliseconds."""
-    PLAIN = MOST
+    SHARED = MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,8 @@ class _Done:
 
 
 class Changes:
-    """`workloads` is the turnover of additions and removals, which must not wait for a thousand policies."""
+    """`workloads` is the turnover of additions and removals, which must not wait for a thousand policies. What comes
+    along with endpoints is planned there: apart, these would race with additions for blocks of addresses."""
 
     def __init__(self, objects: Objects, addresses: Addresses, workloads: Turnover, others: Turnover) -> None:
         self._objects = objects
@@ -92,7 +90,7 @@ class Changes:
         careful = await self._objects.guarded() or any(_kind(item) == "HostEndpoint" for item in items)
         answers: list[Json] = []
         for lane, run in _runs(items, careful=careful):
-            done = await self._run(lane, [partial(self._changed, item, wish, manager) for item in run])
+            done = await self._run(lane, run, [partial(self._changed, item, wish, manager) for item in run])
             answers += map(_told, run, done)
         return answers
 
@@ -104,14 +102,11 @@ class Changes:
             answers.append(_told(item, await attempt(draft, partial(self._changed, item, wish, manager)), tried=True))
         return answers
 
-    async def _run(self, lane: _Lane, steps: list[Step[_Done]]) -> list[_Done | Exception]:
-        match lane:
-            case _Lane.ALONE:
-                return [await self._alone(step) for step in steps]
-            case _Lane.WORKLOADS:
-                return await self._workloads.outcomes(steps)
-            case _:
-                return await self._others.outcomes(steps)
+    async def _run(self, lane: _Lane, run: list[Item], steps: list[Step[_Done]]) -> list[_Done | Exception]:
+        if lane is _Lane.ALONE:
+            return [await self._alone(step) for step in steps]
+        with_endpoints = any(_kind(item) == "WorkloadEndpoint" for item in run)
+        return await (self._workloads if with_endpoints else self._others).outcomes(steps)
 
     async def _alone(self, step: Step[_Done]) -> _Done | Exception:
         try:
@@ -189,9 +184,7 @@ def _lane(item: Item, *, careful: bool) -> _Lane:
     kind = _kind(item)
     if kind in admission.SERIAL:
         return _Lane.ALONE
-    if kind == "WorkloadEndpoint":
-        return _Lane.WORKLOADS
-    return _Lane.GUARDED if careful and kind in lockout.KINDS else _Lane.PLAIN
+    return _Lane.GUARDED if careful and kind in lockout.KINDS else _Lane.SHARED
 
 
 def _kind(item: Item) -> str:

@@ -316,3 +316,5 @@ def test_a_docker_network_s_name_is_a_label_and_its_links_speak_ipv6() -> None:
     assert (name.field, name.mend) == ("metadata.name", "write " + "n" * 63)
     [mtu] = faults(docker_network("shop", mtu=1279))
     assert (mtu.field, mtu.mend) == ("spec.mtu", "write 1280, or leave it out")
+    assert fields(docker_network("shop", mtu=65535)) == set()
+    assert fields(docker_network("shop", mtu=65536)) == {"spec.mtu"}

@@ -14,6 +14,7 @@ from muslin.errors import Transient
 from muslin.net import Cidr
 from muslin.plugins.docker.addresses import Addresses
 from muslin.plugins.docker.book import Book, Endpoint, Network
+from muslin.plugins.docker.daemon import Daemon
 
 POOL, SUBNET = "muslin/10.65.8.0/24", "10.65.8.0/24"
 A = Cidr("10.65.8.1/32")
@@ -25,11 +26,15 @@ class Server:
     def __init__(self) -> None:
         self.held: dict[str, str] = {}
         self.answers = True
+        self.late: asyncio.Future[None] | None = None
+        """Until then it does not look at what it is to release by address."""
 
     async def call(self, method: str, path: str, body: Any = None, *, content: str = "application/json") -> Any:
         await asyncio.sleep(0)
         if method == "GET":
             return {"handles": {handle: [address] for address, handle in self.held.items()}}
+        if self.late is not None and "addresses" in body and path.endswith("/release"):
+            await self.late
         answer = self._assign(body) if path.endswith("/assign") else self._release(body)
         if not self.answers:
             raise Transient("the server does not answer")
@@ -109,6 +114,33 @@ def test_a_release_that_was_overtaken_releases_nothing(tmp_path: Path) -> None:
         world.server.held[A] = "muslin.docker.h1.second"
         await going
         assert world.server.held == {A: "muslin.docker.h1.second"}
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_reclaimed_while_it_is_given_back_is_its_new_containers_alone(tmp_path: Path, fails: bool) -> None:
+    async def scene(world: World) -> None:
+        async def reclaim(address: Cidr, _: Daemon) -> bool:
+            await world.addresses.give_back(world.server.held[address])
+            return True
+
+        world.addresses.reclaim = reclaim
+        world.server.late = asyncio.get_running_loop().create_future()
+        await world.request()
+        await world.release("c1")
+        going = asyncio.create_task(world.addresses.kept.give_up())
+        await asyncio.sleep(0)
+        assert await world.request("10.65.8.1") == A
+        second = dict(world.server.held)
+        if fails:
+            world.server.late.set_exception(Transient("no server"))
+        else:
+            world.server.late.set_result(None)
+        await asyncio.gather(going, return_exceptions=True)
+        assert A not in world.addresses.kept
+        assert not await world.addresses.kept.give_up()
+        assert world.server.held == second
 
     play(tmp_path, scene)
 

@@ -42,7 +42,7 @@ def application(workloads: Workloads, reporter: Reporter, witness: Witness, flow
     async def add(request: web.Request) -> web.Response:
         try:
             wanted = msgspec.json.decode(await request.read(), type=Request)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Invalid(f"the body is not a workload: {error}") from None
         return _json(await workloads.add(wanted), HTTPStatus.CREATED)
 
@@ -88,7 +88,7 @@ def application(workloads: Workloads, reporter: Reporter, witness: Witness, flow
 async def _asked(request: web.Request) -> Asked:
     try:
         return msgspec.json.decode(await request.read(), type=Asked)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"the body is no packet: {error}") from None
 
 

@@ -21,7 +21,7 @@ def load(file: Path) -> Book:
     """Those whose time is not over."""
     try:
         entries = msgspec.msgpack.decode(file.read_bytes(), type=list[tuple[TrackedFlow, float]])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
     return {flow: until for flow, until in entries if until > time.time()}
 

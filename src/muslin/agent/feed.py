@@ -46,7 +46,7 @@ async def follow(upstream: Upstream, node: str, receiver: Receiver) -> None:
                         delay = _FIRST_DELAY
                         receiver.connected(upstream.address)
                     receiver.receive(delta)
-        except (Unreachable, ApiError, msgspec.DecodeError) as error:
+        except (Unreachable, ApiError, msgspec.DecodeError, UnicodeDecodeError) as error:
             receiver.disconnected(str(error))
             log.info("feed_lost", server=upstream.address, why=str(error), again_in=round(delay, 2))
         upstream.next()

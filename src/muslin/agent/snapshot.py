@@ -59,5 +59,5 @@ def load(directory: Path) -> Delta | None:
     """None when there is none, or one that another version wrote in words we do not know."""
     try:
         return msgspec.json.decode((directory / _NAME).read_bytes(), type=Delta)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None

@@ -119,7 +119,7 @@ class Upstream:
 def _decoded(text: bytes) -> Any:
     try:
         return msgspec.json.decode(text) if text else None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return {"message": text[:200].decode("utf-8", "replace")}
 
 

@@ -181,7 +181,7 @@ def configuration(call: Call) -> Object:
     """Standard input, as whatever JSON object it is. Raises Fault."""
     try:
         found = msgspec.json.decode(call.config)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Fault(Code.UNREADABLE, "the network configuration on standard input is not JSON", str(error)) from None
     if not isinstance(found, dict):
         raise Fault(Code.UNREADABLE, "the network configuration on standard input is not a JSON object",
@@ -276,7 +276,7 @@ def addresses_of(call: Call) -> Object | None:
     """What somebody else's address plugin answered, None when none was asked. Raises Fault."""
     try:
         found = msgspec.json.decode(call.addresses or b"null")
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Fault(Code.CONFIGURATION, f"the address plugin's answer is not JSON: {error}") from None
     if found is not None and not isinstance(found, dict):
         raise Fault(Code.CONFIGURATION, f"the address plugin's answer is a {type(found).__name__}, not a JSON object")

@@ -66,7 +66,7 @@ async def _get(session: aiohttp.ClientSession, access: _Access, path: str) -> di
     try:
         if status == HTTPStatus.OK:
             return msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Fault(Code.TRY_AGAIN, f"{url} answered what is no object: {error}") from None
     raise Fault(Code.TRY_AGAIN, f"{url} answered {status}", body[:300].decode(errors="replace"))
 

@@ -159,7 +159,7 @@ def _listed(notes: Mapping[str, str], name: str) -> tuple[str, ...]:
         return ()
     try:
         return msgspec.json.decode(text, type=tuple[str, ...])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise Fault(Code.CONFIGURATION, f"annotation {name} is {text!r}", 'write a JSON list: ["10.0.0.7"]') from None
 
 

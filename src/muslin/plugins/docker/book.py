@@ -80,7 +80,7 @@ class Book:
     def _read(self) -> Pages:
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=Pages)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return Pages()  # what it held is asked of dockerd again, see `Service`
 
     def write(self) -> None:

@@ -110,5 +110,5 @@ class Daemon:
 def _decoded(body: bytes) -> Object:
     try:
         return msgspec.json.decode(body, type=Object)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return {}

@@ -1,4 +1,4 @@
-"""Bytes that are no UTF-8, on disk and from callers, are as illegible as what is no JSON; msgspec raises another error."""
+"""Bytes that are no UTF-8, on disk and from callers, are as illegible as what is no JSON is."""
 
 from __future__ import annotations
 

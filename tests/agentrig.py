@@ -80,6 +80,10 @@ class Site:
         if number in (signal.SIGKILL, signal.SIGTERM):
             process.wait(10)
 
+    def wait(self, name: str) -> None:
+        """Until it has ended by itself."""
+        self._processes[name].wait(10)
+
     def pid(self, name: str) -> int:
         return self._processes[name].pid
 

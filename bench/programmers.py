@@ -8,6 +8,7 @@ standard input; making that text costs them nothing here.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -84,7 +85,7 @@ class Parts(NamedTuple):
     apply: Callable[[Any], Awaitable[object]]
 
 
-class Changing:
+class Changing(ABC):
     """What is asked for, as changes of an intent; `_change` makes one and tells what it cost."""
 
     def __init__(self) -> None:
@@ -107,8 +108,9 @@ class Changing:
     def policy(self, number: int) -> Cost:
         return self._change(changed(self._made, number))
 
+    @abstractmethod
     def _change(self, delta: Delta) -> Cost:
-        raise NotImplementedError
+        """What it costs to bring the kernel there."""
 
 
 class Ours(Changing):

@@ -194,6 +194,7 @@ def test_what_only_goes_is_taken_though_nobody_comes() -> None:
         await worker.wait_until(lambda: worker.applied == 1)
         worker.receive(Delta(revision=2, endpoints={one[0]: None}))
         await worker.wait_until(lambda: worker.applied == 2)
+        assert kernel.takes[-1].endpoints == {one[0]: None}
 
     play(scene)
 

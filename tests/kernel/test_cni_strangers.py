@@ -138,9 +138,12 @@ def test_odd_values_are_refused_with_the_reason_and_leave_nothing(
     assert {link["ifname"] for link in ip_json(space, "link", "show")} == {"lo"}
 
 
-def test_a_large_configuration_is_read(runtime: Runtime, space: str) -> None:
-    runtime.call("ADD", "large", path(space), filler="x" * (5 << 20))
+def test_a_large_configuration_is_read(place: Site, runtime: Runtime, space: str) -> None:
+    answer = runtime.call("ADD", "large", path(space), filler="x" * (5 << 20))
+    [endpoint] = endpoints(place)
+    assert endpoint["spec"]["ipNetworks"] == addresses(answer)
     runtime.call("DEL", "large", path(space), filler="x" * (5 << 20))
+    assert endpoints(place) == []
 
 
 @pytest.mark.parametrize("meddle", [

@@ -121,6 +121,14 @@ class Docker:
     def address(self, name: str, network: str) -> str:
         return str(self.inspect(name)["NetworkSettings"]["Networks"][network]["IPAddress"])
 
+    def clear(self) -> None:
+        """No container, and no network of ours."""
+        ids = self("ps", "-aq").split()
+        if ids:
+            self("rm", "-f", *ids)
+        for network in self("network", "ls", "-q", "--filter", "driver=muslin").split():
+            self("network", "rm", network)
+
     def ping(self, name: str, address: str) -> bool:
         return self.say(name, "ping", "-c1", "-W1", address)
 

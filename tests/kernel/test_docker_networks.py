@@ -37,11 +37,7 @@ def host(place: Site) -> Iterator[Docker]:
 @pytest.fixture
 def clean(host: Docker) -> Iterator[None]:
     yield
-    ids = host("ps", "-aq").split()
-    if ids:
-        host("rm", "-f", *ids)
-    for network in host("network", "ls", "-q", "--filter", "driver=muslin").split():
-        host("network", "rm", network)
+    host.clear()
 
 
 def network(host: Docker, name: str, *words: str) -> str:

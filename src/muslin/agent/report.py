@@ -74,7 +74,8 @@ class Reporter:
         return (Problem(what=f"no server: {self._worker.why_disconnected}", mend="start `muslin server`"),)
 
     async def run(self, upstream: Upstream) -> None:
-        """Send it on every change, not too often, and every 5 s. A server that does not listen gets the next one."""
+        """Send it on every change, not too often, and every 5 s. A server that does not listen gets the next one.
+        Never returns."""
         while True:
             changes = self._worker.changes
             if self._worker.server:

@@ -245,9 +245,11 @@ class Firewall:
         """The number of transactions, 0: it could not be."""
         try:
             found = await self._nft.read()
-            return await self._nft.apply(renewal(self._state.table, found), self._still_cut()) if found else 0
+            if found is not None:
+                return await self._nft.apply(renewal(self._state.table, found), self._still_cut())
         except (Transient, Broken):
             return 0  # a set of another make is in the way, or it cannot be read
+        return 0
 
     def _still_cut(self) -> dict[Flow, int]:
         now = time.monotonic()

@@ -85,9 +85,9 @@ def _speaks(directory: str, name: str, version: str) -> bool:
 def _install(words: Words) -> int:
     from muslin.plugins.cni import program
 
-    conflist = json.dumps(network(words), indent=2) + "\n"
+    conflist, executable = json.dumps(network(words), indent=2) + "\n", program.text()
     try:
-        _put(Path(words.bin_dir, "muslin"), program.text(), 0o755)
+        _put(Path(words.bin_dir, "muslin"), executable, 0o755)
         _put(Path(words.conf_dir, f"10-{words.name}.conflist"), conflist, 0o644)
     except OSError as error:
         raise Refused(f"{error.filename}: {error.strerror}: `muslin cni install` needs root") from None

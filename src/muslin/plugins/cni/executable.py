@@ -1,14 +1,14 @@
 """The CNI plugin `muslin`: hands a runtime's call to the muslin agent of this host, and its answer back.
 
-It starts anew for every container, so time is spent on nothing but Python's own start (7 ms): no module is imported
+It starts anew for every container, so time is spent on nothing but Python's own start (5 ms): no module is imported
 that is not built into the interpreter, nothing is parsed, and not even Python's end is waited for. Standard input and
 the environment go to the agent as they came; the agent reads them, and its answer goes out as it came:
 
     COMMAND \\0 CONTAINERID \\0 NETNS \\0 opened NETNS \\0 IFNAME \\0 ARGS \\0 addresses \\0 standard input
 
 The agent also says when it is not the one, or when more must be done here (`ASK_ELSEWHERE`, `ADDRESSES_FIRST`). Then,
-and when nobody answers, the careful half takes over: `careful.py`, which `muslin cni install` puts into this file as a
-text, because to compile it costs 3 ms and few calls need it.
+and when nobody answers, the careful half takes over: `careful.py`, which stands beside this half in the installed file
+as a text (`program.py`), because to compile it costs 3 ms and few calls need it.
 
 The network namespace is opened here, because the caller may live in another mount namespace than the agent.
 """
@@ -16,7 +16,8 @@ The network namespace is opened here, because the caller may live in another mou
 import _socket
 import posix
 
-CAREFUL = ""
+CAREFUL = globals().get("CAREFUL", "")
+"""The other half: `program.py` puts it before this one."""
 TEXT, FIRST_STATUS = b"", 0
 """Standard input, and the status of the first answer, for the careful half."""
 SOCKETS = b"/run/muslin/agents"

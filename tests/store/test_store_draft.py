@@ -124,23 +124,6 @@ def test_a_part_that_fails_leaves_the_rest_of_its_draft() -> None:
     play(scene)
 
 
-def test_a_draft_of_a_draft_is_saved_into_it() -> None:
-    async def scene(store: Store) -> None:
-        await store.put("/a", b"1")
-        whole = Draft(store)
-        await whole.put("/a", b"2")
-        part = Draft(whole)
-        await part.put("/b", b"2")
-        await part.delete("/a")
-        assert await held(whole) == {"/a": b"2"}
-        await part.save()
-        assert await held(whole) == {"/b": b"2"}
-        await whole.save()
-        assert await held(store) == {"/b": b"2"}
-
-    play(scene)
-
-
 KEYS = st.sampled_from(("/a", "/b/1", "/b/2", "/b/3", "/c"))
 WRITES = st.lists(st.tuples(KEYS, st.one_of(st.none(), st.binary(max_size=2))), max_size=8)
 

@@ -78,11 +78,14 @@ class Store(Protocol):
 
     async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
         """The new revision. Raises Conflict."""
-        ...
+        [revision] = await self.commit((Write(key, value, expect),))
+        assert revision is not None
+        return revision
 
     async def delete(self, key: str, *, expect: int | None = None) -> int | None:
         """The new revision; None when the key was absent (and expect is None). Raises Conflict."""
-        ...
+        [revision] = await self.commit((Write(key, None, expect),))
+        return revision
 
     async def commit(self, writes: Sequence[Write]) -> tuple[int | None, ...]:
         """All of them or, with Conflict, none; each key at most once. The new revisions, in order; None as in

@@ -29,7 +29,7 @@ class _Drafted:
     entry: Entry | None
 
 
-class Draft:
+class Draft(Store):
     """Not for watching, nor for the past: these are the store's."""
 
     def __init__(self, store: Store) -> None:
@@ -39,7 +39,7 @@ class Draft:
         """What keys begin with that were written here, up to their last slash: few, where keys are many."""
         self._before_part: dict[str, _Drafted | None] | None = None
         """What the keys were that the present part has written."""
-        self._numbers: count[int] = store._numbers if isinstance(store, Draft) else count(-1, -1)
+        self._numbers = count(-1, -1)
 
     async def save(self) -> None:
         """Raises Conflict; then nothing was written, and the draft is of no more use."""
@@ -79,15 +79,6 @@ class Draft:
         entries = [entry for _, entry in sorted(both.items()) if entry is not None]
         more = bool(limit) and len(entries) > limit
         return Page(tuple(entries[:limit] if more else entries), page.revision, more)
-
-    async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
-        [revision] = await self.commit((Write(key, value, expect),))
-        assert revision is not None
-        return revision
-
-    async def delete(self, key: str, *, expect: int | None = None) -> int | None:
-        [revision] = await self.commit((Write(key, None, expect),))
-        return revision
 
     async def commit(self, writes: Sequence[Write]) -> tuple[int | None, ...]:
         found = [await self.get(write.key) for write in writes]

@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 from collections.abc import AsyncIterator, Sequence
 
 from muslin.errors import Conflict
-from muslin.store.contract import Compacted, Entry, Event, Page, Write
+from muslin.store.contract import Compacted, Entry, Event, Page, Store, Write
 from muslin.store.history import History
 
 LAST = "\U0010ffff"
@@ -17,7 +17,7 @@ _EVENTS_KEPT = 10_000
 """At least, and at most twice as many; a watch that is further behind begins anew."""
 
 
-class MemoryStore:
+class MemoryStore(Store):
     """Of history at least the newest events are kept (see `_EVENTS_KEPT`), until `compact`."""
 
     def __init__(self) -> None:
@@ -42,15 +42,6 @@ class MemoryStore:
                 return Page(tuple(entries), at, more=True)
             entries.append(entry)
         return Page(tuple(entries), at, more=False)
-
-    async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
-        [revision] = await self.commit((Write(key, value, expect),))
-        assert revision is not None
-        return revision
-
-    async def delete(self, key: str, *, expect: int | None = None) -> int | None:
-        [revision] = await self.commit((Write(key, None, expect),))
-        return revision
 
     async def commit(self, writes: Sequence[Write]) -> tuple[int | None, ...]:
         for write in writes:

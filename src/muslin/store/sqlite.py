@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from muslin.errors import Conflict, Invalid, Transient
-from muslin.store.contract import Compacted, Entry, Event, Page, Write
+from muslin.store.contract import Compacted, Entry, Event, Page, Store, Write
 from muslin.store.history import BATCH, History, size_of
 from muslin.store.memory import event, require_expected, span
 
@@ -86,7 +86,7 @@ Outcome = tuple[int | None, ...] | Conflict
 Waiting = tuple[Sequence[Write], "asyncio.Future[Outcome]"]
 
 
-class SqliteStore:
+class SqliteStore(Store):
     """Opening creates the file (mode 0600: it may hold passwords). Raises Invalid when it cannot be ours.
 
     Each connection belongs to one thread: reads of one key, and short lists, happen at once, on the loop's (a hop to
@@ -128,15 +128,6 @@ class SqliteStore:
         if revision is None and (short := self._short(first, end, limit)) is not None:
             return short
         return await self._in(self._listing, partial(self._page, self._lister, first, end, revision, limit))
-
-    async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
-        [revision] = await self.commit((Write(key, value, expect),))
-        assert revision is not None
-        return revision
-
-    async def delete(self, key: str, *, expect: int | None = None) -> int | None:
-        [revision] = await self.commit((Write(key, None, expect),))
-        return revision
 
     async def commit(self, writes: Sequence[Write]) -> tuple[int | None, ...]:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from agentrig import V3, Site
 from muslin.plugins.cni import program
 
 
@@ -29,6 +30,16 @@ def executable() -> Path:
 def written(config: dict[str, Any]) -> str:
     """As libcni writes it, on which every runtime is built."""
     return json.dumps(config, sort_keys=True, separators=(",", ":"))
+
+
+def path(space: str) -> str:
+    """Of a network namespace."""
+    return f"/run/netns/{space}"
+
+
+def endpoints(place: Site) -> list[dict[str, Any]]:
+    """All that the server holds."""
+    return list(place.api.get(f"{V3}/workloadendpoints")["items"])
 
 
 class Failed(Exception):

@@ -16,7 +16,7 @@ import pytest
 
 import cnirig
 from agentrig import V3, Site, deny_to, ping, site
-from cnirig import Failed, Runtime
+from cnirig import Failed, Runtime, endpoints, path
 from netrig import in_ns, ip_json, namespace, run, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -34,14 +34,6 @@ def place() -> Iterator[Site]:
 @pytest.fixture
 def runtime(place: Site) -> Runtime:
     return Runtime(place.run / "agents" / "h1.sock", place.state, cniVersion="1.1.0")
-
-
-def path(space: str) -> str:
-    return f"/run/netns/{space}"
-
-
-def endpoints(place: Site) -> list[dict[str, Any]]:
-    return place.api.get(f"{V3}/workloadendpoints")["items"]
 
 
 def handles(place: Site) -> set[str]:

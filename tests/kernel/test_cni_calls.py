@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentrig import V3, Site, deny_to, ping, site
-from cnirig import Failed, Runtime
+from cnirig import Failed, Runtime, endpoints, path
 from netrig import in_ns, ip_json, namespace, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -28,14 +28,6 @@ def place() -> Iterator[Site]:
 @pytest.fixture
 def runtime(place: Site) -> Runtime:
     return Runtime(place.run / "agents" / "h1.sock", place.state)
-
-
-def path(space: str) -> str:
-    return f"/run/netns/{space}"
-
-
-def endpoints(place: Site) -> list[dict[str, Any]]:
-    return place.api.get(f"{V3}/workloadendpoints")["items"]
 
 
 def bare(answer: dict[str, Any], family: int = 4) -> str:

@@ -7,12 +7,11 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agentrig import V3, Site, deny_to, ping, site
-from cnirig import Failed, Runtime
+from cnirig import Failed, Runtime, endpoints, path
 from netrig import in_ns, ip_json, namespace
 from podsapi import api_in
 
@@ -31,14 +30,6 @@ def place() -> Iterator[Site]:
 @pytest.fixture
 def runtime(place: Site) -> Runtime:
     return Runtime(place.run / "agents" / "h1.sock", place.state)
-
-
-def path(space: str) -> str:
-    return f"/run/netns/{space}"
-
-
-def endpoints(place: Site) -> list[dict[str, Any]]:
-    return place.api.get(f"{V3}/workloadendpoints")["items"]
 
 
 def test_addresses_of_another_plugin(place: Site, runtime: Runtime, tmp_path: Path) -> None:

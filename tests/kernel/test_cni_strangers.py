@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from agentrig import V3, Site, site
-from cnirig import Failed, Runtime, written
+from agentrig import Site, site
+from cnirig import Failed, Runtime, endpoints, path, written
 from netrig import ip_json, namespace, run, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -36,14 +36,6 @@ def runtime(place: Site) -> Runtime:
 def space() -> Iterator[str]:
     with namespace("s") as name:
         yield name
-
-
-def path(space: str) -> str:
-    return f"/run/netns/{space}"
-
-
-def endpoints(place: Site) -> list[dict[str, Any]]:
-    return place.api.get(f"{V3}/workloadendpoints")["items"]
 
 
 def addresses(answer: dict[str, Any]) -> list[str]:

@@ -156,6 +156,20 @@ def test_an_executable_killed_halfway_leaves_a_container_that_gc_removes(place: 
         runtime.call("DEL", "broken", path(broken))
 
 
+@pytest.mark.parametrize("args", ["", "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web"])
+def test_del_finishes_a_removal_that_was_broken_off(place: Site, runtime: Runtime, args: str) -> None:
+    """Its first step is the endpoint. Whoever dies or fails after it leaves a link and addresses, and the call that
+    comes again, or was put aside, finds no endpoint any more."""
+    with namespace("h") as half:
+        runtime.call("ADD", "half", path(half), args=args)
+        [there] = [endpoint["metadata"] for endpoint in endpoints(place)]
+        place.api.delete("/muslin/v1/workloads", {"items": [{key: there[key] for key in ("namespace", "name")}]})
+        assert handles(place) and links_of(place)
+        assert runtime.call("DEL", "half", path(half), args=args) is None
+        assert {link["ifname"] for link in ip_json(half, "link", "show")} == {"lo"}
+    assert holds_nothing(place)
+
+
 def test_del_with_the_agents_state_gone(place: Site, runtime: Runtime) -> None:
     with namespace("s") as space:
         runtime.call("ADD", "stateless", path(space))

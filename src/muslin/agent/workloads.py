@@ -355,12 +355,22 @@ class Workloads:
         await self._worker.look_again()
         held = {*await remains.of_addresses(self._upstream), *self._worker.orphans}
         for key in sorted(remains.made_here(held, self._node, orchestrators)):
-            _, namespace, name = key.split("/")
-            async with self._turns.setdefault(key, asyncio.Lock()):
-                if await self.read(key) is None:
-                    await self._undo_all(Entry(key=key, interface=interface_name(namespace, name),
-                                               handle=address_handle(namespace, name)))
-                    log.warning("remains_cleared", key=key)
+            if await self._clear(key):
+                log.warning("remains_cleared", key=key)
+
+    async def clear(self, request: Request) -> None:
+        """What one that has no endpoint still has: its removal was broken off after the first step. Where it has one,
+        somebody has added it meanwhile, and it stays."""
+        await self._clear(endpoint_key(request.namespace, _endpoint_name(self._node, request)))
+
+    async def _clear(self, key: EndpointKey) -> bool:
+        _, namespace, name = key.split("/")
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            if await self.read(key) is not None:
+                return False
+            await self._undo_all(Entry(key=key, interface=interface_name(namespace, name),
+                                       handle=address_handle(namespace, name)))
+        return True
 
     async def undo_interrupted(self) -> None:
         """Additions during which our predecessor died: whoever asked for them got no answer."""

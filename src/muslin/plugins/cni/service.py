@@ -56,6 +56,8 @@ class Door(Protocol):
 
     async def detach(self, request: Request) -> None: ...
 
+    async def clear(self, request: Request) -> None: ...
+
     async def find(self, request: Request) -> Object | None: ...
 
     async def read(self, key: EndpointKey) -> Object | None: ...
@@ -156,9 +158,10 @@ class Service:
             existing = await self._door.find(identity)
         except Invalid:
             return None  # nothing can have such a name
-        if existing is None and identity.orchestrator == "cni":
-            return await self._remove_nameless(call)
-        if existing is not None and _container_of(existing) not in ("", call.container_id):
+        if existing is None:  # nothing was there, or a removal was broken off after its first step
+            await self._door.clear(identity)
+            return await self._remove_nameless(call) if identity.orchestrator == "cni" else None
+        if _container_of(existing) not in ("", call.container_id):
             return None  # the pod has a newer container
         return await self._door.detach(identity)
 

@@ -137,6 +137,32 @@ def test_gc_removes_what_the_runtime_does_not_know(place: Site, runtime: Runtime
             runtime.call("DEL", container, name=name)
 
 
+@pytest.mark.parametrize(("attachments", "kept"), [
+    ({"cni.dev/valid-attachments": None}, []),
+    ({"cni.dev/attachments": [{"containerID": "one", "ifname": "eth0"}]}, ["one"]),
+    ({"cni.dev/valid-attachments": [{"containerID": "two", "ifname": "eth0"}], "cni.dev/attachments": []}, ["two"]),
+])
+def test_gc_reads_the_list_as_other_runtimes_write_it(
+    place: Site, runtime: Runtime, attachments: dict[str, Any], kept: list[str]
+) -> None:
+    """Go's empty list is null, and the specification once named it otherwise than libcni."""
+    with namespace("q") as one, namespace("r") as two:
+        runtime.call("ADD", "one", path(one), cniVersion="1.1.0")
+        runtime.call("ADD", "two", path(two), cniVersion="1.1.0")
+        runtime.call("GC", cniVersion="1.1.0", **attachments)
+        assert [endpoint["spec"]["containerID"] for endpoint in endpoints(place)] == kept
+        runtime.call("GC", cniVersion="1.1.0", **{"cni.dev/valid-attachments": []})
+        assert endpoints(place) == []
+        runtime.call("ADD", "one", path(one), cniVersion="1.1.0")
+        for wrong in ({}, {"cni.dev/valid-attachments": {}}, {"cni.dev/valid-attachments": ""},
+                      {"cni.dev/attachments": [{"containerID": "one"}]}):
+            with pytest.raises(Failed) as refused:
+                runtime.call("GC", cniVersion="1.1.0", **wrong)
+            assert refused.value.code == 7
+        assert [endpoint["spec"]["containerID"] for endpoint in endpoints(place)] == ["one"]
+        runtime.call("DEL", "one", path(one))
+
+
 def test_without_an_agent_del_succeeds_and_is_done_later(place: Site, runtime: Runtime) -> None:
     with namespace("d") as space, namespace("e") as back:
         runtime.call("ADD", "later", path(space))
@@ -185,7 +211,10 @@ def test_without_a_server_del_succeeds_and_is_done_later(place: Site, runtime: R
     ({"container": "../x"}, 4, "CNI_CONTAINERID"),
     ({"interface": "a/b"}, 4, "CNI_IFNAME"),
     ({"interface": "x" * 16}, 4, "CNI_IFNAME"),
+    ({"interface": "ü" * 8}, 4, "15 bytes"),
+    ({"interface": "eth%d"}, 4, "CNI_IFNAME"),
     ({"text": ""}, 6, "not JSON"),
+    ({"text": "null"}, 6, "it is null"),
     ({"text": "[" * 100_000}, 6, "not JSON"),
     ({"text": '{"cniVersion": "1.0.0", "name": "\udcff"}'}, 6, "not JSON"),
     ({"text": '{"cniVersion": "1.0.0", "name": "x'}, 6, "not JSON"),

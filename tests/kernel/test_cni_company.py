@@ -56,6 +56,31 @@ def test_another_plugins_address_goes_back_when_we_refuse(runtime: Runtime, tmp_
     assert not [file for file in (tmp_path / "net").iterdir() if file.name.startswith("10.")]
 
 
+@pytest.mark.parametrize("says", ["", "null", "{}", '{"ips": []}'])
+def test_another_plugins_silence_is_not_filled_by_ours(
+    place: Site, runtime: Runtime, tmp_path: Path, says: str
+) -> None:
+    plugin = tmp_path / "silent"
+    plugin.write_text(f"#!/bin/sh\ncat >/dev/null\nprintf %s '{says}'\n")
+    plugin.chmod(0o755)
+    with namespace("a") as space, pytest.raises(Failed, match="without any address"):
+        runtime.call("ADD", "c", path(space), ipam={"type": "silent"}, cni_path=str(tmp_path))
+    assert endpoints(place) == []
+
+
+def test_check_of_addresses_that_static_wrote_with_subnet_and_gateway(runtime: Runtime) -> None:
+    """static compares the result with its configuration, and finds a gateway and a length that it does not know."""
+    ipam = {"type": "static", "addresses": [{"address": "10.77.1.5/24", "gateway": "10.77.1.1"}]}
+    with namespace("a") as space:
+        added = runtime.call("ADD", "c", path(space), ipam=ipam, cni_path=PLUGINS)
+        assert [each["address"] for each in added["ips"]] == ["10.77.1.5/32"]
+        runtime.call("CHECK", "c", path(space), ipam=ipam, cni_path=PLUGINS, prevResult=added)
+        in_ns(space, "ip", "addr", "del", "10.77.1.5/32", "dev", "eth0")
+        with pytest.raises(Failed, match=r"10\.77\.1\.5"):
+            runtime.call("CHECK", "c", path(space), ipam=ipam, cni_path=PLUGINS, prevResult=added)
+        runtime.call("DEL", "c", path(space), ipam=ipam, cni_path=PLUGINS)
+
+
 def test_a_configuration_that_we_refuse_costs_no_address(runtime: Runtime, tmp_path: Path) -> None:
     ipam = {"type": "host-local", "dataDir": str(tmp_path), "ranges": [[{"subnet": "10.77.0.0/24"}]]}
     with namespace("a") as space, pytest.raises(Failed, match="mtu"):

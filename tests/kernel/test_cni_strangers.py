@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,14 @@ def test_a_large_configuration_is_read(place: Site, runtime: Runtime, space: str
     [endpoint] = endpoints(place)
     assert endpoint["spec"]["ipNetworks"] == addresses(answer)
     runtime.call("DEL", "large", path(space), filler="x" * (5 << 20))
+    assert endpoints(place) == []
+
+
+def test_a_pipe_in_a_namespaces_place_keeps_nobody_waiting(place: Site, runtime: Runtime, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Failed, match="is not a network namespace"):
+        runtime.call("ADD", "odd", str(tmp_path / "pipe"))
+    assert runtime.call("DEL", "odd", str(tmp_path / "pipe")) is None
     assert endpoints(place) == []
 
 

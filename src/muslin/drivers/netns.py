@@ -37,10 +37,11 @@ def path_of(name_or_path: str) -> Path:
 
 @contextmanager
 def opened(name_or_path: str) -> Iterator[int]:
-    """A descriptor of the namespace. Raises NoSuchNamespace, also for a file that is none."""
+    """A descriptor of the namespace. Raises NoSuchNamespace, also for a file that is none; it does not wait for the
+    other end of a pipe."""
     path = path_of(name_or_path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise NoSuchNamespace(
             f"network namespace {name_or_path}: {path}: {os.strerror(error.errno or 0)}; `ip netns list` shows the"

@@ -23,9 +23,11 @@ OURS = ("", "muslin", "muslin-ipam", "calico-ipam")
 """Values of `ipam.type` that mean our own address management."""
 NEVER = ("dhcp",)
 """Address plugins that cannot work here."""
+ATTACHMENTS = "cni.dev/valid-attachments"
 POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
-_INTERFACE = re.compile(r"[^/:\s]{1,15}")
+_INTERFACE = re.compile(rb"[^/:%\s]{1,15}")
+"""The kernel takes a % for a place where it is to put a number: another name would come out."""
 _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 _KNOWN_ARGS = frozenset({"IgnoreUnknown", "IP", "MAC", "K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_UID",
                          "K8S_POD_INFRA_CONTAINER_ID"})
@@ -136,7 +138,7 @@ class Config(msgspec.Struct, frozen=True, rename="camel"):
     feature_control: FeatureControl = msgspec.field(default=FeatureControl(), name="feature_control")
     container_settings: ContainerSettings = msgspec.field(default=ContainerSettings(), name="container_settings")
     dataplane_options: dict[str, Any] = msgspec.field(default={}, name="dataplane_options")
-    valid_attachments: tuple[Attachment, ...] | None = msgspec.field(default=None, name="cni.dev/valid-attachments")
+    valid_attachments: tuple[Attachment, ...] | None = msgspec.field(default=None, name=ATTACHMENTS)
     args: dict[str, Any] = {}
 
 
@@ -185,7 +187,7 @@ def configuration(call: Call) -> Object:
         raise Fault(Code.UNREADABLE, "the network configuration on standard input is not JSON", str(error)) from None
     if not isinstance(found, dict):
         raise Fault(Code.UNREADABLE, "the network configuration on standard input is not a JSON object",
-                    f"it is a {type(found).__name__}")
+                    f"it is {msgspec.json.encode(found)[:60].decode(errors='replace')}")
     return found
 
 
@@ -217,7 +219,7 @@ def config_of(document: Object) -> Config:
     """Raises Fault, which names the field."""
     try:
         given = {field: value for field, value in document.items() if value is not None}
-        found = msgspec.convert(_with_small_letters(given), Config)
+        found = msgspec.convert(_with_small_letters(given) | _attachments(document), Config)
     except msgspec.ValidationError as error:
         raise Fault(Code.CONFIGURATION, f"the network configuration cannot be used: {where(error)}") from None
     if found.cni_version not in VERSIONS:
@@ -259,6 +261,15 @@ def _with_small_letters(document: Object) -> Object:
     return document | {"runtimeConfig": runtime | {"portMappings": small}}
 
 
+def _attachments(document: Object) -> Object:
+    """GC's list. libcni writes one of which nothing was said as null, and means an empty one; before July 2024 the
+    specification had another name for it (containernetworking/cni pull request 1103)."""
+    for name in (ATTACHMENTS, "cni.dev/attachments"):
+        if name in document:
+            return {ATTACHMENTS: [] if document[name] is None else document[name]}
+    return {}
+
+
 def where(error: Exception) -> str:
     """msgspec's path, without its dollar."""
     return re.sub(r" - at `\$\.?(.*?)`", r" (at \1)", str(error))
@@ -297,9 +308,9 @@ def check(call: Call, config: Config) -> None:
     if not _CONTAINER_ID.fullmatch(call.container_id):
         raise Fault(Code.ENVIRONMENT, f"CNI_CONTAINERID {call.container_id!r} is no container's name",
                     "it begins with a letter or digit; letters, digits, and _ . - follow")
-    if not _INTERFACE.fullmatch(call.interface) or call.interface in (".", ".."):
+    if not _INTERFACE.fullmatch(call.interface.encode()) or call.interface in (".", ".."):
         raise Fault(Code.ENVIRONMENT, f"CNI_IFNAME {call.interface!r} cannot be an interface",
-                    "1 to 15 characters, no slash, colon or blank")
+                    "1 to 15 bytes, no slash, colon, per cent sign or blank")
     if not call.netns and call.command != "DEL":
         raise Fault(Code.ENVIRONMENT, f"CNI_NETNS is empty: {call.command} needs the container's network namespace")
 

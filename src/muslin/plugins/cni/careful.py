@@ -38,7 +38,10 @@ OURS = ("", "muslin", "muslin-ipam", "calico-ipam")
 NEVER = ("dhcp",)
 """Those that cannot work: the agent says why."""
 STATE = "/var/lib/muslin"
-NONE_NEEDED = b"null"
+COMPARING = ("static",)
+"""Those that keep nothing, and compare the result with their configuration. It says another gateway than ours, and
+subnets where we give a container its address alone; that the address is there, the agent sees by itself."""
+NONE_NEEDED, NONE_GIVEN = b"null", b"{}"
 TOO_LARGE = 413
 UNREADABLE, INVALID_CONFIGURATION, TRY_AGAIN, NOT_AVAILABLE = 6, 7, 11, 50
 
@@ -91,7 +94,7 @@ def _configuration() -> Object:
         raise Failure(UNREADABLE, "the network configuration on standard input is not JSON", str(error)) from None
     if not isinstance(found, dict):
         raise Failure(UNREADABLE, "the network configuration on standard input is not a JSON object",
-                      f"it is {type(found).__name__}")
+                      f"it is {json.dumps(found)[:60]}")
     return found
 
 
@@ -101,9 +104,9 @@ def call(command: str, configuration: Object) -> Said:
     if command == "DEL":
         return _delete(configuration, path)
     foreign = address_plugin(configuration)
-    addresses = _delegate(foreign, command) if foreign else NONE_NEEDED
+    addresses = _addresses(foreign, command)
     try:
-        said = _ask(path, addresses or NONE_NEEDED)
+        said = _ask(path, addresses)
     except Failure:
         if foreign and command == "ADD":
             _delegate(foreign, "DEL")
@@ -111,6 +114,16 @@ def call(command: str, configuration: Object) -> Said:
     if said.status == REFUSED and foreign and command == "ADD":
         _delegate(foreign, "DEL")
     return said
+
+
+def _addresses(foreign: str, command: str) -> bytes:
+    """What the agent is told of them. Raises Failure."""
+    if not foreign or (command == "CHECK" and foreign in COMPARING):
+        return NONE_NEEDED
+    given = _delegate(foreign, command)
+    if command != "ADD":
+        return given or NONE_NEEDED
+    return NONE_GIVEN if given in (b"", NONE_NEEDED) else given  # never ours instead of theirs
 
 
 def _delete(configuration: Object, path: str) -> Said:

@@ -27,6 +27,8 @@ TIMEOUT = 60.0
 DONE, REFUSED, LATE = 200, 400, 408
 ASK_ELSEWHERE, ADDRESSES_FIRST = 421, 428
 NOTHING_SAID = b""
+OPENING = posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK
+"""What is named as a namespace may be a pipe, whose opening nobody would ever end."""
 
 
 def standard_input() -> bytes:
@@ -62,7 +64,7 @@ def ask(path: bytes, text: bytes, addresses: bytes = NOTHING_SAID) -> tuple[int,
     opened = b""
     if namespace:
         try:
-            opened = b"/proc/%d/fd/%d" % (posix.getpid(), posix.open(namespace, posix.O_RDONLY | posix.O_CLOEXEC))
+            opened = b"/proc/%d/fd/%d" % (posix.getpid(), posix.open(namespace, OPENING))
         except OSError:
             opened = b""  # the agent says what is wrong with it; a DEL does not need it
     body = call_of(text, opened, addresses)

@@ -291,7 +291,7 @@ def test_what_stands_for_an_interface_that_is_refused_shuts_it() -> None:
     ):
         table = render(stood_in)
         assert table.elements["others"] == {"tap7": None}
-        verdicts = {str(verdict) for name in ("host-in4", "host-out6", "pre-dnat4", "to4", "to6")
+        verdicts = {str(verdict) for name in ("host-in4", "host-out6", "pre-dnat4", "to")
                     for verdict in table.elements[name].values()}
         assert {verdict.partition("ruling=")[2][:20] for verdict in verdicts} == {"<Ruling.DROP: 'drop'"}
         assert "untracked-in4" not in table.elements

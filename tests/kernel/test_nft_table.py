@@ -161,7 +161,7 @@ def test_a_change_of_a_table_that_somebody_deleted_is_drift(host: Host) -> None:
     ("add chain inet muslin theirs", "chain theirs is not ours"),
     ("add element inet muslin set-s-4 { 192.0.2.1 }", "set set-s-4 lacks 0 elements and has 1"),
     ("delete element inet muslin set-s-4-nets { 10.1.0.0/16 }", "set set-s-4-nets lacks 1 elements"),
-    ("delete element inet muslin to4 { mus00000000001 }", "set to4 lacks 1 elements"),
+    ("delete element inet muslin to { mus00000000001 }", "set to lacks 1 elements"),
     ("add chain inet muslin forward { policy drop ; }", "chain forward is hooked in otherwise"),
 ])
 def test_what_somebody_changed_by_hand_is_found(host: Host, damage: str, says: str) -> None:
@@ -271,8 +271,8 @@ MEDDLING = (
     "add element inet muslin set-s-4 { 192.0.2.1 }",
     "add chain inet muslin theirs { type filter hook forward priority 50 ; }",
     "add rule inet muslin other-source accept",
-    "delete element inet muslin to4 { mus00000000003 }",
-    "flush map inet muslin to6",
+    "delete element inet muslin to { mus00000000003 }",
+    "flush map inet muslin from6",
     "add map inet muslin theirs-too { type ifname : verdict ; elements = { muself : jump cut } ; }",
 )
 
@@ -305,7 +305,7 @@ def test_a_table_is_mended_under_traffic_without_a_loss_or_a_leak(host: Host) ->
 
 
 @pytest.mark.parametrize("there", [
-    "add set inet muslin to4 { type ipv4_addr ; }",
+    "add set inet muslin to { type ipv4_addr ; }",
     "add chain inet muslin forward { type filter hook forward priority -7 ; policy drop ; }",
     "add chain inet muslin input { type filter hook output priority 0 ; }",
 ])

@@ -55,7 +55,8 @@ def test_a_policy_can_be_found_by_its_name_and_a_rule_by_its_number() -> None:
         f'{matches} counter accept comment "GlobalNetworkPolicy/p ingress 0"'
     ]
     assert _rules(made, "ingress6/NetworkPolicy/shop/web") == []
-    assert _rules(made, f"ingress4/group/{into.id}") == [
+    assert _rules(made, f"ingress/group/{into.id}") == [
+        'meta nfproto ipv6 counter drop comment "Tier/default ingress"',
         "jump ingress4/NetworkPolicy/shop/web",
         'counter drop comment "Tier/default ingress"',
     ]
@@ -69,10 +70,10 @@ def test_nothing_is_written_behind_what_ends_every_packet() -> None:
 
     made = table_text(render(intent(web, silent, into)))
 
-    assert _rules(made, f"ingress4/group/{into.id}") == [
-        "jump ingress4/GlobalNetworkPolicy/web",
-        'counter drop comment "Tier/default ingress"',
-    ]
+    ends = 'counter drop comment "Tier/default ingress"'
+    assert _rules(made, f"ingress6/group/{into.id}") == ["jump ingress6/GlobalNetworkPolicy/web", ends]
+    assert _rules(made, f"ingress/group/{into.id}") == [
+        f"meta nfproto ipv6 goto ingress6/group/{into.id}", "jump ingress4/GlobalNetworkPolicy/web", ends]
 
 
 def test_egress_allows_towards_the_receivers_policy_and_ingress_allows_at_once() -> None:
@@ -81,7 +82,7 @@ def test_egress_allows_towards_the_receivers_policy_and_ingress_allows_at_once()
     made = table_text(render(intent(both, group(INGRESS, tier(both)), group(EGRESS, tier(both)))))
 
     assert _rules(made, "ingress6/GlobalNetworkPolicy/both")[0].startswith("counter accept")
-    assert _rules(made, "egress6/GlobalNetworkPolicy/both")[0].startswith("counter goto egress-allowed6")
+    assert _rules(made, "egress6/GlobalNetworkPolicy/both")[0].startswith("counter goto egress-allowed ")
 
 
 def test_log_speaks_once_where_alternatives_overlap() -> None:

@@ -14,14 +14,18 @@ variables and we spend no packet marks on them:
 An egress group begins with conntrack, and with the flows that policy has ended (see `cutting`); at ingress the forward
 chain or the sender's group has asked both already.
 
-    ingress4/group/G:   jump ingress4/NetworkPolicy/a/p       <- tier without Pass, default Deny
+A workload's ingress group is looked up by interface alone, in one map for both families, so that an endpoint is one
+element there: its chain begins with what IPv6 meets, and goes on with IPv4.
+
+    ingress/group/G:    ipv6 goto ingress6/group/G            <- or the only line of it
+                        jump ingress4/NetworkPolicy/a/p       <- tier without Pass, default Deny
                         drop
-    ingress4/group/G:   jump ingress4/group/G/0               <- tier with a Pass rule in it
-                        jump ingress4/Profile/x
+    ingress6/group/G:   jump ingress6/group/G/0               <- tier with a Pass rule in it
+                        jump ingress6/Profile/x
                         drop
-    ingress4/group/G/0: jump ingress4/NetworkPolicy/a/r/0-2   <- its rules before the one that passes
+    ingress6/group/G/0: jump ingress6/NetworkPolicy/a/r/0-2   <- its rules before the one that passes
                         that rule, `return`
-                        jump ingress4/NetworkPolicy/a/q
+                        jump ingress6/NetworkPolicy/a/q
                         drop                                   (default Deny)
 
 The kernel allows sixteen chains in a row, gotos counted: no depth here grows with the number of tiers.
@@ -36,11 +40,12 @@ from functools import lru_cache
 from muslin.intent import Action, Group, Origin, Policy, PolicyId
 from muslin.render.nft import cutting, names
 from muslin.render.nft.crowds import Size
+from muslin.render.nft.extent import of_family
 from muslin.render.nft.merging import Merged, merged
 from muslin.render.nft.pieces import Inline, Outline, missing
 from muslin.render.nft.places import DENIED, Gate, Place
 from muslin.render.nft.runs import Called
-from muslin.render.nft.words import ACCEPT, DROP, RETURN, Choose, Counter, CtState, Field, goto, jump
+from muslin.render.nft.words import ACCEPT, DROP, RETURN, Chain, Choose, Counter, CtState, Field, goto, jump
 from muslin.render.nft.words import Rule as Line
 
 INVALID_FROM_WORKLOAD = "invalid-from-workload"
@@ -75,6 +80,15 @@ def group_chains(
         items += _called_profile(policies.get(profile), profile, calls)
     items.append(_end_of_group(group.end, place))
     return (merged(own, place, _reachable(items), size), *found)
+
+
+def joined(ipv4: Chain, ipv6: Chain, way_in: str) -> tuple[Chain, ...]:
+    """A group's own chains of both families as one chain of that name, and what does not fit into it. The last line of
+    a group ends every packet, so that a single one may stand before others."""
+    match ipv6.rules:
+        case [only]:
+            return (Chain(way_in, (Line((of_family(6), *only.statements), only.comment), *ipv4.rules)),)
+    return Chain(way_in, (Line((of_family(6), goto(ipv6.name))), *ipv4.rules)), ipv6
 
 
 def of_a_flow(invalid: str) -> Line:

@@ -5,11 +5,12 @@
                     other packets from an interface of ours: other-source
                     conntrack: a packet of a flow that policy has let through goes on
                     cut4, cut6: a packet of a flow that policy has ended is dropped
-                    the rest comes from outside: to4, to6 as below
+                    the rest comes from outside: to-workload
     other-source    a prefix that the workload may send from: its egress group
                     else dropped, be it a false source or an interface that nobody declared
-    egress-allowed  no tunnels inside tunnels; to4, to6: outgoing interface -> the receiver's ingress group
+    to-workload     to: outgoing interface -> the receiver's ingress group
                     out by an interface of ours that nobody declared: dropped
+    egress-allowed  no tunnels inside tunnels; to-workload
                     to the host itself: as the settings say; anywhere else: out it goes
     input           only from interfaces of ours: what the link needs (ND, DHCP), then as in forward
     output          nothing: the host may always reach its own workloads
@@ -54,13 +55,15 @@ from muslin.render.nft.words import (
     Statement,
     Type,
     goto,
+    jump,
 )
 
 FILTER_PRIORITY = 0
 
 FROM = {4: "from4", 6: "from6"}
 FROM_NETS = {4: "from4-nets", 6: "from6-nets"}
-TO = {4: "to4", 6: "to6"}
+TO = "to"
+TO_WORKLOAD = "to-workload"
 OTHER_SOURCE = "other-source"
 INVALID = "invalid"
 TO_HOST = "to-host"
@@ -74,12 +77,11 @@ LINK_ICMP6 = (130, 131, 132, 133, 135, 136)
 
 def sets() -> tuple[NamedSet, ...]:
     """The sets and maps of every host."""
-    found = [NamedSet(OTHERS, (Type.INTERFACE,))]
+    found = [NamedSet(OTHERS, (Type.INTERFACE,)), NamedSet(TO, (Type.INTERFACE,), verdicts=True)]
     for family, address in ADDRESS.items():
         found += [
             NamedSet(FROM[family], (address, Type.INTERFACE), verdicts=True),
             NamedSet(FROM_NETS[family], (address, Type.INTERFACE), interval=True, verdicts=True),
-            NamedSet(TO[family], (Type.INTERFACE,), verdicts=True),
         ]
     return (*found, *translation.sets(), *cutting.sets())
 
@@ -95,7 +97,8 @@ def chains(extent: Extent) -> tuple[Chain, ...]:
     return (
         _forward(extent),
         _other_source(),
-        *(_egress_allowed(family, extent) for family in FAMILIES),
+        _egress_allowed(),
+        _to_workload(extent),
         *_invalid(extent),
         cutting.chain(),
         *([_denied()] if manner_of(settings).reject else []),
@@ -108,10 +111,15 @@ def chains(extent: Extent) -> tuple[Chain, ...]:
     )
 
 
-def _undeclared(extent: Extent) -> tuple[Rule, ...]:
-    """Behind the lookups in `to`: whoever is there has no endpoint, or its policy list is only just being made."""
+def _to_workload(extent: Extent) -> Chain:
+    """Whoever finds nothing in `to` has no endpoint, or its policy list is only just being made.
+
+    One chain for all who lead there: the kernel walks the whole map for each rule that looks into it, whenever an
+    endpoint comes, but walks a chain once.
+    """
     says = "to an interface that no endpoint declares"
-    return extent.ours.rules(Field.OUT_INTERFACE, *_DROP, comment=says)
+    undeclared = extent.ours.rules(Field.OUT_INTERFACE, *_DROP, comment=says)
+    return Chain(TO_WORKLOAD, (Rule((ByMap((Field.OUT_INTERFACE,), TO),)), *undeclared))
 
 
 def _forward(extent: Extent) -> Chain:
@@ -120,8 +128,7 @@ def _forward(extent: Extent) -> Chain:
         *extent.ours.rules(Field.IN_INTERFACE, goto(OTHER_SOURCE)),
         of_a_flow(INVALID),
         *(cutting.rule(family) for family in FAMILIES),
-        *(Rule((of_family(family), ByMap((Field.OUT_INTERFACE,), TO[family]))) for family in FAMILIES),
-        *_undeclared(extent),
+        Rule((jump(TO_WORKLOAD),)),
     )
     return Chain("forward", rules, Hook("filter", "forward", FILTER_PRIORITY))
 
@@ -136,15 +143,14 @@ def _other_source() -> Chain:
     return Chain(OTHER_SOURCE, (*_by_source(FROM_NETS), Rule(_DROP, "a source that no endpoint of this interface has")))
 
 
-def _egress_allowed(family: int, extent: Extent) -> Chain:
+def _egress_allowed() -> Chain:
     vxlan = (Equal(Field.PROTOCOL, UDP), Equal(Field.DESTINATION_PORT, VXLAN_PORT))
     return Chain(
-        EGRESS_ALLOWED[family],
+        EGRESS_ALLOWED,
         (
             Rule((Equal(Field.PROTOCOL, IP_IN_IP), *_DROP), "a workload may not send IP in IP"),
             Rule((*vxlan, *_DROP), "a workload may not send VXLAN"),
-            Rule((ByMap((Field.OUT_INTERFACE,), TO[family]),)),
-            *_undeclared(extent),
+            Rule((jump(TO_WORKLOAD),)),
             Rule((Equal(Field.OUT_INDEX, 0), goto(TO_HOST))),
             Rule((ACCEPT,)),
         ),

@@ -154,7 +154,7 @@ def to_group(
     """A group that is not there, or is of the other direction, denies."""
     if group not in groups or groups[group].direction is not gate.direction:
         return DROP
-    return lead(names.group_chain(group, gate, family))
+    return lead(names.way_in(group, gate, family))
 
 
 def _failsafes(settings: Settings) -> dict[tuple[str, Element], Mapped]:

@@ -12,20 +12,21 @@ groups of a turn are written: what they call has then changed as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from enum import Enum
 from typing import NamedTuple
 
 from muslin.intent import Group, GroupId, Policy, PolicyId, SetId
 from muslin.render.matching import SetShape
+from muslin.render.nft import names
 from muslin.render.nft.alike import Content
 from muslin.render.nft.book import Book
-from muslin.render.nft.chains import Item, called, group_chains
-from muslin.render.nft.merging import call
+from muslin.render.nft.chains import Item, called, group_chains, joined
+from muslin.render.nft.merging import Merged, call
 from muslin.render.nft.moves import LookedUp, Move, is_plain, moves
 from muslin.render.nft.peers import Peers
 from muslin.render.nft.pieces import Numbers, Outline, Piece, Written, form, written
-from muslin.render.nft.places import Place
+from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.runs import Part
 from muslin.render.nft.words import Chain, Element, Mapped, NamedSet, Verdict
 from muslin.render.relations import Users
@@ -127,7 +128,7 @@ class Lists:
         if group is None:
             del self._made[key]
         owner = f"group/{key}"
-        self._book.put_chains(owner, [chain for each in made for chain in each.chains])
+        self._book.put_chains(owner, _chains_of(key, by_place))
         self._book.put_maps(owner, {declared: content for each in made for declared, content in each.maps.items()})
         self._peers.put(key, [crowd for each in made for crowd in each.crowds])
         self._call(key, frozenset(piece for each in made for piece in each.pieces))
@@ -169,3 +170,17 @@ class Lists:
             if not called:
                 del self._pieces[piece.policy]
             self._waiting.add(piece.policy)
+
+
+def _chains_of(group: GroupId, by_place: Mapping[Place, Sequence[Merged]]) -> Iterator[Chain]:
+    """Those of a place, but for the first, are called by name; the first by whoever leads there."""
+    own: dict[Gate, dict[int, Chain]] = {}
+    for place, made in by_place.items():
+        first, *rest = (chain for each in made for chain in each.chains)
+        own.setdefault(place.gate, {})[place.family] = first
+        yield from rest
+    for gate, families in own.items():
+        if gate in names.BY_INTERFACE:
+            yield from joined(families[4], families[6], names.way_in(group, gate, 4))
+        else:
+            yield from families.values()

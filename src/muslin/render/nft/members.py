@@ -103,9 +103,9 @@ def endpoint_elements(
     found.update(published_elements(endpoint, services))
     for limits in limits_of(endpoint):
         found[limits.end, name] = jump(limits.name)
+    found[TO, name] = to_group(endpoint.ingress, Gate.INGRESS, 4, groups, jump)
     for family in FAMILIES:
         leave = to_group(endpoint.egress, Gate.EGRESS, family, groups, jump)
-        found[TO[family], name] = to_group(endpoint.ingress, Gate.INGRESS, family, groups, jump)
         own = [address for address in (*endpoint.addresses, *endpoint.spoofable) if version_of(address) == family]
         for address in own:
             if is_host(address):

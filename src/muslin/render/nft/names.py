@@ -19,6 +19,9 @@ PIECE_LIMIT = 24
 NAME_LIMIT = 200
 """The kernel takes 255 bytes; room is left for what is put before and after."""
 
+BY_INTERFACE = frozenset({"ingress"})
+"""Gates at which a list is looked up by interface alone, in one map for both families."""
+
 _NAME = re.compile(r"[A-Za-z0-9/._-]*")
 _STRANGE = re.compile(r"[^A-Za-z0-9/._-]")
 _UNPRINTABLE = re.compile(r"[^ -~]")
@@ -64,6 +67,11 @@ def alike_set(policy_chain: str, rules: tuple[int | None, int | None], content: 
 
 def group_chain(group: GroupId, gate: str, family: int) -> str:
     return f"{gate}{family}/group/{_plain(group)}"
+
+
+def way_in(group: GroupId, gate: str, family: int) -> str:
+    """The chain by which packets of that family come to the group."""
+    return f"{gate}/group/{_plain(group)}" if gate in BY_INTERFACE else group_chain(group, gate, family)
 
 
 def stage_chain(group: GroupId, gate: str, family: int, stage: int) -> str:

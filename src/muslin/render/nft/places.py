@@ -38,7 +38,7 @@ from muslin.render.nft.words import (
 )
 
 FAMILIES = (4, 6)
-EGRESS_ALLOWED = {4: "egress-allowed4", 6: "egress-allowed6"}
+EGRESS_ALLOWED = "egress-allowed"
 """Where a packet goes that its sender's policy allows."""
 FORWARDED = {4: "forwarded4", 6: "forwarded6"}
 """Where a packet goes that may come in to be forwarded, by the policy of the interface that it comes in by."""
@@ -115,7 +115,7 @@ class Place(msgspec.Struct, frozen=True, cache_hash=True):
             case Gate.INGRESS | Gate.HOST_EGRESS:
                 return (ACCEPT,)
             case Gate.EGRESS:
-                return (goto(EGRESS_ALLOWED[self.family]),)
+                return (goto(EGRESS_ALLOWED),)
             case Gate.FORWARD_INGRESS:
                 return (goto(FORWARDED[self.family]),)
             case Gate.PRE_DNAT:

@@ -20,7 +20,7 @@ from bench.figures import Side
 from muslin.drivers import nf_tables
 from muslin.drivers.iptables import Flavour, Iptables
 from muslin.drivers.nft import Nft
-from muslin.intent import AddressSet, Delta, Endpoint, EndpointKey, HostIntent, MemberChange, PolicyId, SetId
+from muslin.intent import Delta, Endpoint, EndpointKey, HostIntent, MemberChange, PolicyId, SetId
 from muslin.net import Cidr
 from muslin.render import iptables, nft
 from muslin.render.nft.wire import encoded
@@ -67,12 +67,9 @@ def changed(made: HostIntent, number: int) -> Delta:
     return Delta(policies={SHARED: made.policies[SHARED]})
 
 
-def joined(made: HostIntent, number: int) -> MemberChange:
-    new = frozenset({Cidr(f"192.0.2.{number}/32")})
-    there = made.sets[EVERYBODY]
-    assert isinstance(there, AddressSet)
-    made.sets[EVERYBODY] = AddressSet(id=EVERYBODY, members=there.members | new)
-    return MemberChange(added=new)
+def joined(number: int) -> MemberChange:
+    """The intent need not have it: the agent freezes a set as a whole only for somebody who asks (calc.working)."""
+    return MemberChange(added=frozenset({Cidr(f"192.0.2.{number}/32")}))
 
 
 # ---- ours
@@ -96,7 +93,7 @@ class Changing(ABC):
         return self._change(Delta(snapshot=True))
 
     def member(self, number: int) -> Cost:
-        return self._change(Delta(sets={EVERYBODY: joined(self._made, number)}))
+        return self._change(Delta(sets={EVERYBODY: joined(number)}))
 
     def own(self, number: int) -> Cost:
         return self._change(world.add_of_its_own(self._made, 5000 + number, 20))
@@ -188,7 +185,6 @@ class NftText:
         return self._nft(peers.nft_text(made, interval=self._interval))
 
     def member(self, number: int) -> Cost:
-        joined(self._made, number)
         return self._nft(f"add element ip px {EVERYBODY} {{ 192.0.2.{number} }}\n")
 
     def own(self, number: int) -> Cost:
@@ -234,7 +230,6 @@ class Restore:
                     ((self._program, "-w"), peers.iptables_text(made)))
 
     def member(self, number: int) -> Cost:
-        joined(self._made, number)
         return _run(self._space, (("ipset", "restore"), f"add {EVERYBODY} 192.0.2.{number}\n"))
 
     def own(self, number: int) -> Cost:

@@ -41,7 +41,7 @@ def measure(count: int, word: str) -> dict[tuple[str, Side], Cost]:
 def _ours(count: int) -> Cost:
     changes = [rtnetlink.Change(new=route) for route in _wanted(count)]
     indexes = {name: index for index, name in socket.if_nameindex()}
-    with Netlink() as netlink:
+    with Netlink(receive_buffer=rtnetlink.RECEIVE_BUFFER) as netlink:
         return cost.of(partial(rtnetlink.apply, netlink, changes, indexes))
 
 

@@ -398,12 +398,14 @@ def test_who_writes_in_between_is_noticed_and_ours_is_written_all_the_same(space
     with asking(spaces[0]) as netlink:
         stale = generation(netlink)
         netrig.in_ns(spaces[0], "nft", "add", "table", "ip", "theirs")
-        (refused,) = netlink.transact(batch.framed(stale), batch.count + 2, (10 << 8 | 16, 0, bytes(4)))
+        (refused,), _ = netlink.transact(batch.framed(stale), batch.count + 2, (10 << 8 | 16, 0, bytes(4)))
         assert (refused.position, refused.errno) == (0, 85)
         assert committing.commit(batch) == []
         assert generation(netlink) == stale + 2
+        netrig.in_ns(spaces[0], "nft", "delete", "table", "ip", "theirs")
+        assert committing.commit(encoded([RemoveElements(declared, ("10.0.0.1/32",))])) == []
+        assert generation(netlink) == stale + 4
     committing.close()
-    netrig.in_ns(spaces[0], "nft", "delete", "table", "ip", "theirs")
 
 
 def test_a_batch_that_the_socket_cannot_hold_is_a_shortage(spaces: Spaces) -> None:

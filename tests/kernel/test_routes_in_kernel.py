@@ -105,6 +105,20 @@ def test_ten_thousand_routes_are_there_and_go_again(rig: Rig) -> None:
     assert ip_json(rig.name, "route", "show", "proto", "80") == []
 
 
+@pytest.mark.parametrize("receive_buffer", [0, rtnetlink.RECEIVE_BUFFER])
+def test_of_ten_thousand_routes_every_refused_one_comes_back_by_its_number(rig: Rig, receive_buffer: int) -> None:
+    """As many are sent at once as answers find room if all are refused; of more, the kernel throws answers away."""
+    wanted = [Change(new=device(f"10.{n >> 8}.{n & 255}.1/32")) for n in range(10_000)]
+    assert rig.apply(*wanted) == []
+    there = [wanted[number] if number % 10 else Change(new=device(f"11.0.{number // 250}.{number % 250}/32"))
+             for number in range(10_000)]
+
+    with netns.opened(rig.name) as fd, netns.inside(fd), Netlink(receive_buffer=receive_buffer) as netlink:
+        failures = rtnetlink.apply(netlink, there, rig.indexes)
+
+    assert [failure.index for failure in failures] == [number for number in range(10_000) if number % 10]
+
+
 def test_a_strangers_route_is_neither_seen_nor_taken_nor_removed(rig: Rig) -> None:
     run("ip", "-n", rig.name, "route", "add", "10.65.0.1/32", "dev", "far0", "proto", "static")
     run("ip", "-n", rig.name, "-6", "route", "add", "fd00:65::1/128", "dev", "far0", "metric", "1", "proto", "static")

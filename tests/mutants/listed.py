@@ -188,7 +188,7 @@ STEPS = (
            "        if is_full is not self._is_full:\n", "        if False:\n",
            ("tests/render/test_nft_state.py::test_maps_of_peers_follow_every_sort_of_change",)),
     Mutant("nft: sets that outgrow their map keep it", INCREMENTAL, "render/nft/state.py",
-           "        groups |= self._peers.outgrown(moved_members)\n", "",
+           "        groups = self._peers.outgrown(moved_members)\n", "        groups: set[GroupId] = set()\n",
            ("tests/render/test_nft_state.py::test_maps_of_peers_follow_every_sort_of_change",)),
     Mutant("nft: the first address of a family goes unnoticed", INCREMENTAL, "render/nft/state.py",
            "return set(self._set_users.users) if before != self._unspoken else set()", "return set()",

@@ -24,7 +24,7 @@ from muslin.agent.enforcement import Enforcement
 from muslin.agent.forgetting import Forgetting
 from muslin.agent.mtu import Mtu
 from muslin.agent.wiring import Wiring, closes
-from muslin.drivers import sysctl
+from muslin.drivers import rtnetlink, sysctl
 from muslin.drivers.links import Link
 from muslin.drivers.monitor import Noticed
 from muslin.drivers.netlink import Netlink
@@ -38,7 +38,7 @@ class Kernel:
     """Of the namespace of the thread that makes it. One caller at a time."""
 
     def __init__(self, dataplane: Backend | None = None, mtu_file: Path | None = None) -> None:
-        self._netlink = Netlink()
+        self._netlink = Netlink(receive_buffer=rtnetlink.RECEIVE_BUFFER)
         self._firewall = Enforcement(dataplane)
         self._wiring = Wiring(self._netlink)
         self.forgetting = Forgetting()

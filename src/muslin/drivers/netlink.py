@@ -3,8 +3,8 @@
 The kernel works through the messages of one send in order and answers each that fails; one that succeeds is
 answered only when it asks (NLM_F_ACK). So only the last message of a batch asks, and when its answer has come every
 message before it either failed by name or is done. That is as sure as an ack for each and costs a third of the time
-(100,000 routes: 0.17 s instead of 0.5 s). 128 messages a batch keep all possible errors within the default receive
-buffer, so that no answer can be lost.
+(100,000 routes: 0.17 s instead of 0.5 s). A batch is no longer than all possible errors fit into the receive buffer, so
+that no answer can be lost: 128 messages with the default buffer.
 
 Rule: whoever sends names what each message is about; a `Refusal` carries its position, errno and the kernel's own words
 (extended ack), never only a number.
@@ -16,7 +16,8 @@ import errno as errno_names
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from muslin.errors import Broken, Transient
@@ -36,7 +37,11 @@ _ACK_HAS_ATTRIBUTES = 0x200
 _SOL_NETLINK = 270
 _CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK = 10, 11, 12
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE, _SO_ATTACH_FILTER = 32, 33, 26
-_BATCH = 128
+_ERROR_SIZE = 1664
+"""What an error takes of the receive buffer, at most."""
+_BATCH = 1024
+_LONGEST = 1 << 18
+"""Bytes of an answer. Room for it is made once: for a short answer, that would take longer than the answer."""
 _DUMP_ATTEMPTS = 8
 
 
@@ -82,6 +87,7 @@ class Netlink:
     def __init__(self, protocol: int = 0, *, groups: int = 0, receive_buffer: int = 0) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._sequence = 0
+        self._into = memoryview(bytearray(_LONGEST))
         try:
             for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK):
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
@@ -91,6 +97,8 @@ class Netlink:
         except OSError:
             self._socket.close()
             raise
+        room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._batch = max(1, min(room // _ERROR_SIZE, _BATCH))
         self.port: int = self._socket.getsockname()[0]
         """The kernel puts it into every notification of a change that this socket asked for."""
 
@@ -123,23 +131,24 @@ class Netlink:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def send(self, messages: Sequence[Message]) -> list[Refusal]:
-        """Have the kernel do them all, in order; a refused one does not stop the next. Returns the refused."""
+    def send(self, messages: Iterable[Message]) -> list[Refusal]:
+        """Have the kernel do them all, in order; a refused one does not stop the next. Returns the refused. Messages
+        are taken as they are sent, so that not all of them need be in memory."""
         refused: list[Refusal] = []
-        for start in range(0, len(messages), _BATCH):
-            self._send_batch(messages[start : start + _BATCH], start, refused)
+        left, start = iter(messages), 0
+        while batch := list(islice(left, self._batch)):
+            self._send_batch(batch, start, refused)
+            start += len(batch)
         return refused
 
     def _send_batch(self, batch: Sequence[Message], start: int, refused: list[Refusal]) -> None:
         first = self._sequence + 1
         self._sequence += len(batch)
         pack = HEADER.pack
-        parts: list[bytes] = []
-        for sequence, (kind, flags, body) in enumerate(batch, first):
-            parts.append(pack(16 + len(body), kind, flags | REQUEST, sequence, 0))
-            parts.append(body)
+        parts = [pack(16 + len(body), kind, flags | REQUEST, sequence, 0) + body
+                 for sequence, (kind, flags, body) in enumerate(batch, first)]
         kind, flags, body = batch[-1]
-        parts[-2] = pack(16 + len(body), kind, flags | REQUEST | ACK, self._sequence, 0)
+        parts[-1] = pack(16 + len(body), kind, flags | REQUEST | ACK, self._sequence, 0) + body
         self._socket.send(b"".join(parts))
         answered = False
         while not answered:
@@ -151,10 +160,11 @@ class Netlink:
                 if code:
                     refused.append(Refusal(start + sequence - first, -code, _words(flags, answer)))
 
-    def transact(self, data: Sequence[bytes], barrier: int, question: Message) -> list[Refusal]:
+    def transact(self, data: Sequence[bytes], barrier: int, question: Message) -> tuple[list[Refusal], bytes]:
         """Has the kernel do one transaction: messages that are whole and numbered, below `barrier`, in one or more
         pieces. It answers only those that it refuses, so the question of that number follows, and its answer is the
-        last. Positions are the messages' numbers. Raises Transient when it cannot be sent."""
+        last: returned beside the refusals, whose positions are the messages' numbers. Raises Transient when it cannot
+        be sent."""
         try:
             self._socket.sendmsg(data)
         except OSError as error:
@@ -166,7 +176,7 @@ class Netlink:
         while True:
             for answer_kind, answer_flags, sequence, answer in self._receive():
                 if sequence == barrier:
-                    return refused
+                    return refused, answer
                 if answer_kind == _ERROR and (code := struct.unpack_from("=i", answer)[0]):
                     offset = _offset(answer_flags, answer)
                     refused.append(Refusal(sequence, -code, _words(answer_flags, answer), offset))
@@ -229,7 +239,7 @@ class Netlink:
 
     def _read(self) -> bytes:
         try:
-            return self._socket.recv(1 << 18)
+            return bytes(self._into[: self._socket.recv_into(self._into)])
         except OSError as error:
             if error.errno == errno_names.ENOBUFS:
                 raise Transient("netlink: the receive buffer overflowed, answers were lost") from None

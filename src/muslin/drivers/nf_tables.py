@@ -5,9 +5,10 @@ socket. A question for the generation behind it is the barrier: its answer comes
 each message. The socket stays open: closing one waits until the kernel has freed what the last transactions removed
 (20 ms, measured).
 
-Each batch names the generation of the ruleset that we have just asked for. Whoever writes in between moves it, and the
-kernel refuses ours, so that ours is one step exactly. We ask and send again: what we want to change does not depend on
-theirs, and whether theirs touched our table is looked at afterwards (agent.firewall; decision 0068).
+Each batch names the generation of the ruleset that the answer behind our last one told. Whoever has written since has
+moved it, and the kernel refuses ours, so that ours is one step exactly. The answer to that tells the new one, and we
+send again: what we want to change does not depend on theirs, and whether theirs touched our table is looked at
+afterwards (agent.firewall; decision 0068).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain
 
 from muslin.drivers.netlink import Netlink, Refusal, attributes
@@ -99,9 +101,10 @@ def _undisturbed(netlink: Netlink, read: Callable[[], Listing | None]) -> Listin
 def _settled(netlink: Netlink) -> int:
     """The generation when nobody is writing. Whoever is, raises it before anything is in force, and disturbs lists
     that are being read even before that; an empty batch waits until he has finished."""
-    if refused := netlink.transact(_EMPTY.framed(), _EMPTY.count + 2, _QUESTION):
+    refused, answer = netlink.transact(_EMPTY.framed(), _EMPTY.count + 2, _QUESTION)
+    if refused:
         raise Transient(f"nf_tables: {refused[0]}")
-    return generation(netlink)
+    return _told(answer)
 
 
 def asking(netns: str | None) -> Netlink:
@@ -128,7 +131,15 @@ def generation(netlink: Netlink) -> int:
     answer = netlink.get(_GET_GENERATION, bytes(4))
     if isinstance(answer, Refusal):
         raise Transient(f"nf_tables does not tell its generation: {answer}")
-    return int.from_bytes(attributes(answer, 4)[_GENERATION_ID], "big")
+    return _told(answer)
+
+
+def _told(answer: bytes) -> int:
+    """Raises Transient."""
+    found = attributes(answer, 4).get(_GENERATION_ID)
+    if found is None:
+        raise Transient("nf_tables does not tell its generation")
+    return int.from_bytes(found, "big")
 
 
 class Committing:
@@ -137,6 +148,7 @@ class Committing:
     def __init__(self, netns: str | None = None) -> None:
         self._netns = netns
         self._netlink = self._opened()
+        self._generation: int | None = None
         self._lock = threading.Lock()
 
     def _opened(self) -> Netlink:
@@ -160,8 +172,13 @@ class Committing:
 
     def _sent(self, batch: Batch) -> list[Refusal]:
         try:
-            return self._netlink.transact(batch.framed(generation(self._netlink)), batch.count + 2, _QUESTION)
+            known = generation(self._netlink) if self._generation is None else self._generation
+            self._generation = None
+            refused, answer = self._netlink.transact(batch.framed(known), batch.count + 2, _QUESTION)
         except Transient:  # what is left of the answers must not be taken for those to the next batch
             self._netlink.close()
             self._netlink = self._opened()
             raise
+        with suppress(Transient):  # then we ask before the next
+            self._generation = _told(answer)
+        return refused

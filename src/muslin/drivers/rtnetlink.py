@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_aton, inet_ntop, inet_pton
@@ -49,6 +49,9 @@ _NDA_DST, _NDA_LLADDR, _NDA_PROTOCOL = 1, 2, 12
 _PERMANENT = 0x80
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_PROTO = 1, 2, 8, 11
 _NO_DAD = 0x02
+_NEW, _OVER = CREATE | EXCLUSIVE, CREATE | REPLACE
+RECEIVE_BUFFER = 1 << 20
+"""Of a socket for many routes: a thousand may be refused at once, and so as many be sent at once."""
 
 _ABSENT = frozenset({errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL, errno.ENODEV})
 _OURS_TO_BLAME = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.EAFNOSUPPORT})
@@ -210,21 +213,23 @@ def apply(netlink: Netlink, changes: Sequence[Change], indexes: Mapping[str, int
     To remove what is absent is success, and so is a put of what is there already exactly so.
     """
     failures: list[Failure] = []
-    messages: list[Message] = []
     numbers: list[int] = []
-    for number, change in enumerate(changes):
-        new = change.new
-        item = change.old if new is None else new
-        if item is None:
-            raise Broken("a change that neither puts nor drops")
-        index = _index(item, indexes)
-        if index is not None:
-            numbers.append(number)
-            messages.append(_encode(change, item, index))
-        elif new is not None:  # what stood on an interface that is gone, went with it
-            missing = Transient(f"{describe(item)}: interface {item.interface} is not there")
-            failures.append(Failure(number, missing))
-    for refusal in netlink.send(messages):
+
+    def messages() -> Iterator[Message]:
+        for number, change in enumerate(changes):
+            new = change.new
+            item = change.old if new is None else new
+            if item is None:
+                raise Broken("a change that neither puts nor drops")
+            index = _index(item, indexes)
+            if index is not None:
+                numbers.append(number)
+                yield _encode(change, item, index)
+            elif new is not None:  # what stood on an interface that is gone, went with it
+                missing = Transient(f"{describe(item)}: interface {item.interface} is not there")
+                failures.append(Failure(number, missing))
+
+    for refusal in netlink.send(messages()):
         error = _judge(changes[numbers[refusal.position]], refusal)
         if error is not None:
             failures.append(Failure(numbers[refusal.position], error))
@@ -242,18 +247,16 @@ def _index(item: Item, indexes: Mapping[str, int]) -> int | None:
 
 
 def _encode(change: Change, item: Item, index: int) -> Message:
-    if change.new is None:
-        flags = 0
-    elif change.old is not None or not isinstance(item, Route):
-        # A neighbour that the kernel learnt by itself may stand there: it is not a stranger's, we replace it.
-        flags = CREATE | REPLACE
-    else:
-        flags = CREATE | EXCLUSIVE
+    gone = change.new is None
     if isinstance(item, Route):
-        return DEL_ROUTE if change.new is None else NEW_ROUTE, flags, encode_route(item, index)
+        if gone:
+            return DEL_ROUTE, 0, encode_route(item, index)
+        return NEW_ROUTE, _NEW if change.old is None else _OVER, encode_route(item, index)
+    # A neighbour that the kernel learnt by itself may stand there: it is not a stranger's, we replace it.
+    flags = 0 if gone else _OVER
     if isinstance(item, Neighbour):
-        return _DEL_NEIGHBOUR if change.new is None else _NEW_NEIGHBOUR, flags, _encode_neighbour(item, index)
-    return _DEL_ADDRESS if change.new is None else _NEW_ADDRESS, flags, _encode_address(item, index)
+        return _DEL_NEIGHBOUR if gone else _NEW_NEIGHBOUR, flags, _encode_neighbour(item, index)
+    return _DEL_ADDRESS if gone else _NEW_ADDRESS, flags, _encode_address(item, index)
 
 
 def encode_route(route: Route, index: int) -> bytes:

@@ -15,6 +15,9 @@ class RouteKind(StrEnum):
     BLACKHOLE = "blackhole"
     LOCAL = "local"
 
+    __hash__ = str.__hash__
+    """In C: it is part of the shape of every route, and enum's own is Python."""
+
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`interface` for DEVICE and LOCAL, `gateway` for VIA. Lower `metric` wins."""

@@ -95,16 +95,20 @@ class NftState:
                 self._book.put_set(declared)
         before, self._manner = self._manner, manner_of(intent.settings)
         everything = first or delta.snapshot or before != self._manner
+        policies = self._update_sets(delta, intent, everything)
+        moved_members = self._contents.moved()
+        groups = self._peers.outgrown(moved_members)
+        if not (everything or policies or groups) and self._is_of_members(delta, intent):
+            self._peers.follow(moved_members)
+            return self._book.changes()
         covered = covering(intent.host_interfaces, intent.groups, intent.settings)
         moved = self._move(gates_of(covered.uses))
-        groups = moved | (self._groups.keys() | intent.groups.keys() if everything else delta.groups.keys())
-        policies = self._relate(groups, moved, intent) | self._update_sets(delta, intent, everything)
+        groups |= moved | (self._groups.keys() | intent.groups.keys() if everything else delta.groups.keys())
+        policies |= self._relate(groups, moved, intent)
         policies |= self._policies.keys() | intent.policies.keys() if everything else delta.policies.keys()
         known = self._interfaces.endpoints | intent.endpoints.keys() if everything else delta.endpoints.keys()
         policies |= self._speak(known, intent)
         groups |= self._update_policies(policies, intent)
-        moved_members = self._contents.moved()
-        groups |= self._peers.outgrown(moved_members)
         endpoints = self._update_groups(groups, intent)
         self._peers.follow(moved_members)
         self._lists.settle()
@@ -116,6 +120,13 @@ class NftState:
         self._update_base(intent.settings, covered)
         changes = self._book.changes()
         return msgspec.structs.replace(changes, fresh=True) if first else changes
+
+    def _is_of_members(self, delta: Delta, intent: HostIntent) -> bool:
+        """Does it say no more than who comes to sets, or leaves them? The most frequent change of all: nothing that the
+        rest of the host comes to is looked at for it."""
+        if delta.policies or delta.groups or delta.endpoints or delta.host_interfaces:
+            return False
+        return intent.settings == self._settings and self._families.unspoken == self._unspoken
 
     def refused(self) -> None:
         """The kernel did not take what the last update came to: the next one must say it as well."""

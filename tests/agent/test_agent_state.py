@@ -12,7 +12,7 @@ from muslin.agent import snapshot
 from muslin.agent.duties import KINDS, SHAPE, Duties
 from muslin.agent.journal import Entry, Journal
 from muslin.calc.host import Graph
-from muslin.drivers.rtnetlink import RouteKey
+from muslin.drivers.rtnetlink import Address, RouteKey
 from muslin.drivers.shaping import shape
 from muslin.intent import Delta, Direction, Endpoint, EndpointKey, Group, GroupId, HostIntent, Neighbour, Qos
 from muslin.net import Cidr
@@ -119,19 +119,39 @@ def test_duties_told_change_by_change_are_those_of_the_last_state(states: list[H
 
 
 def test_an_endpoint_asks_for_an_open_link_a_gateway_neighbours_and_routes() -> None:
-    wanted = duties_after(snapshot_of(endpoint("a", "mus1", "10.65.0.1/32", mac="02-00-00-00-00-AA")))
+    wanted = duties_after(snapshot_of(endpoint("a", "mus1", "10.65.0.1/32", "fd00::1/128", mac="02-00-00-00-00-AA")))
     assert {kind for kind, _, _ in wanted} == set(KINDS) - {SHAPE}, "no limit of bandwidth was asked for"
     assert ("neighbour", "10.65.0.1%mus1",
             Neighbour(address="10.65.0.1", interface="mus1", mac="02:00:00:00:00:aa")) in wanted
     assert {key for kind, key, _ in wanted if kind == "route"} == {
-        RouteKey(Cidr("169.254.1.0/24"), 0), RouteKey(Cidr("10.65.0.1/32"), 0),
+        RouteKey(Cidr("169.254.1.0/24"), 0), RouteKey(Cidr("10.65.0.1/32"), 0), RouteKey(Cidr("fd00::1/128"), 0),
     }
+
+
+def gateways_after(*deltas: Delta) -> set[str]:
+    return {new.address for _, _, new in duties_after(*deltas) if isinstance(new, Address)}
+
+
+def test_who_speaks_only_ipv4_has_no_gateway_for_ipv6() -> None:
+    """Of a thousand such the kernel would walk four thousand routes, whenever a link comes or goes."""
+    plain = endpoint("a", "mus1", "10.65.0.1/32")
+    assert gateways_after(snapshot_of(plain)) == set()
+    for speaks in ({"spoofable": (Cidr("fd00:1::/64"),)}, {"gateway_v6": "fe80::1"}):
+        assert gateways_after(snapshot_of(msgspec.structs.replace(plain, **speaks))) == {"fe80::1/64"}
+
+
+def test_a_link_keeps_its_gateway_as_long_as_one_of_those_who_claim_it_speaks_ipv6() -> None:
+    four, six, also_six = (endpoint(name, "tapvm", address) for name, address in
+                           (("a", "10.65.0.1/32"), ("b", "fd00::1/128"), ("c", "fd00::2/128")))
+    gone = Delta(endpoints={six.key: None})
+    assert gateways_after(snapshot_of(four, six, also_six), gone) == {"fe80::1/64"}
+    assert gateways_after(snapshot_of(four, six), gone) == set()
 
 
 def test_who_knows_another_gateway_finds_it_on_his_link_beside_the_usual_one() -> None:
     plain = endpoint("a", "mus1", "fd00::1/128")
-    gateways = [{key.address for kind, key, _ in duties_after(snapshot_of(msgspec.structs.replace(
-        plain, gateway_v6=gateway))) if kind == "address"} for gateway in ("", "fe80::1", "fe80::7")]
+    gateways = [gateways_after(snapshot_of(msgspec.structs.replace(plain, gateway_v6=gateway)))
+                for gateway in ("", "fe80::1", "fe80::7")]
     assert gateways == [{"fe80::1/64"}, {"fe80::1/64"}, {"fe80::1/64", "fe80::7/128"}]
 
 

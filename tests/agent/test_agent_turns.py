@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,6 +63,8 @@ class Patient:
         self.usual = EndpointState(state="up")
         self.unusual: dict[EndpointKey, EndpointState] = {}
         self.links: tuple[Link, ...] = ()
+        self.works = self.scans = 0
+        """Turns in which there was nothing to take; in which something had been noticed."""
 
     async def take(self, delta: Delta, intent: HostIntent, now: float) -> tuple[str, ...]:
         self.takes.append(delta)
@@ -70,9 +73,11 @@ class Patient:
         return ()
 
     async def work(self, now: float) -> tuple[str, ...]:
+        self.works += 1
         return ()
 
     async def scan(self, noticed: Noticed, now: float) -> tuple[str, ...]:
+        self.scans += 1
         return ()
 
     async def scan_unannounced(self, noticed: Noticed, now: float) -> tuple[str, ...]:
@@ -101,10 +106,33 @@ class Patient:
         return self.links
 
 
-def play(scene: Callable[[Worker, Patient], Awaitable[None]]) -> None:
+class Herald:
+    """A monitor that hears what the test says, each time one thing."""
+
+    def __init__(self) -> None:
+        self._mouth, self._ear = socket.socketpair()
+        self.heard = 0
+
+    def say(self) -> None:
+        self._mouth.send(b".")
+
+    def fileno(self) -> int:
+        return self._ear.fileno()
+
+    def drain(self, own_port: int) -> Noticed:
+        self._ear.recv(64)
+        self.heard += 1
+        return Noticed(routes=True)
+
+    def close(self) -> None:
+        self._mouth.close()
+        self._ear.close()
+
+
+def play(scene: Callable[[Worker, Patient], Awaitable[None]], herald: Herald | None = None) -> None:
     async def whole() -> None:
-        monitor, kernel = Monitor(), Patient()
-        worker = Worker(Graph(), cast(Kernel, kernel), monitor, None)
+        monitor, kernel = herald or Monitor(), Patient()
+        worker = Worker(Graph(), cast(Kernel, kernel), cast(Monitor, monitor), None)
         working = asyncio.create_task(worker.run())
         try:
             async with asyncio.timeout(10):
@@ -183,6 +211,49 @@ def test_where_changes_come_all_the_time_what_only_goes_rides_with_what_comes(mo
         assert [set(delta.endpoints) for delta in kernel.takes] == [{one[0]}, {one[0], two[0]}]
 
     play(scene)
+
+
+def test_what_was_taken_along_does_not_ask_for_a_turn_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_room, "_BUSY", 60.0)
+    monkeypatch.setattr(worker_room, "_RIDES_WITHIN", 0.01)
+    one, two = map(workload, ("one", "two"))
+
+    async def scene(worker: Worker, kernel: Patient) -> None:
+        kernel.go.set()
+        worker.receive(Delta(snapshot=True, revision=1, endpoints=dict([one])))
+        await worker.wait_until(lambda: worker.applied == 1)
+        worker.receive(Delta(revision=2, endpoints={one[0]: None}))
+        worker.receive(Delta(revision=3, endpoints=dict([two])))
+        await worker.wait_until(lambda: worker.applied == 3)
+        later, works = asyncio.Event(), kernel.works
+        asyncio.get_running_loop().call_later(0.01, later.set)  # due after the one that rides
+        await later.wait()
+        for _ in range(10):  # more than a turn needs
+            await asyncio.sleep(0)
+        assert kernel.works == works
+
+    play(scene)
+
+
+@pytest.mark.parametrize("patience", [60.0, 0.0])
+def test_what_the_kernel_tells_gathers_before_it_is_heard(monkeypatch: pytest.MonkeyPatch, patience: float) -> None:
+    """Of a veth that comes or goes it tells ten times; a stranger who flushes routes means them all."""
+    herald = Herald()
+
+    async def scene(worker: Worker, kernel: Patient) -> None:
+        worker.receive(Delta(snapshot=True, revision=1))
+        kernel.go.set()
+        await worker.wait_until(lambda: worker.applied == 1)
+        monkeypatch.setattr(worker_room, "_GATHERS", patience)
+        herald.say()
+        for _ in range(10):  # more than a turn needs
+            await asyncio.sleep(0)
+        assert herald.heard == (0 if patience else 1)
+        if not patience:
+            herald.say()
+            await worker.wait_until(lambda: kernel.scans == 2)
+
+    play(scene, herald)
 
 
 def test_what_only_goes_is_taken_though_nobody_comes() -> None:

@@ -18,6 +18,7 @@ from netrig import ip_json, namespace, run, wait_for
 
 pytestmark = pytest.mark.kernel
 NAME, KEY, ADDRESS = "mus00000000001", EndpointKey("WorkloadEndpoint/default/w1"), Cidr("10.65.0.1/32")
+ADDRESS_V6 = Cidr("fd00:65::1/128")
 
 
 class Counting(Netlink):
@@ -43,7 +44,7 @@ class Scene:
 
     def bring_endpoint(self) -> None:
         endpoint = Endpoint(key=KEY, interface=NAME, ingress=GroupId("1" * 16), egress=GroupId("2" * 16),
-                            addresses=(ADDRESS,))
+                            addresses=(ADDRESS, ADDRESS_V6))
         route = Route(destination=ADDRESS, kind=RouteKind.DEVICE, interface=NAME)
         intent = HostIntent(endpoints={KEY: endpoint}, routes={ADDRESS: route})
         self.wiring.duties.take(Delta(endpoints={KEY: endpoint}, routes={ADDRESS: route}), intent)

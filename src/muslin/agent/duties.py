@@ -2,7 +2,8 @@
 
 For each endpoint's interface:  link       open: up, forwarding, no router advertisements, no duplicate detection
                                 shape      limits of its bandwidth, both ways
-                                address    fe80::1/64, the workload's IPv6 gateway; another too, where it knows another
+                                address    fe80::1/64, the IPv6 gateway of whoever speaks IPv6 (decision 0098); another
+                                           too, where he knows another
                                 neighbour  its addresses' MAC, so that the kernel never asks
                                 route      its addresses
 Once per host:                  route      local 169.254.1.0/24, the workloads' IPv4 gateway
@@ -14,7 +15,7 @@ This is their dependency order, too. A duty is told to the reconciler, which kno
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from msgspec import UNSET
@@ -23,7 +24,7 @@ from muslin.drivers import plug, rtnetlink
 from muslin.drivers.rtnetlink import Address
 from muslin.drivers.shaping import shape
 from muslin.intent import Delta, Endpoint, EndpointKey, HostIntent, Neighbour, Qos, Route, RouteKind, Settings
-from muslin.net import Cidr, host_cidr
+from muslin.net import Cidr, host_cidr, version_of
 from muslin.reconcile import Reconciler
 
 LINK, SHAPE, ADDRESS, NEIGHBOUR, ROUTE = "link", "shape", "address", "neighbour", "route"
@@ -45,8 +46,10 @@ class Duties:
         self._ipv6 = ipv6
         self._interfaces: dict[EndpointKey, str] = {}
         self._users: Counter[str] = Counter()
-        self._gateways: dict[EndpointKey, Address] = {}
-        """Of those that know another IPv6 gateway than the usual one."""
+        self._gateways: dict[EndpointKey, frozenset[Address]] = {}
+        """Of those that speak IPv6."""
+        self._served: Counter[Address] = Counter()
+        """By how many each of these gateways is known."""
         self._limits: dict[str, dict[EndpointKey, Qos | None]] = {}
         """By interface; of two endpoints that claim one, the smaller key says it."""
         self._mtu = 0
@@ -95,7 +98,7 @@ class Duties:
         for key in self._interfaces.keys() | intent.endpoints.keys() if whole else delta.endpoints:
             endpoint = intent.endpoints.get(key)
             self._take_endpoint(key, endpoint)
-            self._take_gateway(key, endpoint)
+            self._take_gateways(key, endpoint)
             self._float(key, _pairs(endpoint, intent.settings))
         for destination in delta.routes if not delta.snapshot else self._routes.keys() | intent.routes.keys():
             self._take_route(destination, intent)
@@ -156,18 +159,18 @@ class Duties:
 
     def _want_link(self, interface: str, *, wanted: bool) -> None:
         self._reconciler.want(LINK, interface, Open(interface) if wanted else None)
-        if self._ipv6:
-            gateway = Address(interface=interface, address=f"{plug.GATEWAY_V6}/64")
-            self._reconciler.want(ADDRESS, gateway, gateway if wanted else None)
 
-    def _take_gateway(self, key: EndpointKey, endpoint: Endpoint | None) -> None:
-        before = self._gateways.pop(key, None)
-        after = None
-        if self._ipv6 and endpoint is not None and endpoint.gateway_v6 not in ("", plug.GATEWAY_V6):
-            after = self._gateways[key] = Address(interface=endpoint.interface, address=f"{endpoint.gateway_v6}/128")
-            self._reconciler.want(ADDRESS, after, after)
-        if before is not None and before != after and before not in self._gateways.values():
-            self._reconciler.want(ADDRESS, before, None)
+    def _take_gateways(self, key: EndpointKey, endpoint: Endpoint | None) -> None:
+        before = self._gateways.pop(key, frozenset())
+        after = frozenset(_gateways(endpoint)) if self._ipv6 and endpoint is not None else frozenset()
+        if after:
+            self._gateways[key] = after
+        self._served.update(after)
+        self._served.subtract(before)
+        for gateway in before ^ after:
+            if not self._served[gateway]:
+                del self._served[gateway]
+            self._reconciler.want(ADDRESS, gateway, gateway if gateway in self._served else None)
 
     def _take_route(self, destination: Cidr, intent: HostIntent) -> None:
         route = intent.routes.get(destination)
@@ -185,6 +188,15 @@ class Duties:
         if route is not None and new is not None:
             self._routes[destination] = route
             self._reconciler.want(ROUTE, new, rtnetlink.normal_route(route))
+
+
+def _gateways(endpoint: Endpoint) -> Iterator[Address]:
+    """By which the workload knows its way out for IPv6."""
+    known = endpoint.gateway_v6
+    if known or any(version_of(prefix) == 6 for prefix in (*endpoint.addresses, *endpoint.spoofable)):
+        yield Address(interface=endpoint.interface, address=f"{plug.GATEWAY_V6}/64")
+    if known not in ("", plug.GATEWAY_V6):
+        yield Address(interface=endpoint.interface, address=f"{known}/128")
 
 
 def _pairs(endpoint: Endpoint | None, settings: Settings) -> frozenset[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from muslin.explain.lockout import Connection
+from muslin.explain.scene import Connection
 from muslin.server.lockout import Guard
 from muslin.store import open_store
 from serverrig import CALICO, GNPS, Api, Json, gnp, resource

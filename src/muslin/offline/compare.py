@@ -9,6 +9,7 @@ from typing import Any
 
 from muslin.errors import Invalid
 from muslin.explain import cluster, difference, examples, lockout, own_policy
+from muslin.explain.scene import scene
 from muslin.model.kubernetes import NAME_PREFIX
 from muslin.model.meta import ResourceKey
 from muslin.offline.world import World
@@ -18,7 +19,7 @@ def compare(before: World, after: World) -> dict[str, Any]:
     """The same data as POST /muslin/v1/diff answers; and `cuts`: BGP sessions that would end, in words."""
     found = cluster.diff(cluster.census(before.graph), cluster.census(after.graph))
     told = [examples.told(one, before.where, after.where) for one in examples.examples(found, before, after)]
-    cuts = lockout.new_cuts(*(lockout.cuts(lockout.scene(world.resources)) for world in (before, after)))
+    cuts = lockout.new_cuts(*(lockout.cuts(scene(world.resources)) for world in (before, after)))
     hosts = own_policy.concerned(*(own_policy.own_policies(world.graph) for world in (before, after)))
     return {**difference.told(found), "examples": told, "hosts": hosts, "cuts": [cut.text for cut in cuts]}
 

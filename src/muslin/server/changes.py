@@ -25,7 +25,7 @@ import structlog
 from aiohttp import web
 
 from muslin.errors import Broken, MuslinError
-from muslin.server import admission, apply, belongings, lockout, requests, served
+from muslin.server import admission, apply, belongings, guarded, requests, served
 from muslin.server.addresses import Addresses
 from muslin.server.bodies import read_items
 from muslin.server.objects import Objects, Wish, Written
@@ -54,7 +54,7 @@ class _Lane(Enum):
     ALONE = 1
     """Their rules look at others of their kind, which no compare-and-swap of one key sees."""
     GUARDED = 4
-    """Where there are host endpoints, the guard looks at the whole cluster for each, tens of milliseconds."""
+    """Where there are host endpoints, the guard may look at each of their hosts, tens of milliseconds for a hundred."""
     SHARED = MOST
 
 
@@ -184,7 +184,7 @@ def _lane(item: Item, *, careful: bool) -> _Lane:
     kind = _kind(item)
     if kind in admission.SERIAL:
         return _Lane.ALONE
-    return _Lane.GUARDED if careful and kind in lockout.KINDS else _Lane.SHARED
+    return _Lane.GUARDED if careful and kind in guarded.KINDS else _Lane.SHARED
 
 
 def _kind(item: Item) -> str:

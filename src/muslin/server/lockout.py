@@ -1,7 +1,7 @@
 """A write that would cut off the server, an agent or BGP is refused, unless it is forced.
 
-The cluster as it would be is put together from the few kinds that host endpoints depend on, and asked by
-`explain.lockout`. Where nobody has host endpoints nothing can be cut, and nothing is put together.
+The cluster as it would be is made of the few kinds that host endpoints depend on (`server.guarded`), and asked by
+`explain.lockout`. Where nobody has host endpoints nothing can be cut, and nothing is read.
 
 Forced is a write whose object says so (annotation `muslin.dev/force: lockout`, which kubectl can write too; for a
 deletion, the object that is deleted), or whose request does (`?lockout=force`). ClusterConfiguration can switch the
@@ -13,42 +13,38 @@ is not looked after. Agents at a unix socket or the loopback cannot be cut.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from muslin.errors import Invalid
-from muslin.explain import lockout
-from muslin.explain.lockout import Connection, Cut
+from muslin.explain.lockout import Cut
+from muslin.explain.scene import Connection
 from muslin.model.kinds import BY_NAME
 from muslin.model.meta import ResourceKey
-from muslin.server.decoding import Value, decoded
+from muslin.server.decoding import decoded
+from muslin.server.guarded import KINDS, Guarded
 from muslin.server.refusals import Json, Refusal, cause
 from muslin.server.served import Served
 from muslin.server.views import written
-from muslin.store import Store, layout
+from muslin.store import Draft, Store, layout
 
 FORCE, LOCKOUT = "muslin.dev/force", "lockout"
-KINDS = ("HostEndpoint", "GlobalNetworkPolicy", "Tier", "Profile", "FelixConfiguration", "GlobalNetworkSet",
-         "NetworkSet")
-"""A write of one of these may cut something."""
-_BESIDE = ("Namespace", "Node", "BGPConfiguration", "BGPPeer", "IPPool")
 _GUARD = "ClusterConfiguration"
 _MOST_TOLD = 3
 
 
 class Guard:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, guarded: Guarded | None = None) -> None:
         self.connections: dict[str, Connection] = {}
         """Host -> how its agent reached this server last."""
         self._store = store
+        self._guarded = guarded or Guarded(store)
 
     def on(self, store: Store) -> Guard:
         """The same, of another store: a draft of this one."""
-        made = Guard(store)
+        made = Guard(store, self._guarded)
         made.connections = self.connections
         return made
 
@@ -77,33 +73,15 @@ class Guard:
             return
         metadata = held["metadata"]
         key = ResourceKey(kind, metadata.get("namespace") or "", metadata["name"])
-        before = {found: value for name in (*KINDS, *_BESIDE) for found, value in await self._read(name)}
-        before |= await self._servers_own()
-        after = {key: decoded(key, written(obj)) if obj is not None else None}
-        cuts = await asyncio.to_thread(_cuts, before, after, tuple(self.connections.values()))
+        change = {key: written(obj) if obj is not None else None}
+        drafted = self._store.changes() if isinstance(self._store, Draft) else {}
+        cuts = await self._guarded.cuts(change, drafted, tuple(self.connections.values()))
         if cuts:
             raise _refusal(served, metadata["name"], cuts)
 
     async def has_hosts(self) -> bool:
-        """Is there a host endpoint? Without one nothing can be cut; with one, each look takes tens of milliseconds."""
+        """Is there a host endpoint? Without one nothing can be cut."""
         return bool((await self._store.list(layout.prefix("HostEndpoint"), limit=1)).entries)
-
-    async def _read(self, kind: str) -> list[tuple[ResourceKey, Value]]:
-        entries = (await self._store.list(layout.prefix(kind))).entries
-        keyed = [(layout.parse(entry.key), entry.value) for entry in entries]
-        return [(key, decoded(key, value)) for key, value in keyed if key is not None]
-
-    async def _servers_own(self) -> dict[ResourceKey, Value]:
-        """Workloads in which a server runs: rules may mean them by their labels."""
-        servers = {one.server for one in self.connections.values()}
-        if not servers:
-            return {}
-        found = {}
-        for entry in (await self._store.list(layout.prefix("WorkloadEndpoint"))).entries:
-            key = layout.parse(entry.key)
-            if key is not None and any(f'"{server}/'.encode() in entry.value for server in servers):
-                found[key] = decoded(key, entry.value)
-        return found
 
     async def _switched_off(self) -> bool:
         if _GUARD not in BY_NAME:
@@ -119,15 +97,6 @@ def forced(request: web.Request) -> bool:
     if word not in ("", "force"):
         raise Invalid(f"lockout={word[:40]!r}: write lockout=force, or leave it out")
     return word == "force"
-
-
-def _cuts(before: Mapping[ResourceKey, Value], change: Mapping[ResourceKey, Value],
-          connections: tuple[Connection, ...]) -> list[Cut]:
-    """What the change cuts."""
-    after = lockout.cuts(lockout.scene({**before, **change}, connections))
-    if not after:
-        return []
-    return lockout.new_cuts(lockout.cuts(lockout.scene(before, connections)), after)
 
 
 def _refusal(served: Served, name: str, cuts: list[Cut]) -> Refusal:

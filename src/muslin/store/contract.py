@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,7 +92,7 @@ class Store(Protocol):
         `delete`."""
         ...
 
-    def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
+    def watch(self, prefix: str, *, after: int) -> AsyncGenerator[tuple[Event, ...], None]:
         """Batches of events with revision > `after`, in order, for ever. Raises Compacted."""
         ...
 

@@ -10,7 +10,7 @@ makes it a Conflict. Revisions given before that are the draft's own, below zero
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
@@ -45,8 +45,12 @@ class Draft(Store):
         """Raises Conflict; then nothing was written, and the draft is of no more use."""
         if self._drafted:
             await self._store.commit([
-                Write(key, one.entry.value if one.entry else None, one.base) for key, one in self._drafted.items()
+                Write(key, value, self._drafted[key].base) for key, value in self.changes().items()
             ])
+
+    def changes(self) -> dict[str, bytes | None]:
+        """What it would write, by keys; None: delete."""
+        return {key: one.entry.value if one.entry else None for key, one in self._drafted.items()}
 
     async def attempt(self, part: Callable[[Store], Awaitable[Result]]) -> Result:
         """What the part returns. What it wrote is taken back when it raises. One at a time."""
@@ -86,7 +90,7 @@ class Draft(Store):
             require_expected(write.key, before, write.expect)
         return tuple(self._apply(write, before) for write, before in zip(writes, found, strict=True))
 
-    async def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
+    async def watch(self, prefix: str, *, after: int) -> AsyncGenerator[tuple[Event, ...], None]:
         async for batch in self._store.watch(prefix, after=after):
             yield batch
 

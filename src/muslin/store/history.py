@@ -10,7 +10,7 @@ Every revision is exactly one event, so the event of revision R lies at index R 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from muslin.store.contract import Event
 
@@ -81,7 +81,7 @@ class History:
         self.closed = True
         self._wake()
 
-    async def follow(self, prefix: str, position: int, older: Older) -> AsyncIterator[tuple[Event, ...]]:
+    async def follow(self, prefix: str, position: int, older: Older) -> AsyncGenerator[tuple[Event, ...], None]:
         """Batches of the events under `prefix` after `position`, until the store is closed."""
         while not self.closed:
             events = await older(position) if position < self.oldest else self.after(position, BATCH)

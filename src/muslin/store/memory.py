@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from muslin.errors import Conflict
 from muslin.store.contract import Compacted, Entry, Event, Page, Store, Write
@@ -56,7 +56,7 @@ class MemoryStore(Store):
         self._history.append(events)
         return tuple(revisions)
 
-    async def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
+    async def watch(self, prefix: str, *, after: int) -> AsyncGenerator[tuple[Event, ...], None]:
         self._require(after)
         async for batch in self._history.follow(prefix, after, self._older):
             yield batch

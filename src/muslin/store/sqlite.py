@@ -17,7 +17,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -139,7 +139,7 @@ class SqliteStore(Store):
             raise outcome
         return outcome
 
-    async def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
+    async def watch(self, prefix: str, *, after: int) -> AsyncGenerator[tuple[Event, ...], None]:
         if not self._oldest <= after <= self._assigned:
             raise Compacted(after, self._oldest)
         async for batch in self._history.follow(prefix, after, self._older):

@@ -65,8 +65,8 @@ def _require_honest(request: web.Request) -> None:
 def _answer(request: web.Request, error: Exception) -> web.Response:
     match error:
         case web.HTTPRequestEntityTooLarge():
-            refusal = Refusal(413, "RequestEntityTooLarge", "the body is larger than 3 MB: split the object, or write it "
-                              "with create or replace: apply keeps a copy of it within it")
+            refusal = Refusal(413, "RequestEntityTooLarge", "the body is larger than 3 MB: split the object, or write"
+                              " it with create or replace: apply keeps a copy of it within it")
         case web.HTTPNotFound():
             refusal = unknown_path()
         case web.HTTPMethodNotAllowed():

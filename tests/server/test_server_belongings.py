@@ -73,3 +73,25 @@ def test_addresses_that_others_hold_stay_theirs(place: Api) -> None:
 def test_who_deletes_a_node_is_told_of_its_blocks(place: Api) -> None:
     assign(place)
     assert "muslin ipam release --host h1" in place.delete(f"{NODES}/h1").headers["Warning"]
+
+
+def blocks(api: Api) -> list[str]:
+    return [block["name"] for block in api.get("/muslin/v1/addresses").json["blocks"]]
+
+
+def test_the_empty_blocks_of_a_pool_go_with_it_and_those_in_use_with_their_last_address(place: Api) -> None:
+    """Their hosts would own and announce them for ever: nobody asks for addresses where no pool is."""
+    api = place
+    api.made(POOLS, resource("IPPool", "small", cidr="10.66.0.0/29", blockSize=30))
+    for address in ("10.66.0.1", "10.66.0.5", "10.65.0.9"):
+        wanted = {"host": "h1", "handle": f"of.{address}", "addresses": [address]}
+        assert api.post("/muslin/v1/addresses/assign", wanted).status == 200
+    for address in ("10.66.0.1", "10.65.0.9"):
+        assert api.post("/muslin/v1/addresses/release", {"handle": f"of.{address}"}).status == 200
+    assert sorted(blocks(api)) == ["10.65.0.0/26", "10.66.0.0/30", "10.66.0.4/30"], "the next one is for the same host"
+    assert api.delete(f"{POOLS}/small", {"dryRun": ["All"]}).status == 200
+    assert len(blocks(api)) == 3
+    assert api.delete(f"{POOLS}/small").status == 200
+    assert sorted(blocks(api)) == ["10.65.0.0/26", "10.66.0.4/30"]
+    assert api.post("/muslin/v1/addresses/release", {"handle": "of.10.66.0.5"}).status == 200
+    assert blocks(api) == ["10.65.0.0/26"]

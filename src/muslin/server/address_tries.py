@@ -7,16 +7,19 @@ would give up: so the releases of one server stand in line for a block. The stor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from weakref import WeakValueDictionary
 
 from muslin.errors import Conflict, Transient
 from muslin.ipam import affinity, handle, release
+from muslin.ipam import block as blocks
 from muslin.ipam.assign import Take
 from muslin.ipam.records import Write
 from muslin.ipam.release import Condition
-from muslin.net import Cidr
+from muslin.model.ipam import Block
+from muslin.model.network import IPPool
+from muslin.net import Cidr, contains, parse_cidr
 from muslin.server.address_records import Records
 
 ATTEMPTS = 100
@@ -48,6 +51,18 @@ class Tries:
             return affinity.give_up(host, cidr, found, await self._records.block(cidr), force=force)
 
         await self._walk(step, f"block {cidr}")
+
+    async def leave(self, cidrs: Iterable[Cidr]) -> None:
+        """Blocks in which nobody has an address, and whose pool is gone: else their hosts would own and announce them
+        for ever, because nobody asks for addresses there. As in Calico a pool that is deleted takes its blocks along;
+        here those in use stay, so that no route changes under traffic, until their last address is given back."""
+        covered = [cidr for pool in await self._records.resources("IPPool", IPPool) if (cidr := _cidr(pool))]
+        for cidr in cidrs:
+            if any(contains(pool, cidr) for pool in covered):
+                continue
+            held = await self._records.block(cidr)
+            if held is not None and held.value.host and blocks.is_empty(held.value):
+                await self.give_up(held.value.host, cidr, force=False)
 
     async def take(self, name: str, step: Take) -> bool:
         """False when the block was changed by somebody else; the handle is then as it was."""
@@ -83,6 +98,8 @@ class Tries:
                 continue
             for counted, number in step.counts:
                 await self._count(counted, cidr, -number)
+            if isinstance(step.write.value, Block) and blocks.is_empty(step.write.value):
+                await self.leave([cidr])
             return step.addresses
         raise crowded(f"block {cidr}")
 
@@ -107,6 +124,14 @@ class Tries:
             if once:
                 return
         raise crowded(what)
+
+
+def _cidr(pool: IPPool) -> Cidr | None:
+    """None: it cannot be read, and covers nothing."""
+    try:
+        return parse_cidr(pool.spec.cidr)
+    except ValueError:
+        return None
 
 
 def crowded(what: str) -> Transient:

@@ -118,6 +118,10 @@ class Addresses:
                                   for address, holder in account.held(block.value) if holder.handle_id == handle)
         return found
 
+    async def leave(self) -> None:
+        """Blocks that a pool has left behind and that nobody uses."""
+        await self._tries.leave([cidr for version in FAMILIES for cidr in await self._records.block_names(version)])
+
     async def _release_host(self, host: str) -> tuple[Cidr, ...]:
         """Its blocks lose their owner, and those that are empty go."""
         _check_host(host)

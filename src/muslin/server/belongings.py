@@ -5,7 +5,9 @@ after its host has let go of them. Whoever deletes the WorkloadEndpoint by kubec
 this, the addresses would be held for ever by nobody. In Kubernetes' words they are its dependents, so
 `propagationPolicy: Orphan` keeps them.
 
-Only the addresses that the endpoint had, and only while its handle holds them: an addition of the same name may be
+Of a pool the empty blocks go, which its hosts would own and announce for ever.
+
+Of an endpoint only the addresses that it had, and only while its handle holds them: an addition of the same name may be
 under way, with new ones.
 """
 
@@ -46,6 +48,8 @@ class Released:
 
 async def release(addresses: Addresses, served: Served, obj: Json) -> Released:
     """Of an object that is gone."""
+    if served.kind.name == "IPPool":
+        return await _leave(addresses)
     if served.kind.name != "WorkloadEndpoint":
         return Released()
     handle = address_handle(obj["metadata"]["namespace"], obj["metadata"]["name"])
@@ -61,3 +65,11 @@ async def release(addresses: Addresses, served: Served, obj: Json) -> Released:
         except MuslinError as error:
             warnings.append(f"address {address} could not be released ({error}): muslin ipam release --ip {address}")
     return Released(handle, tuple(gone), tuple(warnings))
+
+
+async def _leave(addresses: Addresses) -> Released:
+    try:
+        await addresses.leave()
+    except MuslinError as error:
+        return Released(warnings=(f"blocks that it leaves behind could not be given up ({error}): muslin ipam check",))
+    return Released()

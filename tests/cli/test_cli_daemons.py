@@ -128,9 +128,23 @@ def test_the_books_of_the_addresses_can_be_read_and_mended(shell: Shell) -> None
     assert shell.did("ipam check").code == 0, "an address that was assigned just now may still wait for its endpoint"
     assert shell.did("ipam release --ip 10.65.0.7").out == "10.65.0.7 released\n"
     assert "free already" in shell.did("ipam release --handle a").out
+    _post(shell, *assign)
+    shell.file("used.yaml", USED)
+    shell.did("apply -f used.yaml")
+    assert "remove that endpoint" in shell.run("ipam release --ip 10.65.0.7").err
+    assert "10.65.0.7 is held by a" in shell.did("ipam show --ip 10.65.0.7").out
+    assert shell.did("ipam release --ip 10.65.0.7 --force").out == "10.65.0.7 released\n"
     assert shell.did("ipam release --host h1").out == "block 10.65.0.0/26 released\n"
     assert "true" in shell.did("ipam configure --strict-affinity true").lines[0]
     assert "no host could ever get an address" in shell.run("ipam configure --auto-allocate-blocks false").err
+
+
+USED = """
+apiVersion: projectcalico.org/v3
+kind: WorkloadEndpoint
+metadata: {name: h1-muslin-web-eth0, namespace: shop}
+spec: {node: h1, orchestrator: muslin, workload: web, endpoint: eth0, interfaceName: mus1, ipNetworks: [10.65.0.7/32]}
+"""
 
 
 def _post(shell: Shell, body: str, path: str) -> None:

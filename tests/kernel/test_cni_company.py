@@ -105,7 +105,7 @@ def test_chained_tuning_finds_our_interface(runtime: Runtime) -> None:
 
 
 POD = {
-    "metadata": {"labels": {"app": "web"}, "annotations": {
+    "metadata": {"labels": {"app": "web", "muslin.dev/network": "other"}, "annotations": {
         "cni.projectcalico.org/ipAddrs": '["10.65.9.9"]', "kubernetes.io/ingress-bandwidth": "10M"}},
     "spec": {"serviceAccountName": "runner",
              "containers": [{"ports": [{"name": "http", "containerPort": 8080}, {"containerPort": 9}]}]},
@@ -124,6 +124,7 @@ def test_a_pods_labels_and_annotations_count_before_its_first_packet(
         [endpoint] = endpoints(place)
         spec, labels = endpoint["spec"], endpoint["metadata"]["labels"]
         assert labels["app"] == "web"
+        assert labels["muslin.dev/network"] == "net", "a pod cannot claim another network's"
         assert spec["serviceAccountName"] == "runner"
         assert [(port["name"], port["port"]) for port in spec["ports"]] == [("http", 8080)]
         assert spec["qosControls"]["ingressBandwidth"] == 10_000_000

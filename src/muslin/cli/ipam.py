@@ -7,8 +7,9 @@ from typing import Any
 
 from muslin.cli import output, screen
 from muslin.cli.connection import connect
-from muslin.cli.faults import Misused, meant
+from muslin.cli.faults import Misused, Refused, meant
 from muslin.cli.parsing import Parser
+from muslin.client.blocking import Client
 
 EXAMPLES = """
 muslin ipam show                          how full the pools are
@@ -102,19 +103,32 @@ def _check(arguments: list[str]) -> int:
 def _release(arguments: list[str]) -> int:
     parser = Parser("ipam release", "Give addresses back by hand.", examples=EXAMPLES,
                     usage="--ip ADDRESS... | --handle NAME | --host NODE",
-                    more="An endpoint that still uses the address keeps it in its kernel: remove the endpoint first.")
+                    more="An address that an endpoint uses is refused: another would get it as well.")
     parser.add_argument("--ip", action="append", default=[], metavar="ADDRESS", help="may be repeated")
     parser.add_argument("--handle", default="", metavar="NAME", help="all that this owner holds")
     parser.add_argument("--host", default="", metavar="NODE", help="the blocks of a host that is gone for good")
+    parser.add_argument("--force", action="store_true", help="with --ip: also what an endpoint uses")
     words = parser.read(arguments)
     given = {"addresses": words.ip, "handle": words.handle, "host": words.host}
     body = {key: value for key, value in given.items() if value}
     if len(body) != 1:
         raise Misused("say what: --ip ADDRESS, --handle NAME or --host NODE")
-    released = connect(words).post(f"{ADDRESSES}/release", body)["released"]
+    client = connect(words)
+    if not words.force:
+        _refuse_used(client, words.ip)
+    released = client.post(f"{ADDRESSES}/release", body)["released"]
     said = [f"block {each}" if words.host else each.partition("/")[0] for each in released]
     print("\n".join(f"{each} released" for each in said) or "nothing to release: free already")
     return 0
+
+
+def _refuse_used(client: Client, addresses: list[str]) -> None:
+    """Raises Refused."""
+    for address in addresses:
+        found = client.get("/muslin/v1/whois", address=address.partition("/")[0])
+        if ("WorkloadEndpoint", "own") in [(each["kind"], each.get("how", "own")) for each in found["holders"]]:
+            raise Refused(f"{found['text']}: remove that endpoint, which gives its addresses back; or --force, and"
+                          " another may get the same address")
 
 
 def _configure(arguments: list[str]) -> int:

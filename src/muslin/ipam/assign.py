@@ -125,7 +125,7 @@ def specific(asker: Asker, picture: Picture, pool: Pool, address: str, now: int)
         return _taking(asker, held, block, (ordinal,))
     if holder.handle_id and holder.handle_id == asker.attribute.handle_id:
         return None
-    raise Taken(f"address {address} {_held_by(holder)}: take another one, or release it first with\n"
+    raise Taken(f"address {address} {_held_by(holder)}: take another one; where nothing uses it any more\n"
                 f"  muslin ipam release --ip {address}")
 
 

@@ -62,7 +62,7 @@ def request(call: Call, config: Config, arguments: Mapping[str, str], pod: Pod) 
     return msgspec.structs.replace(
         identity(call, config, arguments),
         netns=call.opened_netns or call.netns,
-        labels={"muslin.dev/network": segment(config.name), **config.labels, **pod.labels},
+        labels={**config.labels, **pod.labels, "muslin.dev/network": segment(config.name)},  # nobody's to claim
         annotations={NETWORK: config.name, CONTAINER: call.container_id, NETNS: call.netns},
         service_account_name=pod.service_account,
         profiles=(),

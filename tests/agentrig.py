@@ -152,7 +152,7 @@ class Site:
 
 PLURALS = {"GlobalNetworkPolicy": "globalnetworkpolicies", "HostEndpoint": "hostendpoints",
            "NetworkPolicy": "networkpolicies", "IPPool": "ippools",
-           "WorkloadEndpoint": "workloadendpoints"}
+           "Node": "nodes", "WorkloadEndpoint": "workloadendpoints"}
 
 POOLS = (
     {"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "four"},

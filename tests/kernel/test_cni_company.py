@@ -68,6 +68,24 @@ def test_another_plugins_silence_is_not_filled_by_ours(
     assert endpoints(place) == []
 
 
+@pytest.mark.parametrize(("address", "says"), [
+    ("127.0.0.1", "loopback"), ("224.0.0.5", "multicast"), ("0.0.0.0", "no address"), ("169.254.1.7", "of the link"),
+    ("fe80::7", "of the link"), ("255.255.255.255", "broadcast"), ("192.0.2.7", "host elsewhere"),
+    ("2001:db8:0::07", "host elsewhere"),
+])
+def test_no_plugin_gives_a_container_what_is_a_hosts_or_nobodys(
+    place: Site, runtime: Runtime, tmp_path: Path, address: str, says: str
+) -> None:
+    """With a host's, its neighbours would send the container what they mean for that host."""
+    place.declare({"apiVersion": "projectcalico.org/v3", "kind": "Node", "metadata": {"name": "elsewhere"},
+                   "spec": {"bgp": {"ipv4Address": "192.0.2.7/24", "ipv6Address": "2001:db8::7/64"}}})
+    ipam = {"type": "static", "addresses": [{"address": f"{address}/{128 if ':' in address else 32}"}]}
+    with namespace("a") as space, pytest.raises(Failed, match=says):
+        runtime.call("ADD", "c", path(space), ipam=ipam, cni_path=PLUGINS)
+    assert endpoints(place) == []
+    place.api.delete(f"{V3}/nodes/elsewhere")
+
+
 def test_check_of_addresses_that_static_wrote_with_subnet_and_gateway(runtime: Runtime) -> None:
     """static compares the result with its configuration, and finds a gateway and a length that it does not know."""
     ipam = {"type": "static", "addresses": [{"address": "10.77.1.5/24", "gateway": "10.77.1.1"}]}

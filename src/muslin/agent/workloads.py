@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import msgspec
 import structlog
 
-from muslin.agent import remains, resources
+from muslin.agent import foreign, remains, resources
 from muslin.agent.additions import Additions
 from muslin.agent.gathering import Refused
 from muslin.agent.journal import Entry, Journal
@@ -102,6 +102,8 @@ class Workloads:
         plug.check_mtu(request.mtu)
         if request.foreign_addresses and not request.addresses:
             raise Invalid("foreignAddresses without addresses: say which they are")
+        if request.foreign_addresses and not request.loose:  # dockerd's are from our pools
+            await foreign.check(self._upstream, request.addresses)
         name = _endpoint_name(self._node, request)
         key = endpoint_key(request.namespace, name)
         async with self._turns.setdefault(key, asyncio.Lock()):

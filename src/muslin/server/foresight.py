@@ -3,7 +3,7 @@
     POST /muslin/v1/diff       {"apply": [object, ...], "patch": [object, ...], "delete": [object, ...]}
     GET  /muslin/v1/staged     what enforcing the staged policies would change
     GET  /muslin/v1/who-can?destination=shop/db&protocol=tcp&port=5432[&family=6]
-    GET  /muslin/v1/whois?address=10.65.0.7
+    GET  /muslin/v1/whois?address=10.65.0.7[&of=hosts]    with `of` only `nodes`: agents ask for each addition of some
 
 `apply` and `patch` hold objects as they would be written: whole, or as a merge patch of what is there; of `delete` only
 the kind and the name count. Nothing is written. A change is reckoned on a graph of its own, read from the store at one
@@ -110,6 +110,10 @@ class Foresight:
 
     async def whois(self, request: web.Request) -> web.Response:
         graph = await self._now()
+        if request.query.get("of") == "hosts":
+            address = request.query.get("address", "")
+            hosts = self._places.hosts(graph)
+            return answer({"address": address, "nodes": sorted(name for name in hosts if address in hosts[name])})
         resources = [found for kind in _KINDS for found in await self._all(layout.prefix(kind))]
         resources += [found for version in (4, 6) for found in await self._all(layout.blocks(version))]
         try:

@@ -116,10 +116,14 @@ def test_the_gateway_answers_arp_and_nd_itself(host: Host, space: Callable[[], s
 
 
 def test_the_hosts_side_has_its_switches_from_the_start(host: Host, space: Callable[[], str]) -> None:
+    """Whatever the host gives to new interfaces."""
     guest = cable(space())
+    in_ns(host.name, "sysctl", "-qw", "net.ipv4.conf.default.forwarding=0", "net.ipv4.conf.default.proxy_arp=1",
+          "net.ipv6.conf.default.accept_ra=2", "net.ipv6.conf.default.proxy_ndp=1")
     with host.inside():
         plug.lay(host.netlink, guest)
-        assert sysctl.ensure(sysctl.workload_link(guest.interface)) == ()
+        wanted = sysctl.workload_link(guest.interface) | sysctl.forwarding(guest.interface, on=True)
+        assert sysctl.ensure(wanted) == ()
     [link] = ip_json(host.name, "addr", "show", guest.interface)
     assert link["addr_info"] == [], "the same MAC on every link would make the same address"
 

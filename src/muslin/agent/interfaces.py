@@ -70,7 +70,6 @@ class Interfaces:
             if link is None:
                 return TryAgain(f"interface {name} is not there")
             if self.is_just_made(name):
-                sysctl.ensure(sysctl.forwarding(name, True))
                 self._unread[name] = None
             else:
                 sysctl.ensure(sysctl.workload_link(name) | sysctl.forwarding(name, True))

@@ -18,6 +18,8 @@ from muslin.intent import HostReport, Problem
 
 _EVERY = 5.0
 _EVERY_WHILE_SESSIONS_COME_UP = 1.0
+_AFTER = 0.02
+"""Seconds: whoever waits for a workload goes first."""
 _AT_MOST_EVERY = 0.1
 _MORE_FOR_EACH = 0.0004
 """Seconds more for each endpoint: a report tells the state of every one, so what it costs here and at the server grows
@@ -88,6 +90,7 @@ class Reporter:
                 settled = self._speaker is None or self._speaker.settled
                 async with asyncio.timeout(_EVERY if settled else _EVERY_WHILE_SESSIONS_COME_UP):
                     await self._worker.wait_changed(changes)
+                await asyncio.sleep(_AFTER)
             except TimeoutError:
                 continue
 

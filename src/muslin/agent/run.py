@@ -46,6 +46,8 @@ from muslin.errors import Invalid, Transient
 
 _SERVER_HAS = 2.0
 """Seconds in which a server may answer before the snapshot is taken instead."""
+_SNAPSHOT_AFTER = 0.02
+"""Seconds after a change: whoever waits for a workload goes first."""
 _SNAPSHOT_AT_MOST_EVERY = 0.2
 _SNAPSHOT_TAKES = 0.01
 """Of a processor, at most: the whole is written, and may hold sets of 100,000 addresses. One change after a pause is
@@ -198,7 +200,8 @@ async def _keep(directory: Path, worker: Worker) -> None:
             del encoded  # megabytes, and the next may be an hour away
             await asyncio.sleep(min(max(_SNAPSHOT_AT_MOST_EVERY, took / _SNAPSHOT_TAKES), _SNAPSHOT_AT_LEAST_EVERY))
             continue
-        await worker.wait_turn()
+        await worker.wait_until(lambda: worker.taken != kept)  # noqa: B023
+        await asyncio.sleep(_SNAPSHOT_AFTER)
 
 
 async def _undo_interrupted(workloads: Workloads, worker: Worker) -> None:

@@ -61,7 +61,8 @@ class Worker:
         self._noticed = Noticed()
         self._gathering: asyncio.TimerHandle | None = None
         self._bell = asyncio.Event()
-        self._turned = asyncio.Condition()
+        self._turned = asyncio.Event()
+        """Of the turn that is under way or comes next."""
         self._revision: int | None = None
         self._received = self._received_now = False
         self._interfaces_read = self._rebound = False
@@ -144,13 +145,12 @@ class Worker:
 
     async def wait_turn(self) -> None:
         """Until the next turn has ended."""
-        async with self._turned:
-            await self._turned.wait()
+        await self._turned.wait()
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Until it holds at the end of a turn, or holds already."""
-        async with self._turned:
-            await self._turned.wait_for(condition)
+        while not condition():
+            await self.wait_turn()
 
     async def look_again(self) -> None:
         """Everything in the kernel is read now, and what had been changed there is mended."""
@@ -160,8 +160,7 @@ class Worker:
 
     async def wait_changed(self, since: int) -> None:
         """Until `changes` is not `since` any more."""
-        async with self._turned:
-            await self._turned.wait_for(lambda: self.changes != since)
+        await self.wait_until(lambda: self.changes != since)
 
     @property
     def host_interfaces(self) -> dict[EndpointKey, HostInterface]:
@@ -246,8 +245,8 @@ class Worker:
             return
         self.fault = ""
         self._tell(mended)
-        async with self._turned:
-            self._turned.notify_all()
+        ended, self._turned = self._turned, asyncio.Event()
+        ended.set()
 
     def _look_at_interfaces(self, noticed: Noticed) -> None:
         """Which of them is which host endpoint may have changed. The kernel tells of each change, or that it lost some:

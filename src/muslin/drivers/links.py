@@ -2,9 +2,8 @@
 
 A veth is made with its other end already in the workload's namespace, under its final name: there is no moment in
 which it lies about in the host. Removing veths one by one costs 16 ms each, because each waits for the kernel's RCU;
-those of one group go together in the time of one. So removal first moves the doomed into a group of their own; one
-alone goes by its number, because to move it costs the kernel as much as half its removal (each change of a link that is
-up has it walk all IPv6 routes).
+those of one group go together in the time of one. So removal first moves the doomed into a group of their own, down in
+the same message (each change of a link that is up has the kernel walk all IPv6 routes); one alone goes by its number.
 
 How we recognise our own links after a restart: kind veth, group `OWN_GROUP`, and an alias `muslin <endpoint key>`.
 All three together are made by nobody else.
@@ -271,7 +270,7 @@ def remove_links(netlink: Netlink, indexes: Iterable[int]) -> None:
         _delete(netlink, _INFO.pack(0, 0, numbers[0], 0, 0))
         return
     doomed: list[Message] = [
-        (_NEW, 0, _INFO.pack(0, 0, index, 0, 0) + attribute(_GROUP, _U32.pack(_DOOMED_GROUP))) for index in numbers
+        (_NEW, 0, _INFO.pack(0, 0, index, 0, _UP) + attribute(_GROUP, _U32.pack(_DOOMED_GROUP))) for index in numbers
     ]
     if not doomed:
         return

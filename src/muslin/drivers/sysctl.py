@@ -32,20 +32,24 @@ _WORKLOAD_LINK_V4 = {
     "accept_source_route": "0",
     "route_localnet": "0",
 }
-_NUMBERS_V4 = {"proxy_arp": 3, "accept_redirects": 4, "send_redirects": 6, "rp_filter": 8, "accept_source_route": 9,
-              "arp_ignore": 19, "arp_accept": 21, "route_localnet": 26}
+_NUMBERS_V4 = {"forwarding": 1, "proxy_arp": 3, "accept_redirects": 4, "send_redirects": 6, "rp_filter": 8,
+              "accept_source_route": 9, "arp_ignore": 19, "arp_accept": 21, "route_localnet": 26}
 """By which rtnetlink calls them (IPV4_DEVCONF_* in uapi/linux/ip.h); of IPv6's it sets none."""
 _WORKLOAD_LINK_V6 = {
     "disable_ipv6": "0",
-    "accept_ra": "0",
-    "autoconf": "0",
+    "accept_ra": "0",  # and so `autoconf` is not asked
     "accept_redirects": "0",
     "accept_source_route": "0",
-    "accept_dad": "0",  # duplicate address detection holds the first packet back for a second
-    "dad_transmits": "0",
     "proxy_ndp": "0",
 }
-_INNER_V6 = {"disable_ipv6": "0", "accept_dad": "0", "dad_transmits": "0", "accept_ra": "0", "autoconf": "0"}
+"""Of duplicate address detection nothing: none of our addresses is looked for (`rtnetlink.Address`), and the link gives
+itself none."""
+_INNER_V6 = {
+    "disable_ipv6": "0",
+    "accept_dad": "0",  # duplicate address detection holds the first packet back for a second
+    "dad_transmits": "0",
+    "accept_ra": "0",
+}
 
 _NEIGHBOURS_AT_LEAST = {"gc_thresh1": 4096, "gc_thresh2": 16384, "gc_thresh3": 32768}
 
@@ -135,8 +139,10 @@ def workload_link_v6(interface: str) -> dict[str, str]:
 
 
 def workload_link_v4() -> dict[int, int]:
-    """The part of it that is IPv4's, by its numbers in rtnetlink."""
-    return {_NUMBERS_V4[name]: int(value) for name, value in _WORKLOAD_LINK_V4.items()}
+    """The part of it that is IPv4's, by its numbers in rtnetlink. It forwards, as links of a host that forwards do; a
+    veth of ours is shut by its name's prefix until it has an endpoint."""
+    wanted = _WORKLOAD_LINK_V4 | {"forwarding": "1"}
+    return {_NUMBERS_V4[name]: int(value) for name, value in wanted.items()}
 
 
 def no_address_from_mac(interface: str) -> dict[str, str]:

@@ -150,7 +150,7 @@ class KernelPart(Changing):
 
     def _change(self, delta: Delta) -> Cost:
         steps = nft.steps(self._state.update(delta, self._made))
-        batches = [encoded(nft.commands(each)) for each in (steps.prepare, steps.turn, steps.clear) if each]
+        batches = [encoded(nft.commands(each)) for each in steps if each]
         refused: list[object] = []
         spent = cost.of(lambda: refused.extend(fault for each in batches for fault in self._committing.commit(each)))
         if refused:

@@ -9,6 +9,7 @@ from collections.abc import Set
 from itertools import pairwise
 
 from muslin.net import bounds
+from muslin.render.nft.steps import steps
 from muslin.render.nft.table import (
     AddChain,
     AddElements,
@@ -25,7 +26,6 @@ from muslin.render.nft.table import (
     ReplaceTable,
     Table,
     commands,
-    steps,
 )
 from muslin.render.nft.words import (
     ByMap,
@@ -35,6 +35,7 @@ from muslin.render.nft.words import (
     InSet,
     Mapped,
     PacketsOver,
+    Redirect,
     Rule,
     Translate,
     Verdict,
@@ -45,19 +46,24 @@ class FakeKernel:
     def __init__(self) -> None:
         self.table = Table()
         self._may_be_there = False
+        self.states = [Table()]
+        """Before, between and after the transactions of the last change."""
 
     def apply(self, changes: Changes) -> None:
         self._may_be_there = False
+        self.states = [_copied(self.table)]
         step = steps(changes)
-        for each in (step.prepare, step.turn):
+        for each in (step.prepare, step.turn, step.join, step.settle):
             self._transaction(each)
-        led_to = self._led_to(set(step.clear.gone_chains), set(step.clear.gone_sets))
+        gone = {*step.clear.gone_chains, *(chain.name for chain in step.clear.gone_bases)}
+        led_to = self._led_to(gone, set(step.clear.gone_sets))
         assert not led_to & {*step.clear.gone_chains}, "a packet that comes now would go there"
         self._transaction(step.clear)
 
     def _transaction(self, changes: Changes) -> None:
         for command in commands(changes):
             self._do(command)
+        self.states.append(_copied(self.table))
 
     def _do(self, command: Command) -> None:
         table = self.table
@@ -125,7 +131,11 @@ class FakeKernel:
     @staticmethod
     def _sets_of(rule: Rule) -> set[str]:
         found = {s.set for s in rule.statements if isinstance(s, InSet | PacketsOver | ConnectionsOver)}
-        return found | {s.map for s in rule.statements if isinstance(s, ByMap | Translate)}
+        return found | {s.map for s in rule.statements if isinstance(s, ByMap | Translate | Redirect)}
+
+
+def _copied(table: Table) -> Table:
+    return Table(dict(table.chains), dict(table.sets), {name: dict(each) for name, each in table.elements.items()})
 
 
 def _check_disjoint(elements: list[object]) -> None:

@@ -13,6 +13,7 @@ CHANGES = ("--drift", "--worlds", "25", "--backend", "nftables")
 
 AGREE, STAGED, INCREMENTAL, ORDER, REFUSED, LEAK = "agree", "staged", "incremental", "order", "refused", "leak"
 WHOLE = "whole"
+MIXTURES = ("tests/render/test_nft_mixtures.py",)
 
 CALC = (
     Mutant("the last port of a range is left out", AGREE, "calc/rules.py",
@@ -217,6 +218,19 @@ STEPS = (
     Mutant("nft: a group whose rules are looked up does not hear of ports", INCREMENTAL, "render/nft/merging.py",
            "        merger.by_port.update(call.policy for call in called)\n", "",
            ("tests/render/test_nft_state.py",)),
+    Mutant("nft: old rules meet new elements", INCREMENTAL, "render/nft/book.py",
+           "        if elements and (changed or changes.gone_bases or is_split):\n", "        if False:\n", MIXTURES),
+    Mutant("nft: ports move beside other rules that change", INCREMENTAL, "render/nft/moves.py",
+           "    return all(number in moved or one == other for number, (one, other) in lines)\n", "    return True\n",
+           MIXTURES),
+    Mutant("nft: a port moves from one rule to another", INCREMENTAL, "render/nft/moves.py",
+           "        if move.gone.keys() & move.new.keys():\n", "        if False:\n", MIXTURES),
+    Mutant("nft: ports of two policies move plainly", INCREMENTAL, "render/nft/book.py",
+           "is_alone = len(owners) == 1 and", "is_alone =", MIXTURES),
+    Mutant("nft: early hooks turn with the late ones", INCREMENTAL, "render/nft/book.py",
+           "        return len({is_early(chain) for chain in touched}) > 1\n", "        return False\n", MIXTURES),
+    Mutant("nft: of two early hooks the second takes away what the first remembers", INCREMENTAL,
+           "render/nft/hosts.py", "        *accepted,\n", "        *_fresh(manner),\n", MIXTURES),
     Mutant("nft: pieces come and go without their policy", INCREMENTAL, "render/nft/lists.py",
            "            self._waiting.add(piece.policy)\n", "",
            ("tests/render/test_nft_state.py::test_a_policy_that_grows_makes_a_lookup_of_its_neighbours_rules_too",)),

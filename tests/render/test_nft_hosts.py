@@ -56,8 +56,8 @@ def test_a_hook_is_there_only_for_what_is_asked_in_it() -> None:
     always = {"forward", "input", "output"}
     assert hooks() == always
     assert hooks(forward_ingress=ONWARD) == {*always, "host-forward"}
-    assert hooks(untracked_ingress=EARLY) == {*always, "untracked-in", "host-forward"}
-    assert hooks(pre_dnat=EARLY) == {*always, "pre-dnat", "host-forward"}
+    assert hooks(untracked_ingress=EARLY) == {*always, "fresh-in", "untracked-in", "host-forward"}
+    assert hooks(pre_dnat=EARLY) == {*always, "fresh-in", "pre-dnat", "host-forward"}
 
 
 def test_established_packets_that_are_forwarded_pass_before_any_lookup_of_the_host_s_interfaces() -> None:

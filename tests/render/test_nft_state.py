@@ -249,6 +249,7 @@ def test_a_port_of_a_policy_that_many_lists_hold_is_an_element_in_each() -> None
     changes = walker.go(made(443))
 
     assert not walker.state._lists.unmoved, "a list was merged again"
+    assert changes.doubled is None, "a map was written twice"
     assert {(change.gone, tuple(to for to, _ in change.new)) for change in changes.elements} == {
         (((TCP, 80),), ((TCP, 443),))}
     assert len(changes.elements) == 10

@@ -1,8 +1,8 @@
 """The nftables table of this host: written, read back, and watched.
 
 The table is `inet muslin` of the network namespace that the process runs in. That name is how a restarted agent
-knows it: whatever is in it is ours, nothing outside it ever is. A change goes to the kernel in at most three
-transactions (`render.nft.table`): one turns what packets see, before it comes what nothing leads to yet, after it goes
+knows it: whatever is in it is ours, nothing outside it ever is. A change goes to the kernel in at most five
+transactions (`render.nft.steps`): one turns what packets see, before it comes what nothing leads to yet, after it goes
 what nothing leads to any more. A refusal changes nothing. Conntrack is not touched, established flows go on.
 
 It is written by our own netlink batch: 0.1 ms where the program `nft` takes 5, because that one starts, and reads what
@@ -72,24 +72,26 @@ class Nft:
         self._lock = threading.Lock()
 
     async def apply(self, changes: Changes, cut: Mapping[Flow, int] = NOTHING_CUT) -> int:
-        """All of it or nothing; the number of transactions. Raises Drifted (it may be in force, but what is of no use
-        any more could not be removed), Transient (nothing changed) or Broken (our words are not taken).
+        """All of it or nothing; the number of transactions. Raises Drifted (it may be in force, but not as it is to be
+        left, or what is of no use any more could not be removed), Transient (nothing changed) or Broken (our words are
+        not taken).
 
         `cut`: flows with seconds, see below; a table that is made anew knows none.
         """
         if not changes:
             return 0
         steps = nft.steps(changes)
-        prepare, clear = (tuple(nft.commands(each)) for each in (steps.prepare, steps.clear))
-        turn = (*nft.commands(steps.turn), *_cut_anew(cut))
+        prepare, turn, *following = (tuple(nft.commands(each)) for each in steps)
+        turn = (*turn, *_cut_anew(cut))
         await self._write(prepare, fresh=False)
         try:
             await self._write(turn, fresh=changes.fresh)
         except (Transient, Broken):
-            await self._clear(tuple(nft.commands(nft.taken_back(steps.prepare))))
+            await self._follow(tuple(nft.commands(nft.taken_back(steps.prepare))))
             raise
-        await self._clear(clear)
-        return sum(map(bool, (prepare, turn, clear)))
+        for each in following:
+            await self._follow(each)
+        return sum(map(bool, (prepare, turn, *following)))
 
     async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
         """Packets of these flows are dropped that conntrack does not know any more, whichever end sends them, for so
@@ -144,12 +146,13 @@ class Nft:
                 held.close()
         self._asking = self._committing = self._reading = None
 
-    async def _clear(self, commands: Sequence[Command]) -> None:
-        """What nothing leads to goes. Raises Drifted: somebody leads to it, or it lies there until the next whole."""
+    async def _follow(self, commands: Sequence[Command]) -> None:
+        """What comes behind the turn: what nothing leads to changes or goes. Raises Drifted: somebody leads to it, or
+        it lies there until the next whole."""
         try:
             await self._write(commands, fresh=False)
         except (Transient, Broken) as error:
-            raise Drifted(f"what is not in use cannot be removed: {error}") from error
+            raise Drifted(f"what is not in use cannot be changed or removed: {error}") from error
 
     async def _write(self, commands: Sequence[Command], *, fresh: bool) -> None:
         if self._program:

@@ -8,18 +8,8 @@ Never here: running nft, reading the kernel.
 from muslin.render.nft.cutting import Flow
 from muslin.render.nft.cutting import commands as cut
 from muslin.render.nft.state import NftState, render
-from muslin.render.nft.table import (
-    FAMILY,
-    TABLE,
-    Changes,
-    ElementChange,
-    Steps,
-    Table,
-    commands,
-    steps,
-    taken_back,
-    whole,
-)
+from muslin.render.nft.steps import Steps, steps, taken_back
+from muslin.render.nft.table import FAMILY, TABLE, Changes, ElementChange, Table, commands, whole
 from muslin.render.nft.text import script, table_text, text
 
 __all__ = [

@@ -7,11 +7,15 @@ for the kernel. So a turn that returns to where it began changes nothing, whatev
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from muslin.errors import Broken
-from muslin.render.nft.table import Changes, ElementChange, Table
+from muslin.render.nft.early import beside, is_early, is_early_base
+from muslin.render.nft.steps import users_of
+from muslin.render.nft.table import Beside, Changes, Doubled, ElementChange, Table
 from muslin.render.nft.words import Chain, Element, Mapped, NamedSet
 
 Place = tuple[str, Element]
@@ -26,8 +30,21 @@ ABSENT = Absent()
 Value = Mapped | Absent
 
 
-Notes = tuple[dict[str, Chain | None], dict[str, NamedSet | None], dict[Place, Value]]
-"""What chains, sets and elements were before they were touched."""
+MOST_DOUBLED = 10_000
+"""Elements of a set that is doubled (see steps) at most: for more, what that takes is felt."""
+
+
+class Notes:
+    """Of a turn: what chains, sets and elements were before they were touched; `moved`, elements that `move` alone has
+    touched; `owners`, of chains that were put; `plain`, see `moves_plainly`."""
+
+    def __init__(self) -> None:
+        self.chains: dict[str, Chain | None] = {}
+        self.sets: dict[str, NamedSet | None] = {}
+        self.elements: dict[Place, Value] = {}
+        self.moved: set[Place] = set()
+        self.owners: dict[str, str] = {}
+        self.plain: set[str] = set()
 
 
 class Book:
@@ -36,16 +53,14 @@ class Book:
     def __init__(self, optional: Iterable[NamedSet] = ()) -> None:
         self.table = Table()
         self._optional = {declared.name: declared for declared in optional}
-        self._chains: dict[str, Chain | None] = {}
-        self._sets: dict[str, NamedSet | None] = {}
-        self._elements: dict[Place, Value] = {}
-        self._last: Notes = ({}, {}, {})
+        self._notes = Notes()
+        self._last = Notes()
         self._owned: dict[str, frozenset[str]] = {}
         self._held: dict[str, Mapping[Place, Mapped]] = {}
         self._maps: dict[str, frozenset[str]] = {}
 
     def put_chain(self, name: str, chain: Chain | None) -> None:
-        self._chains.setdefault(name, self.table.chains.get(name))
+        self._notes.chains.setdefault(name, self.table.chains.get(name))
         _put(self.table.chains, name, chain)
 
     def put_chains(self, owner: str, chains: Iterable[Chain]) -> None:
@@ -56,6 +71,7 @@ class Book:
             self.put_chain(name, None)
         for name, chain in named.items():
             self.put_chain(name, chain)
+            self._notes.owners[name] = owner
         if named:
             self._owned[owner] = frozenset(named)
 
@@ -63,13 +79,13 @@ class Book:
         name = declared.name
         if self.table.sets.get(name, declared) != declared:
             raise Broken(f"set {name} is {self.table.sets[name]}, it cannot become {declared}")
-        self._sets.setdefault(name, self.table.sets.get(name))
+        self._notes.sets.setdefault(name, self.table.sets.get(name))
         self.table.sets[name] = declared
         self.table.elements.setdefault(name, {})
 
     def drop_set(self, name: str) -> None:
         """Its elements go with it."""
-        self._sets.setdefault(name, self.table.sets.get(name))
+        self._notes.sets.setdefault(name, self.table.sets.get(name))
         for element in list(self.table.elements[name]):
             self._touch((name, element))
         del self.table.sets[name], self.table.elements[name]
@@ -116,7 +132,7 @@ class Book:
         if wanted:
             self._held[owner] = wanted
 
-    def move(self, owner: str, name: str, gone: Iterable[Element], new: Mapping[Element, Mapped]) -> None:
+    def move(self, owner: str, name: str, gone: Collection[Element], new: Mapping[Element, Mapped]) -> None:
         """Of the owner's elements, these of one of its maps go, and those come."""
         held = dict(self._held[owner])
         for element in gone:
@@ -126,6 +142,12 @@ class Book:
             held[name, element] = value
             self.add((name, element), value)
         self._held[owner] = held
+        self._notes.moved.update((name, element) for element in (*gone, *new))
+
+    def moves_plainly(self, owner: str) -> None:
+        """What has moved, and the owner's chains, which change with it, do not mind whether old chains are found by new
+        elements: to a packet, that is as before, or as after."""
+        self._notes.plain.add(owner)
 
     def put_maps(self, owner: str, maps: Mapping[NamedSet, Mapping[Element, Mapped]]) -> None:
         """The owner's maps are now these, with these elements, and no others."""
@@ -142,26 +164,71 @@ class Book:
 
     def changes(self) -> Changes:
         """What the turn came to; the next turn begins."""
-        chains, sets, elements = self._last = self._chains, self._sets, self._elements
-        self._chains, self._sets, self._elements = {}, {}, {}
+        notes = self._last = self._notes
+        self._notes = Notes()
         now = self.table
-        new = [name for name, before in sets.items() if before is None and name in now.sets]
-        touched = {name: (before, now.chains.get(name)) for name, before in chains.items()}
-        return Changes(
+        new = [name for name, before in notes.sets.items() if before is None and name in now.sets]
+        touched = {name: (before, now.chains.get(name)) for name, before in notes.chains.items()}
+        gone = {name: before for name, (before, after) in touched.items() if before and after is None}
+        changed = tuple(
+            after for before, after in touched.values()
+            if before is not None and after is not None and before != after)
+        elements = self._element_changes(notes.elements)
+        changes = Changes(
             new_sets=tuple(now.sets[name] for name in new),
             new_chains=tuple(after for before, after in touched.values() if before is None and after is not None),
-            changed_chains=tuple(
-                after for before, after in touched.values()
-                if before is not None and after is not None and before != after
-            ),
-            elements=(*_all_of(now, new), *self._element_changes(elements)),
-            gone_chains=tuple(name for name, (before, after) in touched.items() if before and after is None),
-            gone_sets=tuple(name for name, before in sets.items() if before is not None and name not in now.sets),
+            changed_chains=changed,
+            elements=(*_all_of(now, new), *elements),
+            gone_bases=tuple(before for before in gone.values() if before.hook),
+            gone_chains=tuple(name for name, before in gone.items() if not before.hook),
+            gone_sets=tuple(
+                name for name, before in notes.sets.items() if before is not None and name not in now.sets),
         )
+        if self._is_plain(notes, changes):
+            return changes
+        is_split = self._is_split(changes, elements)
+        if elements and (changed or changes.gone_bases or is_split):
+            changes = replace(changes, doubled=self._doubled(changes, elements))
+        return replace(changes, beside=self._beside(changes)) if is_split else changes
 
     def refused(self) -> None:
         """The kernel did not take the last turn's changes: they belong to the turn that begins now."""
-        self._chains, self._sets, self._elements = self._last
+        self._notes = self._last
+        self._notes.plain.clear()
+        self._notes.moved.clear()
+
+    def _is_split(self, changes: Changes, elements: Iterable[ElementChange]) -> bool:
+        """Do early hooks change, and others?"""
+        now, named = self.table.chains.values(), {each.set.name for each in elements}
+        if not any(map(is_early_base, (*now, *changes.gone_bases))):
+            return False
+        bases = (chain for chain in changes.new_chains if chain.hook)
+        touched = (*changes.changed_chains, *changes.gone_bases, *bases, *users_of(named, now))
+        return len({is_early(chain) for chain in touched}) > 1
+
+    def _beside(self, changes: Changes) -> Beside:
+        new = {chain.name for chain in changes.new_chains}
+        now = self.table.chains.items()
+        return beside(self.table, (chain for name, chain in now if is_early_base(chain) and name not in new))
+
+    def _is_plain(self, notes: Notes, changes: Changes) -> bool:
+        """Are these the chains of one owner, and moves that do not mind them?"""
+        owners = {notes.owners.get(chain.name, "") for chain in changes.changed_chains}
+        is_alone = len(owners) == 1 and owners <= notes.plain and not changes.gone_bases
+        is_alone = is_alone and not any(map(is_early, changes.changed_chains))
+        return is_alone and notes.elements.keys() <= notes.moved
+
+    def _doubled(self, changes: Changes, elements: Iterable[ElementChange]) -> Doubled | None:
+        """Sets that change together with rules."""
+        now = self.table
+        sets = {each.set.name for each in elements if len(now.elements[each.set.name]) <= MOST_DOUBLED}
+        if not sets:
+            return None
+        written = {chain.name for chain in (*changes.new_chains, *changes.changed_chains)}
+        others = (chain for name, chain in now.chains.items() if name not in written)
+        return Doubled(
+            tuple(ElementChange(now.sets[name], new=tuple(now.elements[name].items())) for name in sorted(sets)),
+            users_of(sets, others))
 
     def _element_changes(self, touched: dict[Place, Value]) -> tuple[ElementChange, ...]:
         gone: dict[str, list[Element]] = {}
@@ -187,11 +254,12 @@ class Book:
 
     def _is_new(self, name: str) -> bool:
         """Was the set not there when the turn began? Then all it holds is new, and needs no notes."""
-        return self._sets.get(name, ABSENT) is None
+        return self._notes.sets.get(name, ABSENT) is None
 
     def _touch(self, place: Place) -> None:
-        if place not in self._elements and not self._is_new(place[0]):
-            self._elements[place] = self._value(place)
+        self._notes.moved.discard(place)
+        if place not in self._notes.elements and not self._is_new(place[0]):
+            self._notes.elements[place] = self._value(place)
 
 
 def _all_of(table: Table, names: Iterable[str]) -> Iterator[ElementChange]:

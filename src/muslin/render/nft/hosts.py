@@ -1,8 +1,10 @@
 """Interfaces of the host itself that a HostEndpoint covers: where they are asked, and what is behind it.
 
+    fresh-in        before all other: "accepted already" is taken from the packet, so that nobody brings it along
     untracked-in    raw prerouting: failsafes and their answers, then untracked-in4, untracked-in6
     pre-dnat        prerouting behind conntrack, before any translation: established, failsafes, pre-dnat4, pre-dnat6
     input           (see hooks, for workloads) remembered, established, failsafes, host-in4, host-in6
+    fresh-out       raw output, as fresh-in
     untracked-out   raw output, as untracked-in
     output          remembered; to workloads: nothing; established, failsafes, host-out4, host-out6
     host-forward    behind `forward`, where workloads' policy was asked: established, remembered; forward-in4,
@@ -15,8 +17,9 @@ What is forwarded is asked in a base chain of its own: there accept means "as fa
 not matter where all must allow. In one chain with workloads' policy it would be more than sixteen chains in a row.
 None of it is there, neither map nor rule nor hook, unless some interface has something to be asked there.
 
-"Accepted already" is one bit of the mark. It is taken from every packet at the first hook of ours that it meets, so
-that nobody brings it along, and at the last: nobody else sees it set behind us.
+"Accepted already" is one bit of the mark. It is taken from every packet before the first hook of ours that it meets,
+and at the last: nobody else sees it set behind us. The hooks between do not take it away: while they change, the old
+and the new of one are asked one after the other (see steps), and each remembers.
 """
 
 from __future__ import annotations
@@ -57,7 +60,7 @@ from muslin.render.nft.words import (
 )
 from muslin.render.prefixes import maximal
 
-RAW_PRIORITY, PRE_DNAT_PRIORITY, HOST_FORWARD_PRIORITY = -300, -150, 5
+FRESH_PRIORITY, RAW_PRIORITY, PRE_DNAT_PRIORITY, HOST_FORWARD_PRIORITY = -301, -300, -150, 5
 COVERED = "covered"
 FAILSAFE_IN = {4: "failsafe-in4", 6: "failsafe-in6"}
 FAILSAFE_OUT = {4: "failsafe-out4", 6: "failsafe-out6"}
@@ -183,12 +186,16 @@ def chains(extent: Extent) -> tuple[Chain, ...]:
 
 def _chains(extent: Extent) -> Iterator[Chain]:
     manner = manner_of(extent.settings)
+    if _accepts_early(extent):
+        yield from _fresh_chain("fresh-in", "prerouting", manner)
+    if _holds(extent, UNTRACKED_OUT):
+        yield from _fresh_chain("fresh-out", "output", manner)
     if _holds(extent, UNTRACKED_IN):
-        yield _untracked(extent, UNTRACKED_IN, manner)
+        yield _untracked(extent, UNTRACKED_IN)
     if _holds(extent, PRE_DNAT):
         yield _pre_dnat(extent, manner)
     if _holds(extent, UNTRACKED_OUT):
-        yield _untracked(extent, UNTRACKED_OUT, manner)
+        yield _untracked(extent, UNTRACKED_OUT)
     if _holds(extent, IN):
         yield _invalid(extent, INVALID_IN, Field.IN_INTERFACE)
         yield _invalid(extent, INVALID_OUT, Field.OUT_INTERFACE)
@@ -198,11 +205,10 @@ def _chains(extent: Extent) -> Iterator[Chain]:
         yield _host_forward(extent, manner)
 
 
-def _untracked(extent: Extent, slot: Slot, manner: Manner) -> Chain:
+def _untracked(extent: Extent, slot: Slot) -> Chain:
     inwards = slot.end is Field.IN_INTERFACE
     asked, answered = (FAILSAFE_IN, FAILSAFE_OUT) if inwards else (FAILSAFE_OUT, FAILSAFE_IN)
     rules = (
-        *_fresh(manner),
         *_exempt(extent, slot),
         *_failsafe_rules(extent, asked, slot.end),
         *_failsafe_rules(extent, answered, slot.end, answers=True),
@@ -214,7 +220,7 @@ def _untracked(extent: Extent, slot: Slot, manner: Manner) -> Chain:
 def _pre_dnat(extent: Extent, manner: Manner) -> Chain:
     accepted = (Rule((Marked(manner.bit), ACCEPT)),) if manner.bit else ()
     rules = (
-        *(accepted if _holds(extent, UNTRACKED_IN) else _fresh(manner)),
+        *accepted,
         *_exempt(extent, PRE_DNAT),
         Rule((_ESTABLISHED,)),
         *_failsafe_rules(extent, FAILSAFE_IN, Field.IN_INTERFACE),
@@ -312,6 +318,11 @@ def _failsafe_rules(
             port = Field.SOURCE_PORT if answers else Field.DESTINATION_PORT
             ends = (other.address, Field.PROTOCOL, port)
             yield Rule((InSet(ends, where[family]), ACCEPT), "answer of a failsafe" if answers else "failsafe")
+
+
+def _fresh_chain(name: str, point: str, manner: Manner) -> Iterator[Chain]:
+    if rules := _fresh(manner):
+        yield Chain(name, rules, Hook("filter", point, FRESH_PRIORITY))
 
 
 def _fresh(manner: Manner) -> tuple[Rule, ...]:

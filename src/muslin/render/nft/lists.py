@@ -23,7 +23,7 @@ from muslin.render.nft.alike import Content
 from muslin.render.nft.book import Book
 from muslin.render.nft.chains import Item, called, group_chains, joined
 from muslin.render.nft.merging import Merged, call
-from muslin.render.nft.moves import LookedUp, Move, is_plain, moves
+from muslin.render.nft.moves import LookedUp, Move, is_plain, is_whole, moves
 from muslin.render.nft.peers import Peers
 from muslin.render.nft.pieces import Numbers, Outline, Piece, Written, form, written
 from muslin.render.nft.places import Gate, Place
@@ -66,7 +66,7 @@ class Lists:
         """The policy says this now. Which groups must be written anew? A staged policy has nothing here. `unspoken`:
         families of which no address set holds anything."""
         before = self._outlines(key)
-        self._written.pop(key, None)
+        was = self._written.pop(key, {})
         for place in before:
             self._forget(place, key)
         if policy is not None and not policy.staged:
@@ -82,6 +82,9 @@ class Lists:
             return Effect.ALL
         wanted = {place: moves(before[place], after[place]) for place in after}
         self._unmoved = frozenset(group for group in self._by_port.of(key) if not self._move(key, group, wanted))
+        now = self._written.get(key, {})
+        if all(is_whole(was[place].lines, now[place].lines, wanted[place]) for place in after):
+            self._book.moves_plainly(key)
         return Effect.BY_PORT
 
     @property

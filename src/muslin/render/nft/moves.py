@@ -15,7 +15,7 @@ the list is merged again:
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from muslin.render.nft.crowds import CROWD
@@ -23,6 +23,7 @@ from muslin.render.nft.pieces import Numbers, Outline, Stretch
 from muslin.render.nft.ranges import LISTED, MANY
 from muslin.render.nft.reach import Reach
 from muslin.render.nft.words import Element, Mapped
+from muslin.render.nft.words import Rule as Line
 
 Cell = tuple[int, int]
 """A protocol and a port."""
@@ -95,3 +96,19 @@ def _joins(cell: Cell, to: Mapped, content: Mapping[Element, Mapped], gone: Cont
     protocol, port = cell
     beside = [(protocol, port + step) for step in (-1, 1)]
     return any(content.get(each) == to for each in beside if each not in gone)
+
+
+def is_whole(before: Sequence[Line], after: Sequence[Line], given: Iterable[Move] | None) -> bool:
+    """Are these moves all that has changed in the policy, but for what the lines that move say themselves? Then a
+    packet that finds new elements, but old lines behind them, is judged as before or as after: at a port that went it
+    meets nothing of the policy that differs, and at one that came the old lines do not match it. Where a port goes and
+    comes (the lines that speak of it are others now), it would miss both."""
+    if given is None:
+        return False
+    moved: set[int] = set()
+    for move in given:
+        if move.gone.keys() & move.new.keys():
+            return False
+        moved.update(*move.gone.values())
+    lines = enumerate(zip(before, after, strict=True))
+    return all(number in moved or one == other for number, (one, other) in lines)

@@ -7,9 +7,7 @@ since a command may only name what is there at that moment:
 
 `commands` is that order and its only home; the text printer and a netlink encoder both go by it.
 
-A packet that is in the rules when a transaction counts goes on by the old rules, but finds the new elements: to it, a
-map that went is empty, and so is a chain that came together with the element which leads there. So a change is made in
-up to three transactions, `steps`: in none of them does anything lead to what comes or goes in the same one (0087).
+A change is made in up to five transactions: see `steps`.
 """
 
 from __future__ import annotations
@@ -43,9 +41,25 @@ class ElementChange(msgspec.Struct, frozen=True):
     new: tuple[tuple[Element, Mapped], ...] = ()
 
 
+class Doubled(msgspec.Struct, frozen=True):
+    """Sets that stay and change, with all that they hold afterwards; and chains that name them, and stay."""
+
+    sets: tuple[ElementChange, ...]
+    users: tuple[Chain, ...]
+
+
+class Beside(msgspec.Struct, frozen=True):
+    """Early base chains once more, with all that they lead to: see `early`."""
+
+    chains: tuple[Chain, ...] = ()
+    maps: tuple[ElementChange, ...] = ()
+
+
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
-    """One transaction. `fresh`: whatever the table holds goes first, and the rest is the whole. `renewed`: the rest is
-    the whole as well, sets and chains may be there already; `flushed` are emptied before they are filled."""
+    """One transaction, or what becomes several by `steps`. `fresh`: whatever the table holds goes first, and the rest
+    is the whole. `renewed`: the rest is the whole as well, sets and chains may be there already; `flushed` are emptied
+    before they are filled. `gone_bases`: chains that go, and have a hook. `doubled`, `beside`: see
+    `steps`."""
 
     fresh: bool = False
     renewed: bool = False
@@ -54,24 +68,16 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     new_chains: tuple[Chain, ...] = ()
     changed_chains: tuple[Chain, ...] = ()
     elements: tuple[ElementChange, ...] = ()
+    gone_bases: tuple[Chain, ...] = ()
     gone_chains: tuple[str, ...] = ()
     gone_sets: tuple[str, ...] = ()
+    doubled: Doubled | None = None
+    beside: Beside | None = None
 
     def __bool__(self) -> bool:
-        return self.fresh or self.renewed or any(
-            (self.new_sets, self.new_chains, self.changed_chains, self.elements, self.gone_chains, self.gone_sets)
-        )
-
-
-class Steps(msgspec.Struct, frozen=True):
-    """A change as transactions, one after the other; those that are empty are none."""
-
-    prepare: Changes
-    """What nothing leads to yet: new sets with what they hold, new chains with their rules."""
-    turn: Changes
-    """What packets see: elements of sets that stay, rules of chains that stay, hooks."""
-    clear: Changes
-    """What nothing leads to any more."""
+        return self.fresh or self.renewed or any((
+            self.new_sets, self.new_chains, self.changed_chains, self.elements, self.gone_bases, self.gone_chains,
+            self.gone_sets))
 
 
 class KeepTable(msgspec.Struct, frozen=True):
@@ -136,35 +142,6 @@ Command = (
 )
 
 
-def steps(changes: Changes) -> Steps:
-    """A table as a whole is one step. Base chains come and go in the turn: nothing leads to them but their hook."""
-    if changes.fresh or changes.renewed:
-        return Steps(Changes(), changes, Changes())
-    new = {declared.name for declared in changes.new_sets}
-    bases = tuple(chain for chain in changes.new_chains if chain.hook)
-    return Steps(
-        prepare=Changes(
-            new_sets=changes.new_sets,
-            new_chains=tuple(chain for chain in changes.new_chains if not chain.hook),
-            elements=tuple(change for change in changes.elements if change.set.name in new),
-        ),
-        turn=Changes(
-            new_chains=bases,
-            changed_chains=changes.changed_chains,
-            elements=tuple(change for change in changes.elements if change.set.name not in new),
-        ),
-        clear=Changes(gone_chains=changes.gone_chains, gone_sets=changes.gone_sets),
-    )
-
-
-def taken_back(prepared: Changes) -> Changes:
-    """What undoes a first step whose turn did not come."""
-    return Changes(
-        gone_chains=tuple(chain.name for chain in prepared.new_chains),
-        gone_sets=tuple(declared.name for declared in prepared.new_sets),
-    )
-
-
 def commands(changes: Changes) -> Iterator[Command]:
     """The transaction, in an order in which nothing names what is not there."""
     if changes.fresh:
@@ -180,9 +157,10 @@ def commands(changes: Changes) -> Iterator[Command]:
         yield FlushChain(chain.name)
     for chain in (*changes.new_chains, *changes.changed_chains):
         yield from (AddRule(chain.name, rule) for rule in chain.rules)
-    yield from (FlushChain(name) for name in changes.gone_chains)
+    gone = (*(chain.name for chain in changes.gone_bases), *changes.gone_chains)
+    yield from (FlushChain(name) for name in gone)
     yield from (RemoveSet(name) for name in changes.gone_sets)
-    yield from (RemoveChain(name) for name in changes.gone_chains)
+    yield from (RemoveChain(name) for name in gone)
 
 
 def whole(table: Table) -> Changes:

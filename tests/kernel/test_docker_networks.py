@@ -104,6 +104,41 @@ def test_labels_count_before_the_first_packet(place: Site, host: Docker) -> None
 
 
 @pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize("internal", [(), ("--internal",)])
+def test_a_link_local_address_is_refused_where_dockerd_tells_in_time(
+    place: Site, host: Docker, internal: tuple[str, ...]
+) -> None:
+    network(host, "first", "--subnet", "10.65.8.0/24")
+    network(host, "second", "--subnet", "10.65.9.0/24", *internal)
+    one, other = host.container("l1", "--network", "first"), host.container("l2", "--network", "first")
+    with pytest.raises(Failed, match=r"--link-local-ip 169\.254\.7\.8 cannot be had .* connect it without"):
+        host("network", "connect", "--link-local-ip", "169.254.7.8", "second", one)
+    assert host.ping(one, host.address(other, "first"))
+
+    host("network", "disconnect", "second", one)
+    host("network", "connect", "second", one)
+    assert len(endpoints(place)) == 3
+    assert host.ping(one, host.address(other, "first"))
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_link_local_address_of_which_dockerd_tells_too_late_is_a_red_line(place: Site, host: Docker) -> None:
+    network(host, "linked", "--subnet", "10.65.8.0/24")
+    one = host.container("l3", "--network", "linked", "--link-local-ip", "169.254.7.7")
+
+    def said() -> bool:
+        [found] = place.api.get("/muslin/v1/status")["hosts"]
+        return any("l3" in each["what"] and "--link-local-ip 169.254.7.7" in each["what"]
+                   for each in found.get("problems", ()))
+
+    wait_for("the red line", said)
+    other = host.container("l4", "--network", "linked")
+    assert not host.ping(one, host.address(other, "linked")), "nothing of it passes"
+    host("rm", "-f", one)
+    wait_for("the end of it", lambda: not said())
+
+
+@pytest.mark.usefixtures("clean")
 def test_policies_of_networks(place: Site, host: Docker) -> None:
     network(host, "open", "--subnet", "10.65.8.0/24", "-o", "policy=open")
     network(host, "shut", "--subnet", "10.65.9.0/24", "-o", "policy=deny")

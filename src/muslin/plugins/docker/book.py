@@ -46,7 +46,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Made by CreateEndpoint, used by Join. `labels`: from driver options. `sandbox`: where its container's namespace
     will be, "" before Join and after Leave. `withdrawn`: ports that led here until it was no longer the container's way
-    outside. `names`: what others find it by; `named`: aliases are among them."""
+    outside. `names`: what others find it by; `named`: aliases are among them. `link_local`: an address that dockerd
+    gave it besides."""
 
     id: str
     network: str
@@ -60,6 +61,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     sandbox: str = ""
     names: tuple[str, ...] = ()
     named: bool = False
+    link_local: str = ""
 
 
 class Pages(msgspec.Struct):

@@ -11,8 +11,6 @@ A container's aliases are known to dockerd only once it runs: they are asked for
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -20,10 +18,10 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from muslin.client.address import parse
 from muslin.errors import MuslinError
+from muslin.intent import Problem
 from muslin.model.names import NAMES_IN, NAMES_OF
-from muslin.plugins.docker import words
+from muslin.plugins.docker import inside, words
 from muslin.plugins.docker.addresses import CALICO
 from muslin.plugins.docker.book import Book, Endpoint
 from muslin.plugins.docker.daemon import Daemon
@@ -31,6 +29,7 @@ from muslin.plugins.docker.keeper import Keeper
 from muslin.plugins.docker.leftovers import identity
 
 Object = dict[str, Any]
+CONTAINER = "DockerContainer"
 _AGAIN = 1.0
 _LEARN_WITHIN = 120.0
 _MERGE = "application/merge-patch+json"
@@ -46,8 +45,14 @@ class Api(Protocol):
     def lines(self, path: str, silence: float = ...) -> AsyncIterator[bytes]: ...
 
 
+class Report(Protocol):
+    """Where this host says how far it is with objects that it follows."""
+
+    def follow(self, kind: str, states: dict[str, Problem | None] | None) -> None: ...
+
+
 class Naming:
-    def __init__(self, api: Api, book: Book, keeper: Keeper, node: str) -> None:
+    def __init__(self, api: Api, book: Book, keeper: Keeper, node: str, report: Report) -> None:
         self._api = api
         self._book = book
         self._keeper = keeper
@@ -56,6 +61,8 @@ class Naming:
         self._following: dict[str, asyncio.Task[None]] = {}
         self._learning: dict[str, asyncio.Task[None]] = {}
         self._told: dict[str, bytes] = {}
+        self._report = report
+        self._complained: dict[str, Problem] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._changed = asyncio.Event()
 
@@ -76,8 +83,17 @@ class Naming:
                         self._learning[endpoint.id] = tasks.create_task(self._learn(endpoint.id))
                 self._follow(tasks)
                 self._tell_sandboxes()
+                self._complain()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), _AGAIN if self._writer is None else None)
+
+    def _complain(self) -> None:
+        """Of containers that dockerd gave an address which it told us of too late to refuse it."""
+        found = {one.container: inside.problem(one) for one in self._book.pages.endpoints.values()
+                 if one.sandbox and one.link_local}
+        if found != self._complained:
+            self._complained = found
+            self._report.follow(CONTAINER, dict(found) or None)
 
     # ---- the resolver
 
@@ -125,7 +141,7 @@ class Naming:
             encoded = msgspec.json.encode(joined)
             if self._told.get(sandbox) != encoded:
                 self._told[sandbox] = encoded
-                self._say("sandbox", sandbox, _paths(self._book.pages.docker, sandbox), joined)
+                self._say("sandbox", sandbox, inside.paths(self._book.pages.docker, sandbox), joined)
 
     # ---- names
 
@@ -176,7 +192,8 @@ class Naming:
                     found = await Daemon(self._book.pages.docker).whole_container(endpoint.container_id)
                     if found is None:
                         return
-                    await self._write(endpoint, words.names(found, key, endpoint.names))
+                    await self._write(endpoint, words.names(found, key, endpoint.names),
+                                      words.link_local(found, key))
                     return
                 except MuslinError as error:
                     log.info("docker_aliases_not_known_yet", container=endpoint.container, why=str(error))
@@ -184,27 +201,17 @@ class Naming:
         finally:
             self._learning.pop(key, None)
 
-    async def _write(self, endpoint: Endpoint, names: tuple[str, ...]) -> None:
+    async def _write(self, endpoint: Endpoint, names: tuple[str, ...], link_local: str) -> None:
         if names != endpoint.names:
             name = identity(endpoint.id).endpoint_name(self._node)
             await self._api.call("PATCH", f"{CALICO}/namespaces/{words.NAMESPACE}/workloadendpoints/{name}",
                                  {"metadata": {"annotations": {NAMES_OF: " ".join(names)}}}, content=_MERGE)
         current = self._book.pages.endpoints.get(endpoint.id)
         if current is not None:
-            self._book.put(msgspec.structs.replace(current, names=names, named=True))
+            self._book.put(msgspec.structs.replace(current, names=names, named=True, link_local=link_local))
+            if link_local:
+                self.changed()
 
 
 def about(net: str, names: Iterable[str]) -> dict[str, str]:
     return {NAMES_IN: net, NAMES_OF: " ".join(names)}
-
-
-def _paths(docker: str, sandbox: str) -> list[str]:
-    """As dockerd sees it, which may have mounts of its own; as we do."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-            asking.settimeout(1)
-            asking.connect(parse(docker).path)
-            (pid,) = struct.unpack_from("=i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    except OSError:
-        return [sandbox]
-    return [f"/proc/{pid}/root{sandbox}", sandbox]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
@@ -22,7 +22,7 @@ from muslin.net import parse_cidr, version_of
 from muslin.plugins.docker import words
 from muslin.plugins.docker.book import Book
 from muslin.plugins.docker.daemon import Daemon
-from muslin.plugins.docker.naming import Api
+from muslin.plugins.docker.naming import Api, Report
 
 Object = dict[str, Any]
 KIND = "DockerNetwork"
@@ -33,12 +33,6 @@ _AGAIN = 1.0
 _RETRY, _LOOK = 2.0, 30.0
 
 log = structlog.get_logger()
-
-
-class Report(Protocol):
-    """Where this host says how far it is with objects that it follows."""
-
-    def follow(self, kind: str, states: dict[str, Problem | None] | None) -> None: ...
 
 
 class Networks:

@@ -22,15 +22,15 @@ from aiohttp import web
 from muslin.client.refusal import ApiError
 from muslin.errors import MuslinError
 from muslin.net import host_cidr
-from muslin.plugins.docker import leftovers, naming, ports, publishing, ways, words
+from muslin.plugins.docker import inside, leftovers, naming, ports, publishing, ways, words
 from muslin.plugins.docker.addresses import AGAIN, CALICO, CALL, Addresses
 from muslin.plugins.docker.book import Book, Endpoint, Network
 from muslin.plugins.docker.daemon import Daemon
 from muslin.plugins.docker.faults import Refused
 from muslin.plugins.docker.keeper import Keeper
 from muslin.plugins.docker.leftovers import Leftovers, identity
-from muslin.plugins.docker.naming import Api, Naming
-from muslin.plugins.docker.networks import Networks, Report
+from muslin.plugins.docker.naming import Api, Naming, Report
+from muslin.plugins.docker.networks import Networks
 from muslin.plugins.docker.publishing import Publishing
 
 Object = dict[str, Any]
@@ -54,10 +54,12 @@ class Service:
         self._keeper, self._resolver = keepers
         self._node = node
         self._addresses = Addresses(api, book, node)
-        self._naming = Naming(api, book, self._resolver, node)
+        self._naming = Naming(api, book, self._resolver, node, report)
         self._networks = Networks(api, book, report)
         self._leftovers = Leftovers(door, self._addresses, book, self._remove_network)
         self._addresses.reclaim = self._leftovers.reclaim
+        self._joined: set[str] = set()
+        """Endpoints of which we have not seen yet what dockerd did with them."""
         self._calls: dict[str, Callable[[Object], Awaitable[Object]]] = {
             "Plugin.Activate": _constant(Implements=["NetworkDriver", "IpamDriver"]),
             "NetworkDriver.GetCapabilities": _constant(Scope="local", ConnectivityScope="global"),
@@ -262,6 +264,7 @@ class Service:
                          "muslin.dev/container-name": name, **naming.about(network.net, names)},
         ))
         self._naming.changed()
+        self._joined.add(endpoint.id)
         return ways.joined(network, endpoint, loose)
 
     async def _named(self, network: Network, found: Object) -> Network:
@@ -285,15 +288,17 @@ class Service:
         return {**container, "Names": [name]}
 
     async def _leave(self, call: Object) -> Object:
+        self._joined.discard(call["EndpointID"])
         await self._door.detach(identity(call["EndpointID"]))
         endpoint = self._book.pages.endpoints.get(call["EndpointID"])
         if endpoint is not None:
-            self._book.put(msgspec.structs.replace(endpoint, sandbox="", named=False))
+            self._book.put(msgspec.structs.replace(endpoint, sandbox="", named=False, link_local=""))
         self._naming.changed()
         return {}
 
     async def _delete_endpoint(self, call: Object) -> Object:
         """Without a Leave before it, when dockerd was killed."""
+        self._joined.discard(call["EndpointID"])
         await self._door.detach(identity(call["EndpointID"]))
         endpoint = self._book.pages.endpoints.get(call["EndpointID"])
         if endpoint is not None:
@@ -306,8 +311,19 @@ class Service:
         endpoint = self._book.pages.endpoints.get(call["EndpointID"])
         if endpoint is None:
             return {"Value": {}}
+        await self._require_no_other_source(endpoint)
         return {"Value": {"muslin.addresses": ",".join(endpoint.addresses),
                           "muslin.published": ",".join(ports.spelled(endpoint.published))}}
+
+    async def _require_no_other_source(self, endpoint: Endpoint) -> None:
+        """Looked for once after each Join. Raises Refused."""
+        if endpoint.id not in self._joined:
+            return
+        places = inside.paths(self._book.pages.docker, endpoint.sandbox)
+        found = await asyncio.to_thread(inside.link_local, places, endpoint.mac or _mac(endpoint.id))
+        if found:
+            raise Refused(f"{inside.why(found)}: disconnect it (dockerd has connected it), and connect it without")
+        self._joined.discard(endpoint.id)
 
 
 def _mac(endpoint: str) -> str:

@@ -185,9 +185,19 @@ def first_names(container: str, identity: str, labels: Mapping[str, str]) -> tup
 
 def names(found: Object, endpoint: str, known: tuple[str, ...]) -> tuple[str, ...]:
     """With the aliases of `docker inspect`, for one endpoint."""
-    networks = ((found.get("NetworkSettings") or {}).get("Networks") or {}).values()
-    of_network: Object = next((each for each in networks if each.get("EndpointID") == endpoint), {})
+    of_network = _of_endpoint(found, endpoint)
     return _names(*known, *(of_network.get("Aliases") or ()), *(of_network.get("DNSNames") or ()))
+
+
+def link_local(found: Object, endpoint: str) -> str:
+    """The address that `docker inspect` says --link-local-ip asked for, "" for none."""
+    asked = (_of_endpoint(found, endpoint).get("IPAMConfig") or {}).get("LinkLocalIPs") or ()
+    return str(next(iter(asked), ""))
+
+
+def _of_endpoint(found: Object, endpoint: str) -> Object:
+    networks = ((found.get("NetworkSettings") or {}).get("Networks") or {}).values()
+    return next((each for each in networks if each.get("EndpointID") == endpoint), {})
 
 
 def _names(*texts: str) -> tuple[str, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ muslin cni show                           the network configuration, to be put w
 MORE = """\
 podman with the CNI backend, containerd, CRI-O and kubelet then call muslin for each container. The agent of this host
 must run. Fields of Calico's network configurations are understood: an existing conflist needs only "type": "muslin"."""
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 BINARIES, NETWORKS = "/opt/cni/bin", "/etc/cni/net.d"
 CHAINED: dict[str, dict[str, Any]] = {
     "portmap": {"type": "portmap", "capabilities": {"portMappings": True}},
@@ -51,10 +54,8 @@ def run(arguments: list[str]) -> int:
 def network(words: Words) -> dict[str, Any]:
     """The network configuration list."""
     from muslin.cli.labelling import pairs
-    from muslin.plugins.cni.call import VERSIONS
 
-    if words.cni_version not in VERSIONS:
-        raise Misused(f"--cni-version {words.cni_version}: write one of {', '.join(VERSIONS)}")
+    _check(words)
     ours: dict[str, Any] = {
         "type": "muslin", "agentSocket": str(agents.socket(words.host)), "stateDir": str(paths.state_dir()),
         "ipam": {"type": "muslin"}, "capabilities": {"ips": True, "mac": True, "bandwidth": True,
@@ -72,6 +73,18 @@ def network(words: Words) -> dict[str, Any]:
     return {"cniVersion": words.cni_version, "name": words.name, "plugins": [ours, *chained]}
 
 
+def _check(words: Words) -> None:
+    """What each ADD would refuse is not written. Raises Misused."""
+    from muslin.plugins.cni.call import NETWORK, VERSIONS
+
+    if words.cni_version not in VERSIONS:
+        raise Misused(f"--cni-version {words.cni_version}: write one of {', '.join(VERSIONS)}")
+    if not NETWORK.fullmatch(words.name):
+        raise Misused(f"--name {words.name!r}: write letters, digits, and _ . - between them")
+    if words.namespace and not _NAMESPACE.fullmatch(words.namespace):
+        raise Misused(f"--namespace {words.namespace!r}: write lower-case letters, digits and '-', such as blue")
+
+
 def _speaks(directory: str, name: str, version: str) -> bool:
     """Is that plugin there, and of this version? One that is not would fail each time."""
     try:
@@ -85,12 +98,16 @@ def _speaks(directory: str, name: str, version: str) -> bool:
 def _install(words: Words) -> int:
     from muslin.plugins.cni import program
 
-    conflist, executable = json.dumps(network(words), indent=2) + "\n", program.text()
+    wanted = network(words)
+    conflist, executable = json.dumps(wanted, indent=2) + "\n", program.text()
     try:
         _put(Path(words.bin_dir, "muslin"), executable, 0o755)
         _put(Path(words.conf_dir, f"10-{words.name}.conflist"), conflist, 0o644)
     except OSError as error:
         raise Refused(f"{error.filename}: {error.strerror}: `muslin cni install` needs root") from None
+    if not Path(socket := wanted["plugins"][0]["agentSocket"]).exists():
+        print(f"note: no agent listens at {socket} yet; if it is to run with another --node, install again then, or"
+              " with --host", file=sys.stderr)
     return 0
 
 

@@ -28,7 +28,7 @@ POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 _INTERFACE = re.compile(rb"[^/:%\s]{1,15}")
 """The kernel takes a % for a place where it is to put a number: another name would come out."""
-_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 _KNOWN_ARGS = frozenset({"IgnoreUnknown", "IP", "MAC", "K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_UID",
                          "K8S_POD_INFRA_CONTAINER_ID"})
 
@@ -225,7 +225,7 @@ def config_of(document: Object) -> Config:
     if found.cni_version not in VERSIONS:
         raise Fault(Code.VERSION, f"cniVersion {found.cni_version or '(none)'} is not spoken here",
                     f"write one of {', '.join(VERSIONS)}")
-    if not _NETWORK.fullmatch(found.name):
+    if not NETWORK.fullmatch(found.name):
         raise Fault(Code.CONFIGURATION, f"name {found.name!r} is no name of a network",
                     'write "name": with letters, digits, and _ . - between them')
     _refuse_what_is_not_here(found)

@@ -93,6 +93,9 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
     unknown = [name for name in given.names if name not in MEASUREMENTS]
     if unknown:
         parser.error(f"unknown measurement {unknown[0]!r}: choose from {', '.join(MEASUREMENTS)}")
+    if given.keep and given.size == "tiny":
+        parser.error("--tiny measures too little to stand on the results page: leave out --keep")
+    given.names = list(dict.fromkeys(given.names))
     return given
 
 
@@ -117,8 +120,15 @@ def read(path: Path) -> Report:
         raise SystemExit(f"{path}: {error}: not a run of ./dev bench that I can read") from None
 
 
+def place(directory: Path) -> None:
+    """Where the run will lie. Raises SystemExit."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"--output {directory}: {error.strerror}") from None
+
+
 def write(directory: Path, report: Report) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
     (directory / "report.json").write_bytes(figures.encode(report))
     (directory / "picture.svg").write_text(picture.svg(report))
 
@@ -155,6 +165,10 @@ def main() -> None:
     given = options()
     for ending in (signal.SIGTERM, signal.SIGINT):  # as an exception, so that everything made is removed
         signal.signal(ending, lambda number, _: sys.exit(f"ended by {signal.Signals(number).name}, nothing is kept"))
+    if given.compare:
+        read(given.compare)  # before the minutes that measuring takes
+    if not given.show:
+        place(given.output)
     sheet = Sheet(shutil.get_terminal_size((120, 24)).columns, colour=sys.stdout.isatty())
     report = read(given.show) if given.show else run(given.names or MEASUREMENTS, Plan(given.size, Progress()))
     lines = [*sheet.report(report)]

@@ -97,3 +97,17 @@ def test_a_word_that_is_no_measurement_is_told_which_there_are() -> None:
     assert code == 2
     assert "dataplane" in errors
 
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (("--compare", "/nowhere.json"), "/nowhere.json"),
+    (("--compare", "/etc/hostname"), "not a run"),
+    (("--output", "/proc/nowhere"), "--output /proc/nowhere"),
+    (("--tiny", "--keep"), "--keep"),
+    (("elsewhere",), "elsewhere"),
+])
+def test_what_cannot_be_is_said_before_anything_is_measured(words: tuple[str, ...], says: str) -> None:
+    code, output, errors = _bench(*words)
+    assert (code != 0, output) == (True, "")
+    assert says in errors
+    assert "measuring" not in errors

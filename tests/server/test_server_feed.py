@@ -22,7 +22,8 @@ from muslin.model.meta import ResourceKey
 from muslin.server.frames import Frames
 from muslin.server.hub import Hub
 from muslin.server.metrics import Metrics
-from muslin.store import Event
+from muslin.server.turnover import Turnover
+from muslin.store import Event, Store, layout
 from muslin.store.memory import MemoryStore
 from muslin.store.sqlite import SqliteStore
 from serverrig import CALICO, GNPS, NPS, Api, gnp, policy, resource, running, wait_for, weps, workload
@@ -181,6 +182,38 @@ def test_whoever_asks_waits_for_what_was_written_before(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(scene())
+
+
+def test_a_host_is_told_before_whoever_wrote_has_his_answer(tmp_path: Path) -> None:
+    """An agent that adds a workload waits for what it is told of it: its policy is in the kernel so much earlier."""
+    web = workload("web", "h1", "10.65.0.1")
+    key = ResourceKey(kind="WorkloadEndpoint", namespace="shop", name=web["metadata"]["name"])
+    happened: list[str] = []
+
+    async def write(store: Store) -> None:
+        await store.put(layout.path(key), msgspec.json.encode(web))
+
+    async def scene() -> None:
+        store = SqliteStore(tmp_path / "s.db", synchronous="OFF")
+        hub = Hub(store, Metrics())
+        running = asyncio.create_task(hub.run())
+        subscriber = await hub.subscribe("h1", lambda: None)
+        await subscriber.take(5)
+
+        async def hear() -> None:
+            if b"10.65.0.1" in await subscriber.take(5):
+                happened.append("told")
+
+        hearing = asyncio.create_task(hear())
+        await asyncio.sleep(0)
+        await Turnover(store).do([write])
+        happened.append("answered")
+        await hearing
+        running.cancel()
+        await store.close()
+
+    asyncio.run(scene())
+    assert happened == ["told", "answered"]
 
 
 def test_a_calculation_that_fell_behind_the_history_begins_anew(tmp_path: Path) -> None:

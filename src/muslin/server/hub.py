@@ -66,7 +66,8 @@ class Subscriber:
     async def take(self, seconds: float) -> bytes:
         """All that waits, as one piece; nothing when nothing comes for so long."""
         try:
-            await asyncio.wait_for(self._more.wait(), seconds)
+            async with asyncio.timeout(seconds):  # no task for each, as with `wait_for`
+                await self._more.wait()
         except TimeoutError:
             return b""
         self._more.clear()

@@ -45,6 +45,7 @@ class Turnover:
         They are planned in their order. Raises a step's error that is a bug of ours.
         """
         outcomes = await self.outcomes(steps)
+        await asyncio.sleep(0)  # hosts are told before whoever asked: it waits for its host
         for outcome in outcomes:
             if isinstance(outcome, Exception) and (isinstance(outcome, Broken) or not isinstance(outcome, MuslinError)):
                 raise outcome

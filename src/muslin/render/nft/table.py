@@ -80,36 +80,36 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
             self.gone_sets))
 
 
-class KeepTable(msgspec.Struct, frozen=True):
+class KeepTable(msgspec.Struct, frozen=True, gc=False):
     """Our table, made if it is not there, with all that it holds."""
 
 
-class FlushSet(msgspec.Struct, frozen=True):
+class FlushSet(msgspec.Struct, frozen=True, gc=False):
     """A set stays, its elements go."""
 
     set: NamedSet
 
 
-class ReplaceTable(msgspec.Struct, frozen=True):
+class ReplaceTable(msgspec.Struct, frozen=True, gc=False):
     """Delete our table, if it is there, and make it anew."""
 
 
-class AddSet(msgspec.Struct, frozen=True):
+class AddSet(msgspec.Struct, frozen=True, gc=False):
     set: NamedSet
 
 
-class AddChain(msgspec.Struct, frozen=True):
+class AddChain(msgspec.Struct, frozen=True, gc=False):
     """The chain without its rules."""
 
     chain: Chain
 
 
-class RemoveElements(msgspec.Struct, frozen=True):
+class RemoveElements(msgspec.Struct, frozen=True, gc=False):
     set: NamedSet
     elements: tuple[Element, ...]
 
 
-class AddElements(msgspec.Struct, frozen=True):
+class AddElements(msgspec.Struct, frozen=True, gc=False):
     """Those that are there already stay as they are. `seconds`: how long they live, 0 as long as the set."""
 
     set: NamedSet
@@ -117,22 +117,22 @@ class AddElements(msgspec.Struct, frozen=True):
     seconds: int = 0
 
 
-class FlushChain(msgspec.Struct, frozen=True):
+class FlushChain(msgspec.Struct, frozen=True, gc=False):
     chain: str
 
 
-class AddRule(msgspec.Struct, frozen=True):
+class AddRule(msgspec.Struct, frozen=True, gc=False):
     chain: str
     rule: Rule
 
 
-class RemoveChain(msgspec.Struct, frozen=True):
+class RemoveChain(msgspec.Struct, frozen=True, gc=False):
     """The chain must be flushed, and nothing may lead to it."""
 
     chain: str
 
 
-class RemoveSet(msgspec.Struct, frozen=True):
+class RemoveSet(msgspec.Struct, frozen=True, gc=False):
     set: str
 
 

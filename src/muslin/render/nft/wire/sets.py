@@ -30,6 +30,9 @@ _ITEM = 1
 COUNTED = 17
 """Attribute of a set: the expression that each of its elements gets."""
 _LONGEST_COMMENT = 254
+_NOTE_ENDS = [(head_of(_NOTES, length + 3) + bytes((0, length + 1)), bytes(1 + (-length - 3 & 3)))
+              for length in range(_LONGEST_COMMENT)]
+"""What stands before and behind a comment of so many bytes."""
 _END_OF_INTERVAL = number(_FLAGS, 1)
 VERDICT = 0xFFFFFF00
 """What a map of verdicts says of its data."""
@@ -134,6 +137,15 @@ def comment_note(text: str) -> bytes:
     return bytes((0, len(found))) + found
 
 
+def _noted(text: str) -> bytes:
+    """The attribute of an element: there may be one for each rule."""
+    found = text.encode()
+    if len(found) >= _LONGEST_COMMENT:
+        comment_note(text)
+    head, tail = _NOTE_ENDS[len(found)]
+    return head + found + tail
+
+
 def _note(kind: int, number: int) -> bytes:
     return bytes((kind, 4)) + number.to_bytes(4, sys.byteorder)
 
@@ -161,8 +173,9 @@ def added(declared: NamedSet, pairs: Sequence[tuple[Element, Mapped]], seconds: 
     head, tail = _template(length)[4:], bytes(-length & 3)
     room = len(head) + length + len(tail)
     data_types = declared.data
-    mapped_pairs = ((key(element, declared.key), _mapped(data_types, mapped) + lifetime) for element, mapped in pairs)
-    yield from _chunks(nest_of(_ITEM, room + len(more)) + head + each + tail + more for each, more in mapped_pairs)
+    key_types = declared.key
+    mapped_pairs = [(key(element, key_types), _mapped(data_types, mapped) + lifetime) for element, mapped in pairs]
+    yield from _chunks([nest_of(_ITEM, room + len(more)) + head + each + tail + more for each, more in mapped_pairs])
 
 
 @lru_cache(maxsize=1024)
@@ -258,7 +271,7 @@ def _mapped(data_types: tuple[Type, ...], mapped: Mapped) -> bytes:
         case Verdict():
             return nest(_DATA, verdict_data(mapped))
         case Noted(comment=comment):
-            return attribute(_NOTES, comment_note(comment))
+            return _noted(comment)
         case (address, port):
             first, second = data_types
             parts = padded(packed(address.partition("/")[0], first)) + padded(value(port, second))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import re
 import threading
@@ -161,7 +162,7 @@ class Nft:
             if code:
                 raise _refused_by_program(script, errors, fresh=fresh)
         elif commands:
-            batch = encoded(commands)
+            batch = _encoded(commands)
             refused = await self._commit(batch)
             if refused:
                 raise _refused_by_kernel(batch, refused[0], fresh=fresh)
@@ -191,6 +192,17 @@ class Nft:
             raise Transient(f"{error.filename} is not installed: apt install nftables iproute2") from None
         output, errors = await process.communicate(given.encode() if given is not None else None)
         return process.returncode or 0, output, errors.decode(errors="replace")
+
+
+def _encoded(commands: Sequence[Command]) -> Batch:
+    """What is made here forms no cycles: the collector would walk all that the agent holds for nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return encoded(commands)
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _cut_anew(cut: Mapping[Flow, int]) -> tuple[Command, ...]:

@@ -118,6 +118,10 @@ class _Encoder:
         self.parts: list[bytes] = []
         self.count = 0
         self._sets = 0
+        self._new: dict[str, int] = {}
+        """Sets of this batch, and their numbers."""
+        self._kept = False
+        """Some of them may be there already."""
 
     def put(self, kind: int, flags: int, body: bytes) -> None:
         self.count += 1
@@ -129,11 +133,12 @@ class _Encoder:
             case AddRule(chain=chain, rule=rule):
                 self._rule(chain, rule)
             case AddElements(set=declared, elements=new, seconds=seconds):
-                self._elements(_NEW_ELEMENTS, _CREATE, sets.named(declared.name), sets.added(declared, new, seconds))
+                self._elements(_NEW_ELEMENTS, _CREATE, self._named(declared.name), sets.added(declared, new, seconds))
             case RemoveElements(set=declared, elements=gone):
                 self._elements(_DELETE_ELEMENTS, 0, sets.named(declared.name), sets.removed(declared, gone))
             case AddSet(set=declared):
                 self._set(sets.named(declared.name), sets.declaration(declared))
+                self._new[declared.name] = self._sets
             case AddChain(chain=chain):
                 self.put(_NEW_CHAIN, _CREATE, _TABLE + name(3, chain.name) + _hooked(chain))
             case FlushChain(chain=chain):
@@ -145,10 +150,17 @@ class _Encoder:
             case RemoveSet(set=gone_set):
                 self.put(_DELETE_SET, 0, _TABLE + sets.named(gone_set))
             case KeepTable():
+                self._kept = True
                 self.put(_NEW_TABLE, _CREATE, _TABLE)
             case ReplaceTable():
                 for kind, flags in ((_NEW_TABLE, _CREATE), (_DELETE_TABLE, 0), (_NEW_TABLE, _CREATE)):
                     self.put(kind, flags, _TABLE)
+
+    def _named(self, name: str) -> bytes:
+        """The set that elements belong to. The kernel looks sets up by name one after another, which takes long where
+        there are a thousand; one that comes in the same batch it finds by its number as well."""
+        found = None if self._kept else self._new.get(name)
+        return sets.named(name) if found is None else number(_SET_NUMBER_OF_ELEMENTS, found)
 
     def _rule(self, chain: str, rule: Rule) -> None:
         said = expressions(rule, self._bring_along)

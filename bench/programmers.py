@@ -149,7 +149,8 @@ class KernelPart(Changing):
         self._committing, self._state = nf_tables.Committing(space), nft.NftState()
 
     def _change(self, delta: Delta) -> Cost:
-        steps = nft.steps(self._state.update(delta, self._made))
+        changes = self._state.update(delta, self._made)
+        steps = nft.steps(nft.onto_nothing(changes) if changes.fresh else changes)
         batches = [encoded(nft.commands(each)) for each in steps if each]
         refused: list[object] = []
         spent = cost.of(lambda: refused.extend(fault for each in batches for fault in self._committing.commit(each)))

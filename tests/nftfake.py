@@ -9,6 +9,7 @@ from collections.abc import Set
 from itertools import pairwise
 
 from muslin.net import bounds
+from muslin.render.nft.filling import parts
 from muslin.render.nft.steps import steps
 from muslin.render.nft.table import (
     AddChain,
@@ -53,7 +54,7 @@ class FakeKernel:
         self._may_be_there = False
         self.states = [_copied(self.table)]
         step = steps(changes)
-        for each in (step.prepare, step.turn, step.join, step.settle):
+        for each in (*parts(step.prepare), step.turn, step.join, step.settle):
             self._transaction(each)
         gone = {*step.clear.gone_chains, *(chain.name for chain in step.clear.gone_bases)}
         led_to = self._led_to(gone, set(step.clear.gone_sets))

@@ -374,6 +374,27 @@ def test_a_hundred_thousand_members_go_in_at_once_and_one_by_one(spaces: Spaces)
                                                 if member != "10.1.131.0/32")])
 
 
+@pytest.mark.parametrize("there", [False, True], ids=["the first table", "a table that is there"])
+def test_a_large_set_that_is_refused_on_the_way_is_taken_back(spaces: Spaces, there: bool) -> None:
+    """It is filled in several transactions, and this kernel takes no more than 65,535 elements of such a set."""
+    nft, large = Nft(spaces[0], program=False), NamedSet("large", (V4,), dynamic=True)
+    members = tuple((f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}/32", None) for n in range(66_000))
+    asyncio.run(nft.remove())
+    if there:
+        _fill(nft)
+    before = _listed(spaces[0]) if there else []
+    chains = (Chain("words", (Rule((InSet((SOURCE4,), "large"), ACCEPT)),), Hook("filter", "forward", -7)),)
+    wrong = Changes(fresh=not there, new_sets=(large,), new_chains=() if there else chains,
+                    changed_chains=chains if there else (), elements=(ElementChange(large, new=members),))
+
+    with pytest.raises(Broken, match=r"add element inet muslin large \{ 10\.0\.255\.255 \}"):
+        asyncio.run(nft.apply(wrong))
+
+    assert [item for item in _listed(spaces[0]) if "table" not in item] == [
+        item for item in before if "table" not in item]
+    nft.close()
+
+
 def test_a_kernel_that_does_not_take_a_word_says_which(spaces: Spaces) -> None:
     """Masquerading is for the end of the way out only. Nothing of the batch is in force."""
     nft = Nft(spaces[0], program=False)

@@ -13,7 +13,7 @@ import intents as words
 from intents import ALLOW, DENY, INGRESS, PASS, addresses, endpoint, group, intent, policy, rule, side, tier
 from muslin.intent import Delta, EndpointKey, HostIntent, MemberChange, Policy
 from muslin.net import Cidr
-from muslin.render.nft import Changes, crowds, render, whole
+from muslin.render.nft import Changes, NftState, crowds, onto_nothing, parts, render, steps, whole
 from muslin.render.nft.listing import listing_of, renewal
 from muslin.render.nft.words import DROP, Verdict, jump
 from nftcases import intents, mixed, step
@@ -129,6 +129,28 @@ def test_one_member_is_one_element() -> None:
 
     assert [(c.set.name, c.gone, c.new) for c in changes.elements] == [("set-s-4", (), (("10.0.0.2/32", None),))]
     assert _kinds(changes) == {"elements"}
+
+
+def test_a_large_set_is_filled_part_by_part_before_anything_leads_to_it() -> None:
+    """As the kernel's hash can grow between the parts only. So is the first table of a host, and nothing is in force
+    until its hooks come, all at once."""
+    everybody = addresses("s", " ".join(f"10.0.{n >> 8}.{n & 255}" for n in range(12_000)))
+    web = policy("web", rule(ALLOW, 6, side(sets="s")))
+    into = group(INGRESS, tier(web))
+    made = intent(*words.OPEN, web, into, everybody, endpoint(1, into, words.OPEN_OUT))
+    walker = Walker()
+
+    later = [*parts(steps(walker.go(made)).prepare)]
+    first = steps(onto_nothing(NftState().update(Delta(snapshot=True), made)))
+    prepared = [*parts(first.prepare)]
+
+    assert walker.kernel.table == render(made)
+    assert [[len(each.new) for each in part.elements] for part in later[:-1]] == [[], [4000], [4000], [4000]]
+    hooks = {name for name, chain in render(made).chains.items() if chain.hook}
+    assert {chain.name for chain in first.turn.new_chains} == hooks
+    assert not any(first.turn.elements)
+    assert not hooks & {chain.name for part in prepared for chain in part.new_chains}
+    assert [part.first for part in prepared] == [True, False, False, False, False]
 
 
 def test_a_policy_change_rewrites_its_own_chains_only() -> None:

@@ -18,6 +18,7 @@ from muslin.render.nft.table import (
     AddRule,
     AddSet,
     Command,
+    KeepTable,
     RemoveElements,
     ReplaceTable,
 )
@@ -215,6 +216,19 @@ def test_a_rule_brings_its_own_set_along() -> None:
     assert one[10] == two[4] == bytes((0, 0, 0, 1))
     assert int.from_bytes(one[3], "big") == 0b111
     assert b"__set%d\0" in rule[4]
+
+
+def test_elements_name_a_set_of_their_batch_by_its_number() -> None:
+    """The kernel finds that faster. Not where the set may be there already: older kernels know no number for it."""
+    new, filled = AddSet(HOSTS), AddElements(HOSTS, (("10.0.0.1/32", None),))
+
+    *_, (_, made), (_, by_number) = _messages(new, filled)
+    *_, (_, by_name) = _messages(KeepTable(), new, filled)
+
+    assert by_number[4] == made[10]
+    assert 2 not in by_number
+    assert by_name[2] == HOSTS.name.encode() + b"\0"
+    assert 4 not in by_name
 
 
 def test_every_field_and_type_has_its_place_in_the_kernel() -> None:

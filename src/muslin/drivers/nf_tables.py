@@ -47,10 +47,8 @@ class _Rearranged(Transient):
 def read(netlink: Netlink) -> Listing | None:
     """Our table, None where there is none. Raises Transient."""
     def taken() -> Listing | None:
-        if isinstance(answer := netlink.get(reading.GET_TABLE, reading.OF_TABLE), Refusal):
-            if answer.errno == errno.ENOENT:
-                return None
-            raise Transient(f"nf_tables does not tell of our table: {answer}")
+        if not is_made(netlink):
+            return None
         found = [reading.found_set(body) for _, body in netlink.dump(reading.GET_SETS, reading.OF_TABLE)]
         named = [each for each in found if not each.is_anonymous]
         chains, rules = (_bodies(netlink, reading.GET_CHAINS, reading.INET), _rules(netlink))
@@ -62,6 +60,14 @@ def read(netlink: Netlink) -> Listing | None:
         return told
 
     return _undisturbed(netlink, taken)
+
+
+def is_made(netlink: Netlink) -> bool:
+    """Is there a table of ours? Raises Transient."""
+    answer = netlink.get(reading.GET_TABLE, reading.OF_TABLE)
+    if isinstance(answer, Refusal) and answer.errno != errno.ENOENT:
+        raise Transient(f"nf_tables does not tell of our table: {answer}")
+    return not isinstance(answer, Refusal)
 
 
 def counters(netlink: Netlink) -> dict[str, tuple[int, int]]:

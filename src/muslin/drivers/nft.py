@@ -1,8 +1,8 @@
 """The nftables table of this host: written, read back, and watched.
 
 The table is `inet muslin` of the network namespace that the process runs in. That name is how a restarted agent
-knows it: whatever is in it is ours, nothing outside it ever is. A change goes to the kernel in at most five
-transactions (`render.nft.steps`): one turns what packets see, before it comes what nothing leads to yet, after it goes
+knows it: whatever is in it is ours, nothing outside it ever is. A change goes to the kernel in few transactions
+(`render.nft.steps`): one turns what packets see, before it comes what nothing leads to yet, after it goes
 what nothing leads to any more. A refusal changes nothing. Conntrack is not touched, established flows go on.
 
 It is written by our own netlink batch: 0.1 ms where the program `nft` takes 5, because that one starts, and reads what
@@ -81,18 +81,23 @@ class Nft:
         """
         if not changes:
             return 0
-        steps = nft.steps(changes)
-        prepare, turn, *following = (tuple(nft.commands(each)) for each in steps)
+        if changes.fresh and not self._program and not await asyncio.to_thread(self._read, nf_tables.is_made):
+            changes = nft.onto_nothing(changes)
+        steps, prepared = nft.steps(changes), list[Changes]()
+        turn, *following = (tuple(nft.commands(each)) for each in (steps.turn, *steps.following))
         turn = (*turn, *_cut_anew(cut))
-        await self._write(prepare, fresh=False)
         try:
-            await self._write(turn, fresh=changes.fresh)
+            for part in nft.parts(steps.prepare):
+                await self._write(tuple(nft.commands(part)), fresh=changes.first)
+                prepared.append(part)
+                await asyncio.sleep(0)  # others need not wait for all of them
+            await self._write(turn, fresh=changes.fresh or changes.first)
         except (Transient, Broken):
-            await self._follow(tuple(nft.commands(nft.taken_back(steps.prepare))))
+            await self._follow(tuple(nft.commands(nft.taken_back(prepared))))
             raise
         for each in following:
             await self._follow(each)
-        return sum(map(bool, (prepare, turn, *following)))
+        return len(prepared) + sum(map(bool, (turn, *following)))
 
     async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
         """Packets of these flows are dropped that conntrack does not know any more, whichever end sends them, for so

@@ -7,6 +7,7 @@ Never here: running nft, reading the kernel.
 
 from muslin.render.nft.cutting import Flow
 from muslin.render.nft.cutting import commands as cut
+from muslin.render.nft.filling import onto_nothing, parts
 from muslin.render.nft.state import NftState, render
 from muslin.render.nft.steps import Steps, steps, taken_back
 from muslin.render.nft.table import FAMILY, TABLE, Changes, ElementChange, Table, commands, whole
@@ -23,6 +24,8 @@ __all__ = [
     "Table",
     "commands",
     "cut",
+    "onto_nothing",
+    "parts",
     "render",
     "script",
     "steps",

@@ -4,7 +4,8 @@ A packet that is in the rules when a transaction counts goes on by the old rules
 base chain, but finds the new elements. To it a map that went is empty, and so is a chain that came together with the
 element which leads there. So in no transaction does anything lead to what comes or goes in the same one:
 
-    prepare    what nothing leads to yet: new sets with what they hold, new chains with their rules
+    prepare    what nothing leads to yet: new sets with what they hold, new chains with their rules; large sets in
+               transactions of their own (see filling)
     turn       what packets see: elements of sets that stay, rules of chains that stay, hooks
     clear      what nothing leads to any more
 
@@ -29,7 +30,7 @@ the early ones ask both the old and the new way: denied is what either denies, a
     settle     as above; what stood beside is asked no more
     clear      as above, and what it led to
 
-Decisions 0087, 0100 and 0101.
+Decisions 0087, 0096, 0100 and 0101.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 import msgspec
 
 from muslin.render.nft.early import is_early
+from muslin.render.nft.filling import parts
 from muslin.render.nft.table import Beside, Changes, ElementChange
 from muslin.render.nft.words import ByMap, Chain, InSet, NamedSet, Redirect, Rule, Statement, Translate
 
@@ -56,7 +58,12 @@ class Steps(msgspec.Struct, frozen=True):
     clear: Changes = Changes()
 
     def __iter__(self) -> Iterator[Changes]:
-        return iter((self.prepare, self.turn, self.join, self.settle, self.clear))
+        return iter((*parts(self.prepare), self.turn, *self.following))
+
+    @property
+    def following(self) -> tuple[Changes, ...]:
+        """What comes after the turn."""
+        return self.join, self.settle, self.clear
 
 
 def steps(changes: Changes) -> Steps:
@@ -78,6 +85,7 @@ def steps(changes: Changes) -> Steps:
     staying = tuple(change for change in changes.elements if change.set.name not in new)
     return Steps(
         prepare=Changes(
+            first=changes.first,
             new_sets=(*changes.new_sets, *doubles.values(), *(each.set for each in beside.maps)),
             new_chains=(*first, *stand_beside),
             elements=(
@@ -105,11 +113,12 @@ def steps(changes: Changes) -> Steps:
     )
 
 
-def taken_back(prepared: Changes) -> Changes:
-    """What undoes a first step whose turn did not come."""
+def taken_back(prepared: Iterable[Changes]) -> Changes:
+    """What undoes the parts of a first step whose turn did not come."""
+    done = tuple(prepared)
     return Changes(
-        gone_chains=tuple(chain.name for chain in prepared.new_chains),
-        gone_sets=tuple(declared.name for declared in prepared.new_sets),
+        gone_chains=tuple(chain.name for each in done for chain in each.new_chains),
+        gone_sets=tuple(declared.name for each in done for declared in each.new_sets),
     )
 
 

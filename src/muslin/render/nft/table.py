@@ -58,11 +58,12 @@ class Beside(msgspec.Struct, frozen=True):
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """One transaction, or what becomes several by `steps`. `fresh`: whatever the table holds goes first, and the rest
     is the whole. `renewed`: the rest is the whole as well, sets and chains may be there already; `flushed` are emptied
-    before they are filled. `gone_bases`: chains that go, and have a hook. `doubled`, `beside`: see
-    `steps`."""
+    before they are filled. `first`: the rest is the whole, and there is no table yet. `gone_bases`: chains that go, and
+    have a hook. `doubled`, `beside`: see `steps`."""
 
     fresh: bool = False
     renewed: bool = False
+    first: bool = False
     flushed: tuple[NamedSet, ...] = ()
     new_sets: tuple[NamedSet, ...] = ()
     new_chains: tuple[Chain, ...] = ()
@@ -75,7 +76,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     beside: Beside | None = None
 
     def __bool__(self) -> bool:
-        return self.fresh or self.renewed or any((
+        return self.fresh or self.renewed or self.first or any((
             self.new_sets, self.new_chains, self.changed_chains, self.elements, self.gone_bases, self.gone_chains,
             self.gone_sets))
 
@@ -146,7 +147,7 @@ def commands(changes: Changes) -> Iterator[Command]:
     """The transaction, in an order in which nothing names what is not there."""
     if changes.fresh:
         yield ReplaceTable()
-    elif changes.renewed:
+    elif changes.renewed or changes.first:
         yield KeepTable()
     yield from (AddSet(declared) for declared in changes.new_sets)
     yield from (AddChain(chain) for chain in changes.new_chains)

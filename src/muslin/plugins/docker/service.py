@@ -19,11 +19,10 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from muslin.client.refusal import ApiError
 from muslin.errors import MuslinError
 from muslin.net import host_cidr
 from muslin.plugins.docker import inside, leftovers, naming, ports, publishing, ways, words
-from muslin.plugins.docker.addresses import AGAIN, CALICO, CALL, Addresses
+from muslin.plugins.docker.addresses import AGAIN, CALL, Addresses
 from muslin.plugins.docker.book import Book, Endpoint, Network
 from muslin.plugins.docker.daemon import Daemon
 from muslin.plugins.docker.faults import Refused
@@ -31,10 +30,10 @@ from muslin.plugins.docker.keeper import Keeper
 from muslin.plugins.docker.leftovers import Leftovers, identity
 from muslin.plugins.docker.naming import Api, Naming, Report
 from muslin.plugins.docker.networks import Networks
+from muslin.plugins.docker.profiles import Profiles
 from muslin.plugins.docker.publishing import Publishing
 
 Object = dict[str, Any]
-_MERGE = "application/merge-patch+json"
 _LOOK_EVERY = 2.0
 
 log = structlog.get_logger()
@@ -56,6 +55,7 @@ class Service:
         self._addresses = Addresses(api, book, node)
         self._naming = Naming(api, book, self._resolver, node, report)
         self._networks = Networks(api, book, report)
+        self._profiles = Profiles(api, book)
         self._leftovers = Leftovers(door, self._addresses, book, self._remove_network)
         self._addresses.reclaim = self._leftovers.reclaim
         self._joined: set[str] = set()
@@ -161,7 +161,7 @@ class Service:
     async def _create_network(self, call: Object) -> Object:
         network = words.network(call)
         if network.net:
-            await self._ensure_profile(network.net, network, {})
+            await self._profiles.ensure(network.net, network, {})
         self._book.put(network)
         self._book.keep_gateway(network.gateway)
         return {}
@@ -175,7 +175,7 @@ class Service:
         """Known until its Profile is gone: else a call that is repeated would leave that."""
         network = self._book.pages.networks.get(key)
         if network is not None and network.net:
-            await self._drop_profile(network.net, key)
+            await self._profiles.drop(network.net, key)
         self._book.forget(key)
 
     async def _network(self, network: str) -> Network:
@@ -190,36 +190,6 @@ class Service:
                 known = msgspec.structs.replace(known, gateway=self._book.take_gateway())
             self._book.put(known)
         return known
-
-    async def _ensure_profile(self, net: str, network: Network, labels: dict[str, str]) -> None:
-        """One for all hosts. Labels of a network are known only once it is made: they come with its first container."""
-        wanted = words.profile(net, network, words.labels(labels))
-        path = f"{CALICO}/profiles"
-        try:
-            await self._api.call("POST", path, wanted)
-        except ApiError as error:
-            if error.code != 409:
-                raise
-            if labels:
-                await self._api.call("PATCH", f"{path}/{words.profile_name(net)}",
-                                     {"spec": {"labelsToApply": words.labels(labels)}}, content=_MERGE)
-
-    async def _drop_profile(self, net: str, key: str) -> None:
-        """If we made it, and no container of any host is under it, nor another network of this one."""
-        if any(each.net == net and each.id != key for each in self._book.pages.networks.values()):
-            return
-        users = await self._api.call(
-            "GET", f"{CALICO}/workloadendpoints?labelSelector={words.NETWORK_LABEL}%3D{net}&limit=1")
-        if users["items"]:
-            return
-        path = f"{CALICO}/profiles/{words.profile_name(net)}"
-        try:
-            found = await self._api.call("GET", path)
-            if words.MADE_FOR in (found["metadata"].get("annotations") or {}):
-                await self._api.call("DELETE", path)
-        except ApiError as error:
-            if error.code != 404:
-                raise
 
     # ---- endpoints
 
@@ -275,7 +245,7 @@ class Service:
             raise Refused(f"dockerd does not tell the name of network {network.id}: create it with -o net=NAME")
         network = msgspec.structs.replace(network, net=net, name=name)
         self._book.put(network)
-        await self._ensure_profile(net, network, found.get("Labels") or {})
+        await self._profiles.ensure(net, network, found.get("Labels") or {})
         return network
 
     async def _container(self, endpoint: Endpoint, found: Object) -> Object:

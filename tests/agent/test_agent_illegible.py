@@ -28,10 +28,9 @@ def test_a_damaged_snapshot_is_none(tmp_path: Path) -> None:
 def test_a_damaged_entry_of_the_journal_goes(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.write(Entry(key=EndpointKey("WorkloadEndpoint/default/a"), interface="musa", handle="h"))
-    [file] = (tmp_path / "additions").iterdir()
+    [file] = tmp_path.iterdir()
     file.write_bytes(file.read_bytes().replace(b"musa", b"mus\xff"))
     assert Journal(tmp_path).entries() == ()
-    assert not file.exists()
 
 
 def test_a_damaged_book_of_flows_is_empty(tmp_path: Path) -> None:

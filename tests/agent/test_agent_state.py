@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from muslin.agent import snapshot
 from muslin.agent.duties import KINDS, SHAPE, Duties
-from muslin.agent.journal import Entry, Journal
 from muslin.calc.host import Graph
 from muslin.drivers.rtnetlink import Address, RouteKey
 from muslin.drivers.shaping import shape
@@ -57,19 +56,6 @@ def test_a_snapshot_is_for_root_alone(tmp_path: Path) -> None:
     """It may hold BGP passwords."""
     snapshot.save(tmp_path, snapshot.encode(HostIntent(), {}))
     assert (tmp_path / "snapshot.json").stat().st_mode & 0o777 == 0o600
-
-
-def test_the_journal_gives_back_what_was_begun_and_not_ended(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    begun = Entry(key=EndpointKey("WorkloadEndpoint/default/a"), interface="mus1", handle="muslin.default.a")
-    ended = Entry(key=EndpointKey("WorkloadEndpoint/default/b"), interface="mus2", handle="muslin.default.b")
-    journal.write(begun)
-    journal.write(ended)
-    journal.remove(ended.key)
-    journal.remove(ended.key)
-    (tmp_path / "additions" / "torn.json").write_bytes(b"{")
-    assert Journal(tmp_path).entries() == (begun,)
-    assert Journal(tmp_path).entries() == (begun,)
 
 
 # ---- duties

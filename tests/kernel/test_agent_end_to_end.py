@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentrig import MUSLIN, V3, Site, deny_to, ping, play, site
+from muslin.agent import journal
 from muslin.client import ApiError, Unreachable
 from muslin.lab.crowd import Flow
 from netrig import in_ns, ip_json, namespace, run, wait_for
@@ -241,15 +242,15 @@ def test_an_addition_that_was_cut_short_is_undone_by_the_next_agent(place: Site,
     with namespace("w") as space:
         place.start("asking", "curl", "-s", "--unix-socket", str(place.run / "agents" / "h1.sock"), "-d",
                     f'{{"name": "cut", "netns": "{space}"}}', "http://x/v1/workloads")
-        journal = place.state / "agents" / "h1" / "additions"
-        begun = spin(lambda: list(journal.glob("*.json")) or "cut" in place.words("asking"))
+        state = place.state / "agents" / "h1"
+        begun = spin(lambda: journal.read(state) or "cut" in place.words("asking"))
         spin(lambda: time.monotonic() - begun >= moment)
         place.signal("agent-h1", signal.SIGKILL)
-        cut = bool(list(journal.glob("*.json")))
+        cut = bool(journal.read(state))
         place.wait("asking")
         assert not (cut and place.words("asking")), "answered although it was not whole"
         place.start_agent("h1")
-        wait_for("the undoing", lambda: not list(journal.glob("*.json")))
+        wait_for("the undoing", lambda: not journal.read(state))
         there = {one["spec"]["workload"] for one in place.api.get(f"{V3}/workloadendpoints")["items"]}
         assert there == ({"first"} if cut else {"first", "cut"})
         assert {link["ifname"] for link in ip_json(space, "link", "show")} == ({"lo"} if cut else {"lo", "eth0"})

@@ -17,6 +17,7 @@ import pytest
 import cnirig
 from agentrig import V3, Site, deny_to, ping, site
 from cnirig import Failed, Runtime, endpoints, path
+from muslin.agent import journal
 from netrig import in_ns, ip_json, namespace, run, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -96,7 +97,7 @@ def test_calls_out_of_order(place: Site, runtime: Runtime) -> None:
 
 
 def journal_written(place: Site, _: str) -> bool:
-    return any(Path(place.state, "agents", "h1", "additions").glob("*.json"))
+    return bool(journal.read(Path(place.state, "agents", "h1")))
 
 
 def addresses_held(place: Site, _: str) -> bool:

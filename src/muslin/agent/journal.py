@@ -1,25 +1,26 @@
 """What a workload's addition has done so far, on disk, so that an agent killed in the middle is cleaned up after.
 
-An entry is written before the first step and removed when the addition has answered, well or badly. An entry that is
-there at a start is an addition that nobody got an answer to: the next agent undoes it. Not fsynced: after a crash of
+An entry is written before the first step and ended when the addition has answered, well or badly. One that was not
+ended at a start is of an addition that nobody got an answer to: the next agent undoes it. Not fsynced: after a crash of
 the whole machine its namespaces are gone anyway.
 
-To make a file costs a file system half a millisecond, to rename one much less: a file that is done with is kept as a
-spare for the next entry.
+One file, a line for each beginning and each end: to make, fill and rename a file for each addition costs a file system
+four times as much. It is written anew, with what is under way, when it has grown.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from muslin.intent import EndpointKey
 
-_SPARES = 64
+_NAME = "additions.jsonl"
+_LONGEST = 1 << 16
+"""Bytes: some three hundred additions."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,55 +31,76 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     handle: str
 
 
+class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    begun: Entry | None = None
+    ended: EndpointKey | None = None
+
+
 class Journal:
+    """Of one agent: what is under way is known without the disk, which only tells the next one."""
+
     def __init__(self, directory: Path) -> None:
-        self._directory = directory / "additions"
-        self._spares = dict.fromkeys(islice(self._directory.glob("*.spare"), _SPARES))
+        self._file = directory / _NAME
+        self._under_way = {entry.key: entry for entry in read(directory)}
+        self._room = 0
+        """Bytes until it is written anew."""
 
     def write(self, entry: Entry) -> None:
-        path, text = self._path(entry.key), msgspec.json.encode(entry)
-        beside = self._spares.popitem()[0] if self._spares else path.with_suffix(".new")
-        try:
-            _fill(beside, text)
-        except FileNotFoundError:  # the first of all, or somebody has cleared up
-            self._directory.mkdir(parents=True, exist_ok=True)
-            _fill(beside, text)
-        beside.replace(path)
+        self._under_way[entry.key] = entry
+        self._append(_Line(begun=entry))
 
     def remove(self, key: EndpointKey) -> None:
-        path = self._path(key)
-        if len(self._spares) >= _SPARES:
-            path.unlink(missing_ok=True)
-            return
-        spare = path.with_suffix(".spare")
-        try:
-            path.replace(spare)
-        except FileNotFoundError:
-            return
-        self._spares[spare] = None
+        if self._under_way.pop(key, None) is not None:
+            self._append(_Line(ended=key))
 
     def holds(self, key: EndpointKey) -> bool:
-        return self._path(key).exists()
+        return key in self._under_way
 
     def entries(self) -> tuple[Entry, ...]:
-        """Left by a predecessor. A torn file is of one that had done nothing yet."""
-        found: list[Entry] = []
-        for path in sorted(self._directory.glob("*.json")):
-            try:
-                found.append(msgspec.json.decode(path.read_bytes(), type=Entry))
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                path.unlink()
-        return tuple(found)
+        """Not ended, by a predecessor or by us."""
+        return tuple(self._under_way.values())
 
-    def _path(self, key: EndpointKey) -> Path:
-        return self._directory / f"{hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest()}.json"
+    def _append(self, line: _Line) -> None:
+        text = _text([line])
+        self._room -= len(text)
+        if self._room < 0:
+            return self._write_anew()
+        try:
+            file = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:  # somebody has cleared up
+            return self._write_anew()
+        try:
+            os.write(file, text)
+        finally:
+            os.close(file)
+
+    def _write_anew(self) -> None:
+        """What is under way: many at once have as much room again."""
+        text, beside = _text(_Line(begun=entry) for entry in self._under_way.values()), self._file.with_suffix(".new")
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(text)
+        beside.replace(self._file)
+        self._room = max(_LONGEST, len(text))
 
 
-def _fill(path: Path, text: bytes) -> None:
-    """Not cut to nothing first: a file system may take that for the replacement of a file, and write it out at once."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def read(directory: Path) -> tuple[Entry, ...]:
+    """What an agent left that ended there. A torn line is of an addition that had done nothing yet."""
     try:
-        os.write(file, text)
-        os.ftruncate(file, len(text))
-    finally:
-        os.close(file)
+        lines = (directory / _NAME).read_bytes().splitlines()
+    except FileNotFoundError:
+        return ()
+    under_way: dict[EndpointKey, Entry] = {}
+    for text in lines:
+        try:
+            line = msgspec.json.decode(text, type=_Line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        if line.begun is not None:
+            under_way[line.begun.key] = line.begun
+        elif line.ended is not None:
+            under_way.pop(line.ended, None)
+    return tuple(under_way.values())
+
+
+def _text(lines: Iterable[_Line]) -> bytes:
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)

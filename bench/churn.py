@@ -61,6 +61,13 @@ def _namespaces(number: int) -> Iterator[list[str]]:
             rig.run("ip", "netns", "del", space)
 
 
+def _give_uplink(host: str) -> None:
+    """With an address, as every host has one: for each route, the kernel looks for an address to send from among all
+    interfaces until it finds one."""
+    for words in ("link add up0 type veth peer name wire", "link set up0 up", "address add 192.0.2.1/24 dev up0"):
+        rig.run("ip", "-n", host, *words.split())
+
+
 def _churn(site: daemons.Site, spaces: list[str], a_second: float, seconds: float) -> list[float]:
     """Milliseconds until each workload was ready."""
     ready: list[float] = []
@@ -94,6 +101,7 @@ def measure(plan: Plan) -> list[Section]:
     plan.progress.begin("churn", 3)
     plan.progress.step("starting")
     with daemons.site() as site, _namespaces(CALLERS) as spaces:
+        _give_uplink(site.namespace)
         asyncio.run(cold.fill(site.store, 2 * endpoints, endpoints))
         cold.make_links(site.namespace, endpoints)
         server = site.serve()

@@ -69,7 +69,7 @@ class Fitter:
         """The veth that was made for `owner` is gone, both ends, also if it was before. A stranger's is left alone."""
         done: Future[None] = Future()
         self._doomed.append(_Doomed(interface, owner, done))
-        await asyncio.wrap_future(self._removing.submit(self._unplug_waiting))
+        self._removing.submit(self._unplug_waiting)  # which tells `done`, whatever comes of it
         await asyncio.wrap_future(done)
 
     def _unplug_waiting(self) -> None:

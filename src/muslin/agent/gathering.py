@@ -43,6 +43,8 @@ class Gathering(Generic[Answer]):
         self._method = method
         self._shape = shape
         self._waiting: list[tuple[Object, asyncio.Future[Answer]]] = []
+        self._is_due = False
+        """Not only patient ones wait."""
         self._calling: asyncio.Task[None] | None = None
 
     async def ask(self, item: Object, patience: float = 0.0) -> Answer:
@@ -60,12 +62,14 @@ class Gathering(Generic[Answer]):
         return await answered
 
     def _begin(self) -> None:
+        self._is_due = True
         if self._waiting and (self._calling is None or self._calling.done()):
             self._calling = asyncio.create_task(self._call())
 
     async def _call(self) -> None:
-        while self._waiting:
+        while self._waiting and self._is_due:
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+            self._is_due = bool(self._waiting)
             try:
                 outcomes = await self._outcomes([item for item, _ in batch])
             except Exception as error:  # noqa: BLE001 (our bug, or an answer like none; nobody may wait for ever)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -28,7 +29,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row. `group` and `name` together are its identity within the section, across runs."""
 
     name: str
-    values: tuple[float, ...]
+    values: Annotated[tuple[float, ...], msgspec.Meta(min_length=1)]
     unit: str
     group: str = ""
     side: Side = Side.OURS

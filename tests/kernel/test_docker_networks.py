@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -247,6 +248,34 @@ def test_dockerd_may_be_killed_and_come_back_and_the_book_may_be_lost(place: Sit
     assert endpoints(place) == []
     four = host.container("l4", "--network", "live", "--ip", address)
     assert host.address(four, "live") == address, "addresses of before are free again, too"
+
+
+@pytest.mark.usefixtures("clean")
+def test_what_dockerd_could_not_start_without_an_agent_runs_when_there_is_one(place: Site, host: Docker) -> None:
+    """A boot: dockerd is there first, starts what its restart policy says once, and does not try again."""
+    network(host, "boot", "--subnet", "10.65.8.0/24")
+    for name, policy in (("always", "always"), ("stopped", "unless-stopped"), ("once", "no")):
+        host.container(name, "--network", "boot", "--restart", policy)
+    host("stop", "-t", "0", "stopped")
+    pids = [host.inspect(name)["State"]["Pid"] for name in ("always", "once")]
+    host.stop(signal.SIGKILL)
+    place.signal("agent-h1", signal.SIGKILL)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    host.start()
+    try:
+        wait_for("dockerd's only try", lambda: "h1." in host.inspect("always")["State"]["Error"], 30)
+        assert not running(host, "always")
+    finally:
+        place.start_agent("h1")
+    wait_for("the container", lambda: running(host, "always"), 30)
+    assert [running(host, name) for name in ("stopped", "once")] == [False, False]
+    other = host.container("other", "--network", "boot")
+    wait_for("its network", lambda: host.ping(other, host.address("always", "boot")))
+
+
+def running(host: Docker, name: str) -> bool:
+    return bool(host.inspect(name)["State"]["Running"])
 
 
 @contextmanager

@@ -38,6 +38,8 @@ def run(arguments: list[str]) -> int:
     words = parser.read(arguments)
     if words.verb not in ("install", "uninstall", "show", "port") or (words.container and words.verb != "port"):
         raise Misused("muslin docker install, uninstall, show, port or network\n  see: muslin docker --help")
+    if not words.docker.startswith("unix:/"):
+        raise Misused(f"--docker {words.docker}: write unix:PATH, the socket of this host's dockerd")
     client = agent(words.host)
     spec = Path(words.plugin_dir, "muslin.spec")
     if words.verb == "show":

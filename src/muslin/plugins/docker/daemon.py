@@ -74,6 +74,16 @@ class Daemon:
         found = await self._get(f"/containers/{container}/json")
         return found if isinstance(found, dict) else None
 
+    async def stopped(self) -> list[str]:
+        """The ids of containers that do not run."""
+        filters = json.dumps({"status": ["created", "exited"]})
+        found = await self._get("/containers/json", all="1", filters=filters)
+        return [str(each.get("Id")) for each in found] if isinstance(found, list) else []
+
+    async def start(self, container: str) -> None:
+        """Also one that runs already. Raises Refused, in dockerd's words."""
+        await self._do("POST", f"/containers/{container}/start", None)
+
     async def create_network(self, body: Object) -> None:
         """Raises Refused, in dockerd's words."""
         await self._do("POST", "/networks/create", body)

@@ -32,6 +32,7 @@ from muslin.plugins.docker.naming import Api, Naming, Report
 from muslin.plugins.docker.networks import Networks
 from muslin.plugins.docker.profiles import Profiles
 from muslin.plugins.docker.publishing import Publishing
+from muslin.plugins.docker.reviving import Reviving
 
 Object = dict[str, Any]
 _LOOK_EVERY = 2.0
@@ -58,6 +59,8 @@ class Service:
         self._profiles = Profiles(api, book)
         self._leftovers = Leftovers(door, self._addresses, book, self._remove_network)
         self._addresses.reclaim = self._leftovers.reclaim
+        self._reviving = Reviving(lambda: self._daemon if book.pages.enabled else None, lambda: door.why_not_ready,
+                                  str(self._keeper.listen))
         self._joined: set[str] = set()
         """Endpoints of which we have not seen yet what dockerd did with them."""
         self._calls: dict[str, Callable[[Object], Awaitable[Object]]] = {
@@ -89,6 +92,7 @@ class Service:
             tasks.create_task(self._naming.run())
             tasks.create_task(self._addresses.kept.run())
             tasks.create_task(self._networks.run())
+            tasks.create_task(self._reviving.run())
             tasks.create_task(self._keep())
 
     async def _keep(self) -> None:

@@ -7,14 +7,30 @@ base chain, at every transaction of random changes; and what lies between two tr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import pairwise, permutations
 from random import Random
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intents import ALLOW, DENY, INGRESS, addresses, group, intent, policy, rule, side, tier
+from intents import (
+    ALLOW,
+    DENY,
+    INGRESS,
+    PASS,
+    SHUT_IN,
+    SHUT_OUT,
+    addresses,
+    group,
+    host_interface,
+    intent,
+    policy,
+    rule,
+    side,
+    tier,
+)
 from muslin.intent import HostIntent, Policy, Rule
 from muslin.net import Cidr, version_of
 from muslin.render.nft.table import Table
@@ -191,3 +207,64 @@ def test_a_rule_more_in_front_of_many_loses_nothing() -> None:
     assert changes.doubled is not None
     packets = [Packet(Cidr("10.0.0.1/32"), Cidr("10.9.9.9/32"), 6, port) for port in (22, *range(79, 91))]
     check(walker.kernel.states, packets, [f"ingress/group/{key}" for key in walker.now.groups])
+
+
+def _web(*rules: Rule, name: str = "web") -> HostIntent:
+    one = policy(name, *rules)
+    return intent(one, group(INGRESS, tier(one)))
+
+
+def _by_ports(*ports: int, **by: str) -> list[Rule]:
+    """Who is allowed differs, so that rules are not alike; 10.0.0.1 is everywhere."""
+    return [rule(ALLOW, 6, side(ports=f"{port}"), side(nets=f"10.0.0.0/{8 + number}", **by), index=number)
+            for number, port in enumerate(ports)]
+
+
+SEVEN = range(90, 97)
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ([*_by_ports(80, *SEVEN), rule(DENY)], [*_by_ports(99, *SEVEN), rule(ALLOW)]),
+    (_by_ports(80, 81, *SEVEN), _by_ports(81, 80, *SEVEN)),
+])
+def test_a_port_that_moves_leads_nobody_past_what_changes_with_it(before: list[Rule], after: list[Rule]) -> None:
+    """Where another rule of the policy changes, too; where two rules change places."""
+    walker = Walker(_web(*before))
+    packets = [Packet(Cidr("10.0.0.1/32"), Cidr("10.9.9.9/32"), 6, port) for port in range(79, 100)]
+
+    for then in (after, before):
+        assert walker.go(_web(*then)).doubled is not None
+        check(walker.kernel.states, packets, [f"ingress/group/{key}" for key in walker.now.groups])
+
+
+def test_a_port_that_one_policy_gives_up_and_another_takes_is_never_nobodys() -> None:
+    def made(*ports: int) -> HostIntent:
+        both = [policy(name, *_by_ports(port, *range(first, first + 7)))
+                for name, port, first in zip("ab", ports, (100, 110), strict=True)]
+        return intent(*both, group(INGRESS, tier(*both)))
+
+    walker = Walker(made(80, 90))
+    packets = [Packet(Cidr("10.0.0.1/32"), Cidr("10.9.9.9/32"), 6, port) for port in range(79, 100)]
+
+    for ports in ((81, 80), (80, 90)):
+        walker.go(made(*ports))
+        check(walker.kernel.states, packets, [f"ingress/group/{key}" for key in walker.now.groups])
+
+
+def test_an_interface_goes_from_each_way_of_asking_to_each_other() -> None:
+    """What allows it is now its own list, now one that is asked early, of either sort; nothing else allows it."""
+    web, other = (policy(name, rule(ALLOW, 17, side(ports=port))) for name, port in (("web", "80"), ("other", "90")))
+    late = group(INGRESS, tier(web))
+    early, passing = (group(INGRESS, tier(one, default=PASS), end=PASS) for one in (web, other))
+    lists = (late, early, passing, SHUT_IN, SHUT_OUT)
+    ways = [intent(web, other, *lists, host_interface(name, **asked)) for name in ("up0", "*") for asked in (
+        {"ingress": late}, {"untracked_ingress": early}, {"pre_dnat": early},
+        {"untracked_ingress": early, "pre_dnat": passing}, {"untracked_ingress": passing, "pre_dnat": early})]
+    packets = [Packet(Cidr("192.0.2.1/32"), Cidr("10.0.0.1/32"), 17, port, arrives="up0") for port in (80, 81)]
+
+    for one, another in permutations(ways, 2):
+        walker = Walker(one)
+        walker.go(another)
+        check_journeys(walker.kernel.states, packets)
+        bases = _filters(walker.kernel.states[-1:], WAYS["to the host"])
+        assert [_passes(bases, packet, (walker.kernel.table,)) for packet in packets] == [True, False]

@@ -2,6 +2,9 @@
 
 A rack's router is three things at once: the switch its hosts hang on, a route reflector for them (iBGP, the hosts of
 a rack reach each other without passing through it), and the way out (eBGP to every spine, next hop self inwards).
+It waits for its hosts to call. Where both ends call a second after a BIRD has died, they may do so in the same moment;
+one of the two connections is closed then (RFC 4271, 6.8), and if it is the one that the router holds for established,
+that is a second death to it: it forgets the host's routes until it is told them again (RFC 4724).
 """
 
 from __future__ import annotations
@@ -65,6 +68,7 @@ _INWARD = """
 protocol bgp {name}_{version} from fabric {{
   local {own};
   neighbor {peer} as {peer_as};
+  passive on;
   direct;
   rr client;
   ipv{version} {{

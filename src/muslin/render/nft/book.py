@@ -198,13 +198,13 @@ class Book:
         self._notes.moved.clear()
 
     def _is_split(self, changes: Changes, elements: Iterable[ElementChange]) -> bool:
-        """Do early hooks change, and others?"""
+        """Does an early hook change, and so perhaps what another one must ask?"""
         now, named = self.table.chains.values(), {each.set.name for each in elements}
         if not any(map(is_early_base, (*now, *changes.gone_bases))):
             return False
         bases = (chain for chain in changes.new_chains if chain.hook)
         touched = (*changes.changed_chains, *changes.gone_bases, *bases, *users_of(named, now))
-        return len({is_early(chain) for chain in touched}) > 1
+        return any(map(is_early, touched))
 
     def _beside(self, changes: Changes) -> Beside:
         new = {chain.name for chain in changes.new_chains}

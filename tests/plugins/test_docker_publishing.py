@@ -13,8 +13,10 @@ import pytest
 
 from muslin.client.workload import Request
 from muslin.errors import Invalid, MuslinError, Transient
+from muslin.intent import Published
 from muslin.plugins.docker import ports
 from muslin.plugins.docker.book import Book, Endpoint, Publication
+from muslin.plugins.docker.faults import Refused
 from muslin.plugins.docker.publishing import Publishing
 
 
@@ -24,6 +26,11 @@ class Door:
     def __init__(self) -> None:
         self.written: dict[str, tuple[Any, ...]] = {}
         self.failures: list[MuslinError | None] = []
+        self.others: tuple[Published, ...] = ()
+
+    def published(self, but: str) -> tuple[Published, ...]:
+        assert but == "libnetwork"
+        return self.others
 
     async def publish(self, request: Request, ports: tuple[dict[str, Any], ...]) -> None:
         failure = self.failures.pop(0) if self.failures else None
@@ -70,6 +77,18 @@ def test_ports_that_are_not_in_force_in_time_are_taken_from_the_endpoint_again(w
         world.program("one")
     assert world.door.written["one"] == ()
     assert world.book.pages.endpoints["one"].published == ()
+
+
+def test_a_port_that_leads_to_somebody_elses_workload_is_taken(world: World) -> None:
+    """One of CNI's, say: dockerd does not know it, and the two would have it by turns."""
+    with socket.socket() as free:
+        free.bind(("0.0.0.0", 0))
+        port = free.getsockname()[1]
+    world.door.others = (Published(protocol=6, host_port=port, port=80, host_address=""),)
+    with pytest.raises(Refused, match="another container"):
+        world.program("one", port)
+    world.door.others = (Published(protocol=17, host_port=port, port=80, host_address=""),)
+    assert [each.host_port for each in world.program("one", port)] == [port]
 
 
 def test_ports_that_cannot_be_taken_from_the_endpoint_go_to_nobody_else(world: World) -> None:

@@ -285,6 +285,11 @@ class Workloads:
             if not await self._within(_READY_WITHIN, led):
                 raise Transient(f"the ports of {key} are not in the kernel after {_READY_WITHIN:.0f} s")
 
+    def published(self, but: str) -> tuple[Published, ...]:
+        """The ports of this host that lead to workloads of others than that orchestrator."""
+        return tuple(port for key, endpoint in self._worker.intent.endpoints.items() if endpoint.published
+                     and _orchestrator_of(key) != but for port in endpoint.published)
+
     async def remove(self, namespace: str, workload: str) -> None:
         """Gone, also when it was gone already."""
         await self.detach(Request(name=workload, namespace=namespace))
@@ -391,6 +396,13 @@ def _endpoint_name(node: str, request: Request) -> str:
         if not _WORD.fullmatch(word):
             raise Invalid(f"{what} {word!r}: write lower-case letters, digits, '-' and '.', such as web-1")
     return request.endpoint_name(node)
+
+
+def _orchestrator_of(key: EndpointKey) -> str:
+    try:
+        return parse_workload_endpoint_name(key.rpartition("/")[2])[1]
+    except Invalid:
+        return ""  # named by hand
 
 
 def _workload_of(key: EndpointKey) -> str:

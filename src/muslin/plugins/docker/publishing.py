@@ -18,6 +18,8 @@ import structlog
 
 from muslin.client.workload import Request
 from muslin.errors import Invalid, MuslinError
+from muslin.intent import Published
+from muslin.net import protocol_name
 from muslin.plugins.docker import ports, words
 from muslin.plugins.docker.book import Book, Endpoint, Publication
 from muslin.plugins.docker.faults import Refused
@@ -32,6 +34,8 @@ class Door(Protocol):
     """What the agent's workloads offer."""
 
     async def publish(self, request: Request, ports: tuple[Object, ...]) -> None: ...
+
+    def published(self, but: str) -> tuple[Published, ...]: ...
 
 
 class Publishing:
@@ -86,6 +90,7 @@ class Publishing:
     def _settled(self, endpoint: Endpoint, asked: tuple[ports.Wanted, ...]) -> tuple[Publication, ...]:
         every = self._book.pages.endpoints.values()
         others = [port for each in every if each.id != endpoint.id for port in each.published]
+        others += map(_publication, self._door.published(words.ORCHESTRATOR))  # CNI's, say
         kept = [port for each in every if each.container_id == endpoint.container_id for port in each.withdrawn]
         mine = (*endpoint.published, *(port for port in kept if self._is_free(port, others)))
         return ports.settle(asked, mine, others, ports.in_use)
@@ -99,3 +104,8 @@ class Publishing:
             await self._door.publish(identity(endpoint.id), ())
             self._note(endpoint.id, withdrawn=endpoint.published)
         return {}
+
+
+def _publication(port: Published) -> Publication:
+    return Publication(protocol=protocol_name(port.protocol).upper(), host_port=port.host_port, port=port.port,
+                       host_ip=port.host_address)

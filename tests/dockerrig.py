@@ -126,8 +126,22 @@ class Docker:
         ids = self("ps", "-aq").split()
         if ids:
             self("rm", "-f", *ids)
-        for network in self("network", "ls", "-q", "--filter", "driver=muslin").split():
+        self.remove(*self("network", "ls", "-q", "--filter", "driver=muslin").split())
+
+    def remove(self, *networks: str) -> None:
+        """Networks whose containers are gone. dockerd may count a container's endpoint a little longer than it has the
+        container, with its own drivers too (moby issue 19261)."""
+        for name in networks:
+            wait_for(f"the end of {name}'s endpoints", lambda name=name: self._removes(name))  # type: ignore[misc]
+
+    def _removes(self, network: str) -> bool:
+        try:
             self("network", "rm", network)
+        except Failed as error:
+            if "has active endpoints" in str(error):
+                return False
+            raise
+        return True
 
     def ping(self, name: str, address: str) -> bool:
         return self.say(name, "ping", "-c1", "-W1", address)

@@ -46,8 +46,7 @@ def test_a_network_of_the_same_name_on_two_hosts_is_one(hosts: tuple[Site, Docke
     profiles = {each["metadata"]["name"] for each in place.api.get(f"{V3}/profiles")["items"]}
     assert {"docker.blue", "docker.green"} <= profiles
     for host in (one, two):
-        host("rm", "-f", *host("ps", "-aq").split())
-        host("network", "rm", *host("network", "ls", "-q", "--filter", "driver=muslin").split())
+        host.clear()
     profiles = {each["metadata"]["name"] for each in place.api.get(f"{V3}/profiles")["items"]}
     assert not {"docker.blue", "docker.green"} & profiles
 

@@ -196,7 +196,7 @@ def _create_and_use(host: Docker, words: tuple[str, ...]) -> None:
         host.container("never", "--network", "bad")
     finally:
         host("rm", "-f", "never")
-        host("network", "rm", "bad")
+        host.remove("bad")
 
 
 @pytest.mark.usefixtures("clean")

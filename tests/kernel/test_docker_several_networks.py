@@ -186,7 +186,7 @@ def test_a_network_with_a_long_name_works_and_leaves_nothing(place: Site, host: 
     one, two = (host.container(each, "--network", name) for each in ("c1", "c2"))
     assert host.ping(one, host.address(two, name))
     host("rm", "-f", one, two)
-    host("network", "rm", name)
+    host.remove(name)
     assert [each["metadata"]["name"] for each in place.api.get(f"{V3}/profiles")["items"]
             if each["metadata"]["name"].startswith("docker.")] == []
 
@@ -204,7 +204,7 @@ def test_a_network_that_was_removed_while_no_agent_ran_leaves_neither_profile_no
     assert profiles() == ["docker.gone"]
     place.signal("agent-h1", signal.SIGKILL)
     try:
-        host("network", "rm", "gone")
+        host.remove("gone")
     finally:
         place.start_agent("h1")
     wait_for("the end of its Profile", lambda: profiles() == [], 30)
@@ -214,7 +214,7 @@ def test_a_network_that_was_removed_while_no_agent_ran_leaves_neither_profile_no
         host.container("c2", "--network", "next")
         found = str(host.inspect("c2")["NetworkSettings"]["Networks"]["next"]["Gateway"])
         host("rm", "-f", "c2")
-        host("network", "rm", "next")
+        host.remove("next")
         return found
 
     wait_for("its gateway", lambda: next_gateway() == "169.254.1.1", 30)

@@ -413,10 +413,12 @@ def test_a_link_that_is_just_being_removed_is_not_left_over() -> None:
     async def scene(worker: Worker, kernel: Patient) -> None:
         kernel.links = tuple(Link(index=number, name=name, kind="veth")
                              for number, name in enumerate(("mus1", "mus2"), 1))
+        assert worker.problems(0.0) == (), "they may be coming, before their endpoints"
         with worker.removal_of("mus1"):
-            [told] = worker.problems()
+            [told] = worker.problems(9.0)
             assert told.what.startswith("interface mus2 is left over")
-        assert len(worker.problems()) == 2
+        assert len(worker.problems(9.5)) == 1, "it is gone, and the kernel has not said so yet"
+        assert len(worker.problems(19.0)) == 2
 
     play(scene)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class Reporter:
             sessions=speaker.state.sessions if speaker else (),
             bgp=speaker.word if speaker else "",
             problems=(*self._connection(), *self.problems.values(), *(speaker.problems if speaker else ()),
-                      *worker.problems(), *self._wrong()),
+                      *worker.problems(time.monotonic()), *self._wrong()),
             repairs=tuple(worker.repairs),
             followed={f"{kind}/{name}": problem.what if problem else "" for kind, states in self._followed.items()
                       for name, problem in states.items()},

@@ -44,6 +44,8 @@ _GATHERS = 0.02
 _RIDES_WITHIN = 0.02
 """Seconds for which, then, what only goes waits for somebody who comes: a turn costs the same for both."""
 _REPAIRS_KEPT = 50
+_LEFT_OVER_AFTER = 3.0
+"""Longer than a link comes before its endpoint, or stays after it, while somebody is at work on it."""
 _PIECES = 20
 """Of a stream that is full, at most, before the next turn: 5 MB. A piece is what a socket gives at once."""
 
@@ -74,6 +76,8 @@ class Worker:
         self._read_began = self._taken_at = -math.inf
         """The last reading of everything, the last change that was taken."""
         self._turning = False
+        self._unused: dict[int, float] = {}
+        """Links without an endpoint, by index, and since when: as seen by whoever asked for problems."""
         self.writing = asyncio.Lock()
         """Held by whoever has the kernel written to."""
         self.unfollowed = Changed()
@@ -377,12 +381,19 @@ class Worker:
         """For whom there are links that nobody uses any more."""
         return tuple(EndpointKey(link.owner) for link in self._kernel.orphans())
 
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self, now: float) -> tuple[Problem, ...]:
         """Of the kernel, and of links that nobody uses any more."""
         orphans = tuple(
             Problem(what=f"interface {link.name} is left over from {link.owner}", key=link.owner,
                     mend=f"`ip link del {link.name}` when its namespace does not need it any more")
-            for link in self._kernel.orphans() if link.name not in self._kernel.leaving
+            for link in self._left_over(now)
         )
         fault = (Problem(what=self.fault),) if self.fault else ()
         return (*fault, *self._kernel.problems(), *orphans)
+
+    def _left_over(self, now: float) -> list[Link]:
+        """Not those that are only just coming, before their endpoint, or going, after it: the kernel's word of a link
+        that is gone comes later than the end of its removal."""
+        unused = [link for link in self._kernel.orphans() if link.name not in self._kernel.leaving]
+        self._unused = {link.index: self._unused.get(link.index, now) for link in unused}
+        return [link for link in unused if now - self._unused[link.index] >= _LEFT_OVER_AFTER]

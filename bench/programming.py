@@ -21,6 +21,7 @@ from muslin.drivers.iptables import Flavour
 from muslin.intent import HostIntent
 
 OWN_RULES = 20
+OURS, BEHIND = "muslin", ", right behind another"
 Taken = dict[tuple[str, Side], list[Cost]]
 
 
@@ -37,6 +38,7 @@ def measure(plan: Plan) -> list[Section]:
         with ExitStack() as stack:
             there = desk.standing(stack, own, interval=True)
             member = desk.turns(there, "member", changes)
+            member |= desk.right_behind([one for one in there if one.name in (OURS, KernelPart.name)], changes)
             alone = desk.turns([one for one in there if "interval" not in one.name], "own", changes)
         with ExitStack() as stack:
             there = desk.standing(stack, shared, interval=False)
@@ -46,7 +48,7 @@ def measure(plan: Plan) -> list[Section]:
     return [
         _section("full", f"All of a host: {endpoints} endpoints, {endpoints * OWN_RULES} rules, a set of {members}",
                  full, {"muslin, writing alone": 300}),
-        _section("member", f"One member more in a set of {members}", member, {"muslin": 0.1}),
+        _section("member", f"One member more in a set of {members}", member, dict.fromkeys((OURS, OURS + BEHIND), 0.1)),
         _section("sharing", f"One endpoint more: {alike}", sharing, {KernelPart.name: 0.3}),
         _section("own", f"One endpoint more with {OWN_RULES} rules of its own, to {endpoints} such", alone, {}),
         _section("policy", f"A policy changes: {alike}", policy, {KernelPart.name: 1.0}),
@@ -88,7 +90,7 @@ class _Desk:
                     one = hire(self._space(stack))
                     self._plan.progress.step(f"round {number + 1} of {rounds}: all of it by {one.name}")
                     taken.setdefault((one.name, one.side), []).append(one.program(make()))
-                    if isinstance(one, Ours) and one.name == "muslin":
+                    if isinstance(one, Ours) and one.name == OURS:
                         writing.append(one.writing)
         return taken, writing
 
@@ -105,6 +107,16 @@ class _Desk:
             self._plan.progress.step(f"{what}, {number} of {changes}")
             for one in there:
                 taken[one.name, one.side].append(getattr(one, what)(number))
+        return taken
+
+    def right_behind(self, there: list[Programmer], changes: int) -> Taken:
+        """Members that come one after another. In turn, everybody else's work has thrown out of the processor's caches
+        what such a change looks at, and that is most of its cost."""
+        taken: Taken = {(one.name + BEHIND, one.side): [] for one in there}
+        for number in range(1, changes + 1):
+            for one in there:
+                one.member(100 + 2 * number)
+                taken[one.name + BEHIND, one.side].append(one.member(101 + 2 * number))
         return taken
 
     def _space(self, stack: ExitStack) -> str:

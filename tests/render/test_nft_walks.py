@@ -1,8 +1,8 @@
 """What the kernel walks when an element comes that leads to a chain: it validates the whole table, from every base
 chain on, and each rule that looks into a map of verdicts has it walk all elements of that map.
 
-A chain is not walked again from the same hook, unless it lies deeper than it did before (nft_chain_validate, Linux
-6.19). The walk costs 60 ns for each element, so that a map of all endpoints must not be walked from many places.
+A chain is not walked again from the same hook, unless it lies deeper than it did before (nft_chain_validate). The walk
+costs 50 ns and more for each element, so that a map of all endpoints must not be walked from many places (0097).
 """
 
 from __future__ import annotations

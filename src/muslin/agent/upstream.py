@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from muslin.client.address import Address, Identity, parse
-from muslin.client.refusal import ApiError, Unreachable
+from muslin.client.refusal import ApiError, Unreachable, reason
 from muslin.errors import Invalid
 
 _CALL = aiohttp.ClientTimeout(total=10, sock_connect=3)
@@ -112,7 +112,7 @@ class Upstream:
         return f"http://muslin{path}" if address.scheme == "unix" else f"{address}{path}"
 
     def _unreachable(self, error: BaseException | None) -> Unreachable:
-        why = str(error) or type(error).__name__ if error is not None else "the answer ended"
+        why = reason(error) if error is not None else "the answer ended"
         return Unreachable(self.address, why, "is `muslin server` running?")
 
 

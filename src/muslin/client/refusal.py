@@ -28,6 +28,12 @@ class ApiError(MuslinError):
         return [cause for cause in causes or [] if isinstance(cause, dict)]
 
 
+def reason(error: BaseException) -> str:
+    """Why a connection failed, in the system's words: aiohttp's name the address once more, and TLS where none is."""
+    cause = getattr(error, "os_error", None)
+    return getattr(cause, "strerror", None) or str(error) or type(error).__name__
+
+
 class Unreachable(Transient):
     """Nobody answers at the address."""
 

@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 
 from muslin.client.address import parse
+from muslin.client.refusal import reason
 from muslin.errors import Transient
 from muslin.plugins.docker.faults import Refused
 
@@ -113,7 +114,7 @@ class Daemon:
                     session.request(method, f"http://docker{path}", params=query, json=body) as answer:
                 return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"dockerd does not answer at {self.address}: {error or type(error).__name__}: "
+            raise Transient(f"dockerd does not answer at {self.address} ({reason(error)}): "
                             "`muslin docker install --docker unix:PATH` says where it does") from None
 
 

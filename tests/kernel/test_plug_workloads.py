@@ -128,6 +128,27 @@ def test_the_hosts_side_has_its_switches_from_the_start(host: Host, space: Calla
     assert link["addr_info"] == [], "the same MAC on every link would make the same address"
 
 
+def test_what_is_laid_is_connected_without_a_second_look_and_nothing_stays_open(
+    host: Host, space: Callable[[], str]
+) -> None:
+    guest, peer = cable(space()), space()
+    host.plug(cable(peer, 9), Cidr("10.65.0.9/32"))
+    with host.inside():
+        laid = plug.lay(host.netlink, guest)
+        assert laid.is_new
+        assert laid.inside is not None
+        for address in ADDRESSES:
+            host.route(Route(destination=address, kind=RouteKind.DEVICE, interface=guest.interface))
+        plug.connect(host.netlink, guest, ADDRESSES, laid)
+        assert laid.inside.fileno() == -1
+        laid.close()
+        again = plug.lay(host.netlink, guest)
+        assert not again.is_new
+        plug.connect(host.netlink, guest, ADDRESSES, again)
+    assert ping(guest.namespace, "10.65.0.9")
+    assert in_ns(guest.namespace, "sysctl", "-n", "net.ipv6.conf.eth0.accept_dad").strip() == "0"
+
+
 def test_nothing_is_up_before_connect(host: Host, space: Callable[[], str]) -> None:
     """Between the two steps the agent programs policy: the workload must not be able to send yet."""
     guest = space()

@@ -215,6 +215,7 @@ class Workloads:
             return Laid(await self._fitter.do(lambda host: plug.adopt(host, request.tap, cable.mtu)), is_new=False)
         lay = plug.lay_loose if request.loose else plug.lay
         laid = await self._fitter.do(lambda host: lay(host, cable))
+        undo.callback(laid.close)
         if existing is None:
             undo.push_async_callback(_step_back, undone, "interface", self._fitter.unplug, cable.interface, cable.owner)
         if laid.is_new:

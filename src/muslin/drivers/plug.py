@@ -81,10 +81,17 @@ class Cable:
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """Our side of a cable. `is_new`: just made, with all switches; its other end is bare and down."""
+    """Our side of a cable. `is_new`: just made, with all switches; its other end bare and down. `inside`: a socket in
+    the workload's namespace, where its end has its switches; `connect` closes it, or whoever comes not so far."""
 
     link: Link
     is_new: bool
+    inside: Netlink | None = None
+
+    def close(self) -> None:
+        """Also more than once."""
+        if self.inside is not None:
+            self.inside.close()
 
 
 def check_mtu(mtu: int) -> None:
@@ -109,9 +116,14 @@ def lay(host: Netlink, cable: Cable) -> Laid:
         if netns.is_own(namespace):
             raise OwnNamespace(f"network namespace {cable.namespace} is the host's own: a workload needs another")
         try:
-            return _make(host, cable, namespace)  # nearly always nothing is there yet: so it is not asked first
+            made = _make(host, cable, namespace)  # nearly always nothing is there yet: so it is not asked first
         except AlreadyThere:
             return _lay_again(host, cable, namespace)
+        try:  # here, because the server is waited for meanwhile
+            return replace(made, inside=_prepared(cable, namespace))
+        except Transient:
+            _unmake(host, cable.interface)
+            raise
 
 
 def _lay_again(host: Netlink, cable: Cable, namespace: int) -> Laid:
@@ -190,7 +202,9 @@ def _inner_link(namespace: int, name: str) -> Link | None:
 def connect(host: Netlink, cable: Cable, addresses: tuple[Cidr, ...], laid: Laid | None = None) -> None:
     """The workload's side gets addresses, gateways and carrier; what is right already is not touched. `laid`: by `lay`;
     with one that is new it is not asked what is there."""
-    _connect_inside(cable, addresses, laid.link.peer if laid is not None and laid.is_new else None)
+    bare = laid.link.peer if laid is not None and laid.is_new else None
+    with _inside(cable) if laid is None or laid.inside is None else laid.inside as netlink:
+        _connect(netlink, cable, addresses, bare)
     _wait_sending(host, cable)
 
 
@@ -218,17 +232,21 @@ def _wait(complaint: str, ready: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def _connect_inside(cable: Cable, addresses: tuple[Cidr, ...], bare: int | None) -> None:
+def _inside(cable: Cable) -> Netlink:
     with netns.opened(cable.namespace) as namespace:
-        with netns.inside(namespace):
-            netlink = Netlink()
-            try:
-                sysctl.ensure(sysctl.inner_link(cable.inner) | (sysctl.router() if cable.forwards else {}))
-            except Transient:
-                netlink.close()
-                raise
-        with netlink:
-            _connect(netlink, cable, addresses, bare)
+        return _prepared(cable, namespace)
+
+
+def _prepared(cable: Cable, namespace: int) -> Netlink:
+    """A socket in the workload's namespace. Its end of the link has its switches before it comes up."""
+    with netns.inside(namespace):
+        netlink = Netlink()
+        try:
+            sysctl.ensure(sysctl.inner_link(cable.inner) | (sysctl.router() if cable.forwards else {}))
+        except Transient:
+            netlink.close()
+            raise
+    return netlink
 
 
 def _connect(netlink: Netlink, cable: Cable, addresses: tuple[Cidr, ...], bare: int | None) -> None:

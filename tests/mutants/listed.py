@@ -290,8 +290,8 @@ SWAPS = (
 
 DRAFTS = (
     Mutant("a draft expects nothing of what it writes over", WHOLE, "store/draft.py",
-           "Write(key, one.entry.value if one.entry else None, one.base)",
-           "Write(key, one.entry.value if one.entry else None)", ("tests/store/test_store_draft.py",)),
+           "Write(key, value, self._drafted[key].base) for", "Write(key, value) for",
+           ("tests/store/test_store_draft.py",)),
     Mutant("what a part wrote over stays when the part fails", WHOLE, "store/draft.py",
            "self._drafted[key] = before\n", "pass\n", ("tests/store/test_store_draft.py",)),
     Mutant("two changes of one call lock a host out together", WHOLE, "server/objects.py",

@@ -234,7 +234,7 @@ STEPS = (
     Mutant("nft: ports of two policies move plainly", INCREMENTAL, "render/nft/book.py",
            "is_alone = len(owners) == 1 and", "is_alone =", MIXTURES),
     Mutant("nft: early hooks turn with the late ones", INCREMENTAL, "render/nft/book.py",
-           "        return any(map(is_early, touched))\n", "        return False\n", MIXTURES),
+           "        is_split = self._is_split(changes, elements)\n", "        is_split = False\n", MIXTURES),
     Mutant("nft: of two early hooks the second takes away what the first remembers", INCREMENTAL,
            "render/nft/hosts.py", "        *accepted,\n", "        *_fresh(manner),\n", MIXTURES),
     Mutant("nft: pieces come and go without their policy", INCREMENTAL, "render/nft/lists.py",

@@ -53,6 +53,8 @@ class Book:
     def __init__(self, optional: Iterable[NamedSet] = ()) -> None:
         self.table = Table()
         self._optional = {declared.name: declared for declared in optional}
+        self._early: dict[str, Chain] = {}
+        """Of the chains, those that are asked in early hooks: mostly none."""
         self._notes = Notes()
         self._last = Notes()
         self._owned: dict[str, frozenset[str]] = {}
@@ -62,6 +64,8 @@ class Book:
     def put_chain(self, name: str, chain: Chain | None) -> None:
         self._notes.chains.setdefault(name, self.table.chains.get(name))
         _put(self.table.chains, name, chain)
+        if name in self._early or (chain is not None and is_early(chain)):
+            _put(self._early, name, chain)
 
     def put_chains(self, owner: str, chains: Iterable[Chain]) -> None:
         """The owner's chains are now these, and no others."""
@@ -199,17 +203,17 @@ class Book:
 
     def _is_split(self, changes: Changes, elements: Iterable[ElementChange]) -> bool:
         """Does an early hook change, and so perhaps what another one must ask?"""
-        now, named = self.table.chains.values(), {each.set.name for each in elements}
-        if not any(map(is_early_base, (*now, *changes.gone_bases))):
-            return False
-        bases = (chain for chain in changes.new_chains if chain.hook)
-        touched = (*changes.changed_chains, *changes.gone_bases, *bases, *users_of(named, now))
-        return any(map(is_early, touched))
+        touched = (*changes.new_chains, *changes.changed_chains, *changes.gone_bases)
+        if any(is_early_base(chain) for chain in touched):
+            return True
+        return bool(self._early) and (
+            any(map(is_early, changes.changed_chains))
+            or bool(users_of({each.set.name for each in elements}, self._early.values())))
 
     def _beside(self, changes: Changes) -> Beside:
         new = {chain.name for chain in changes.new_chains}
-        now = self.table.chains.items()
-        return beside(self.table, (chain for name, chain in now if is_early_base(chain) and name not in new))
+        stay = (chain for name, chain in self._early.items() if is_early_base(chain) and name not in new)
+        return beside(self.table, stay)
 
     def _is_plain(self, notes: Notes, changes: Changes) -> bool:
         """Are these the chains of one owner, and moves that do not mind them?"""

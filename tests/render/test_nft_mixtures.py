@@ -23,6 +23,7 @@ from intents import (
     SHUT_IN,
     SHUT_OUT,
     addresses,
+    endpoint,
     group,
     host_interface,
     intent,
@@ -237,18 +238,56 @@ def test_a_port_that_moves_leads_nobody_past_what_changes_with_it(before: list[R
         check(walker.kernel.states, packets, [f"ingress/group/{key}" for key in walker.now.groups])
 
 
-def test_a_port_that_one_policy_gives_up_and_another_takes_is_never_nobodys() -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_port_that_one_policy_gives_up_and_another_takes_is_never_nobodys(apart: bool) -> None:
+    """In one map, and in a map of each: what passes on divides them."""
     def made(*ports: int) -> HostIntent:
         both = [policy(name, *_by_ports(port, *range(first, first + 7)))
                 for name, port, first in zip("ab", ports, (100, 110), strict=True)]
-        return intent(*both, group(INGRESS, tier(*both)))
+        between = [policy("between", rule(PASS, 17))] if apart else []
+        return intent(*both, *between, group(INGRESS, tier(both[0], *between, both[1])))
 
     walker = Walker(made(80, 90))
     packets = [Packet(Cidr("10.0.0.1/32"), Cidr("10.9.9.9/32"), 6, port) for port in range(79, 100)]
 
     for ports in ((81, 80), (80, 90)):
-        walker.go(made(*ports))
+        assert walker.go(made(*ports)).doubled is not None
         check(walker.kernel.states, packets, [f"ingress/group/{key}" for key in walker.now.groups])
+
+
+def test_who_is_no_stranger_any_more_when_a_port_moves_is_let_through_by_either() -> None:
+    """Strangers may come to any port; 10.0.0.1 is none from now on, and may come to the port that moves."""
+    def made(port: int, *known: str) -> HostIntent:
+        one = policy("a", *_by_ports(port, *SEVEN))
+        strangers = policy("strangers", rule(ALLOW, 6, None, side(not_sets="s")))
+        return intent(one, strangers, group(INGRESS, tier(one, strangers)), addresses("s", " ".join(known)))
+
+    walker = Walker(made(80, "10.0.0.7"))
+    packets = [Packet(Cidr("10.0.0.1/32"), Cidr("10.9.9.9/32"), 6, port) for port in range(79, 98)]
+
+    for port, known in ((81, ("10.0.0.7", "10.0.0.1")), (80, ("10.0.0.7",))):
+        walker.go(made(port, *known))
+        check(walker.kernel.states, packets, [f"ingress/group/{key}" for key in walker.now.groups])
+
+
+def test_who_comes_to_a_list_when_a_port_of_it_moves_meets_the_new_one() -> None:
+    """Port 81 is allowed by the list that it leaves, and by the one to which it comes, from now on."""
+    def made(port: int, comes: str) -> HostIntent:
+        both = {name: policy(name, *_by_ports(moving, *SEVEN)) for name, moving in (("a", port), ("b", 81))}
+        groups = {name: group(INGRESS, tier(one)) for name, one in both.items()}
+        return intent(*both.values(), *groups.values(), SHUT_OUT, endpoint(1, groups["a"], SHUT_OUT),
+                      endpoint(2, groups[comes], SHUT_OUT))
+
+    walker = Walker(made(80, "b"))
+    packets = [Packet(Cidr("10.0.0.1/32"), Cidr("10.65.0.2/32"), 6, port, arrives="up0", leaves=f"mus{2:011x}")
+               for port in range(79, 98)]
+
+    for port, comes in ((81, "a"), (80, "b")):
+        walker.go(made(port, comes))
+        check(walker.kernel.states, packets)
+    passing = [packet.port for packet in packets if Way(walker.kernel.table, walker.kernel.table).fate(
+        "forward", packet).passes]
+    assert passing == [81, *SEVEN]
 
 
 def test_an_interface_goes_from_each_way_of_asking_to_each_other() -> None:

@@ -8,6 +8,7 @@ for the kernel. So a turn that returns to where it began changes nothing, whatev
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -35,16 +36,15 @@ MOST_DOUBLED = 10_000
 
 
 class Notes:
-    """Of a turn: what chains, sets and elements were before they were touched; `moved`, elements that `move` alone has
-    touched; `owners`, of chains that were put; `plain`, see `moves_plainly`."""
+    """Of a turn: what chains, sets and elements were before they were touched; `owners`, of chains that were put;
+    `plain`, see `moves_plainly`."""
 
     def __init__(self) -> None:
         self.chains: dict[str, Chain | None] = {}
         self.sets: dict[str, NamedSet | None] = {}
         self.elements: dict[Place, Value] = {}
-        self.moved: set[Place] = set()
         self.owners: dict[str, str] = {}
-        self.plain: set[str] = set()
+        self.plain: dict[str, AbstractSet[tuple[Element, Mapped]]] = {}
 
 
 class Book:
@@ -146,12 +146,11 @@ class Book:
             held[name, element] = value
             self.add((name, element), value)
         self._held[owner] = held
-        self._notes.moved.update((name, element) for element in (*gone, *new))
 
-    def moves_plainly(self, owner: str) -> None:
-        """What has moved, and the owner's chains, which change with it, do not mind whether old chains are found by new
-        elements: to a packet, that is as before, or as after."""
-        self._notes.plain.add(owner)
+    def moves_plainly(self, owner: str, moved: AbstractSet[tuple[Element, Mapped]]) -> None:
+        """Where such elements come or go, in whatever map, they and the owner's chains, which change with them, do not
+        mind whether old chains are found by new elements: to a packet, that is as before, or as after."""
+        self._notes.plain[owner] = moved
 
     def put_maps(self, owner: str, maps: Mapping[NamedSet, Mapping[Element, Mapped]]) -> None:
         """The owner's maps are now these, with these elements, and no others."""
@@ -199,7 +198,6 @@ class Book:
         """The kernel did not take the last turn's changes: they belong to the turn that begins now."""
         self._notes = self._last
         self._notes.plain.clear()
-        self._notes.moved.clear()
 
     def _is_split(self, changes: Changes, elements: Iterable[ElementChange]) -> bool:
         """Does an early hook change, and so perhaps what another one must ask?"""
@@ -218,9 +216,23 @@ class Book:
     def _is_plain(self, notes: Notes, changes: Changes) -> bool:
         """Are these the chains of one owner, and moves that do not mind them?"""
         owners = {notes.owners.get(chain.name, "") for chain in changes.changed_chains}
-        is_alone = len(owners) == 1 and owners <= notes.plain and not changes.gone_bases
-        is_alone = is_alone and not any(map(is_early, changes.changed_chains))
-        return is_alone and notes.elements.keys() <= notes.moved
+        if len(owners) != 1 or changes.gone_bases or any(map(is_early, changes.changed_chains)):
+            return False
+        if not owners <= notes.plain.keys():
+            return False
+        moved = frozenset[tuple[Element, Mapped]]().union(*(notes.plain[owner] for owner in owners))
+        return self._all_move(notes.elements, moved)
+
+    def _all_move(self, touched: Mapping[Place, Value], moved: AbstractSet[tuple[Element, Mapped]]) -> bool:
+        """Are these all that come or go, in sets that stay?"""
+        for place, before in touched.items():
+            after = self._value(place)
+            if place[0] not in self.table.sets or before == after:
+                continue
+            one = before if isinstance(after, Absent) else after if isinstance(before, Absent) else ABSENT
+            if isinstance(one, Absent) or (place[1], one) not in moved:
+                return False
+        return True
 
     def _doubled(self, changes: Changes, elements: Iterable[ElementChange]) -> Doubled | None:
         """Sets that change together with rules."""
@@ -261,7 +273,6 @@ class Book:
         return self._notes.sets.get(name, ABSENT) is None
 
     def _touch(self, place: Place) -> None:
-        self._notes.moved.discard(place)
         if place not in self._notes.elements and not self._is_new(place[0]):
             self._notes.elements[place] = self._value(place)
 

@@ -84,7 +84,10 @@ class Lists:
         self._unmoved = frozenset(group for group in self._by_port.of(key) if not self._move(key, group, wanted))
         now = self._written.get(key, {})
         if all(is_whole(was[place].lines, now[place].lines, wanted[place]) for place in after):
-            self._book.moves_plainly(key)
+            self._book.moves_plainly(key, frozenset(
+                (cell, self._leads(key, place, numbers))
+                for place, given in wanted.items() for move in given or ()
+                for cell, numbers in (*move.gone.items(), *move.new.items())))
         return Effect.BY_PORT
 
     @property
@@ -102,9 +105,8 @@ class Lists:
             given = wanted.get(place)
             if given is None:
                 return False
-            count = len(self._written[key][place].lines)
             for move in given:
-                to = {each: call(key, place, each, len(each) == count)[1] for each in {*move.gone.values()}}
+                to = {each: self._leads(key, place, each) for each in {*move.gone.values()}}
                 there = [each.looked_up.get((key, move.stretch)) for each in made if key in each.by_port]
                 for where in there:
                     if where is None or not is_plain(move, where, self._book.table.elements[where.map], to):
@@ -114,6 +116,10 @@ class Lists:
             new: dict[Element, Mapped] = {cell: to[numbers] for cell, numbers in move.new.items()}
             self._book.move(f"group/{group}", name, move.gone, new)
         return True
+
+    def _leads(self, key: PolicyId, place: Place, lines: Numbers) -> Verdict:
+        """To these lines of the policy, as the maps of its groups say it."""
+        return call(key, place, lines, len(lines) == len(self._written[key][place].lines))[1]
 
     def _outlines(self, key: PolicyId) -> dict[Place, Outline]:
         return {place: made.outline for place, made in self._written.get(key, {}).items()}

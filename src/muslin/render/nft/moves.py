@@ -101,14 +101,10 @@ def _joins(cell: Cell, to: Mapped, content: Mapping[Element, Mapped], gone: Cont
 def is_whole(before: Sequence[Line], after: Sequence[Line], given: Iterable[Move] | None) -> bool:
     """Are these moves all that has changed in the policy, but for what the lines that move say themselves? Then a
     packet that finds new elements, but old lines behind them, is judged as before or as after: at a port that went it
-    meets nothing of the policy that differs, and at one that came the old lines do not match it. Where a port goes and
-    comes (the lines that speak of it are others now), it would miss both."""
+    meets nothing of the policy that differs, and at one that came the old lines do not match it. (Where a port leads to
+    other lines than before, it would miss both: an element that is another one now is no move, see `Book`.)"""
     if given is None:
         return False
-    moved: set[int] = set()
-    for move in given:
-        if move.gone.keys() & move.new.keys():
-            return False
-        moved.update(*move.gone.values())
+    moved = {number for move in given for numbers in move.gone.values() for number in numbers}
     lines = enumerate(zip(before, after, strict=True))
     return all(number in moved or one == other for number, (one, other) in lines)

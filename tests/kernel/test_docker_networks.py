@@ -123,8 +123,20 @@ def test_a_link_local_address_is_refused_where_dockerd_tells_in_time(
 
 
 @pytest.mark.usefixtures("clean")
-def test_a_link_local_address_of_which_dockerd_tells_too_late_is_a_red_line(place: Site, host: Docker) -> None:
+def test_a_container_with_a_link_local_address_does_not_start(place: Site, host: Docker) -> None:
     network(host, "linked", "--subnet", "10.65.8.0/24")
+    with pytest.raises(Failed, match=r"169\.254\.0\.0/16.*file exists"):
+        host.container("l3", "--network", "linked", "--link-local-ip", "169.254.7.7")
+    assert host.inspect("l3")["State"]["Running"] is False
+    wait_for("nothing of it", lambda: endpoints(place) == [])
+
+    one = host.container("l5", "--network", "linked")
+    assert "169.254.0.0/16 via 169.254.1." in host("exec", one, "/bin/ip", "route")
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_link_local_address_of_which_nobody_tells_in_time_is_a_red_line(place: Site, host: Docker) -> None:
+    network(host, "linked", "--subnet", "10.65.8.0/24", "--internal")
     one = host.container("l3", "--network", "linked", "--link-local-ip", "169.254.7.7")
 
     def said() -> bool:

@@ -3,8 +3,9 @@
 `--link-local-ip` is such a thing: dockerd gives the interface an address of 169.254.0.0/16 on-link, so that the
 container speaks to its gateway, and to everybody, from that, which no workload may. Nothing of it is in a driver's
 call, nor in what may be asked of dockerd meanwhile. `docker network connect` asks EndpointOperInfo when the address is
-there, so that can be refused. `docker run` gives addresses when all calls are over (seen with 20.10): then there is a
-red line in `muslin status`, by what `docker inspect` says.
+there, so that can be refused. `docker run` gives addresses when all calls are over (seen with 20.10): there a route of
+ours is in its way (`ways.joined`), but for networks that lead nowhere outside, and a container's second. Then there is
+a red line in `muslin status`, by what `docker inspect` says.
 """
 
 from __future__ import annotations

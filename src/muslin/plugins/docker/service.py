@@ -224,8 +224,9 @@ class Service:
         container = await self._container(endpoint, found)
         name, labels = container["Names"][0].lstrip("/"), dict(container.get("Labels") or {})
         names = words.first_names(name, container["Id"], labels)
-        self._book.put(msgspec.structs.replace(endpoint, container=name, container_id=container["Id"], names=names,
-                                               sandbox=sandbox))
+        joining = msgspec.structs.replace(
+            endpoint, container=name, container_id=container["Id"], names=names, sandbox=sandbox)
+        self._book.put(joining)
         loose = f"dtmp{endpoint.id[:10]}"
         await self._door.add(msgspec.structs.replace(
             identity(endpoint.id),
@@ -239,7 +240,7 @@ class Service:
         ))
         self._naming.changed()
         self._joined.add(endpoint.id)
-        return ways.joined(network, endpoint, loose)
+        return ways.joined(network, joining, loose, self._book)
 
     async def _named(self, network: Network, found: Object) -> Network:
         """With its name, and with a Profile for it. dockerd does not say the name when it makes the network."""

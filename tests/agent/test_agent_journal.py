@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from muslin.agent import journal as journal_room
 from muslin.agent.journal import Entry, Journal, read
+from muslin.errors import Transient
 from muslin.intent import EndpointKey
 
 
@@ -109,3 +111,44 @@ def test_a_directory_that_was_cleared_up_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "state").rmdir()
     journal.write(one)
     assert Journal(tmp_path / "state").entries() == (one,)
+
+
+def fill_disk(patch: pytest.MonkeyPatch, room: int) -> None:
+    """So many bytes of a line are still written, and of a new file nothing."""
+    write = os.write
+
+    def short(file: int, text: bytes) -> int:
+        return write(file, text[:room])
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    patch.setattr(os, "write", short if room else full)
+    patch.setattr(Path, "write_bytes", full)
+
+
+@pytest.mark.parametrize("room", [0, 7])
+def test_an_end_that_a_full_disk_does_not_take_is_no_addition_to_undo(tmp_path: Path, room: int) -> None:
+    journal, one, other, third = Journal(tmp_path), entry("one"), entry("other"), entry("third")
+    journal.write(one)
+    journal.write(other)
+    with pytest.MonkeyPatch.context() as patch:
+        fill_disk(patch, room)
+        journal.remove(one.key)
+        assert one not in read(tmp_path)
+        with pytest.raises(Transient, match="No space left"):
+            journal.write(third)
+        assert not journal.holds(third.key)
+    journal.write(third)
+    assert read(tmp_path) == (other, third)
+
+
+def test_a_line_that_is_cut_short_is_written_again(tmp_path: Path) -> None:
+    journal, one, other = Journal(tmp_path), entry("one"), entry("other")
+    journal.write(one)
+    with pytest.MonkeyPatch.context() as patch:
+        write = os.write
+        patch.setattr(os, "write", lambda file, text: write(file, text[:7]))
+        journal.write(other)
+    journal.remove(one.key)
+    assert read(tmp_path) == (other,)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from muslin.plugins.docker.reviving import NO_AGENT, should_run
+from muslin.errors import Invalid
+from muslin.plugins.docker import reviving
+from muslin.plugins.docker.daemon import Daemon
+from muslin.plugins.docker.reviving import NO_AGENT, Reviving, should_run
 
 SOCKET = "/run/muslin/agents/h1.docker"
 BY_THE_DOOR = f"legacy plugin: Plugin.Activate: muslin: {NO_AGENT} at /run/muslin/agents/h1.sock: start it"
@@ -33,3 +37,27 @@ def test_a_container_whose_start_failed_for_want_of_us_is_started(found: dict[st
 ])
 def test_others_are_left_alone(found: dict[str, Any]) -> None:
     assert not should_run(found, SOCKET)
+
+
+def test_one_that_cannot_start_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    class Told(Daemon):
+        """A dockerd that has three such containers, and cannot start the first, nor tell of the second."""
+
+        async def stopped(self) -> list[str]:
+            return ["bad", "untold", "good"]
+
+        async def whole_container(self, container_id: str) -> dict[str, Any] | None:
+            if container_id == "untold":
+                raise Invalid("500")
+            return container()
+
+        async def start(self, container_id: str) -> None:
+            if container_id == "bad":
+                raise Invalid("port is already allocated")
+            started.append(container_id)
+
+    monkeypatch.setattr(reviving, "AFTER", (0.0,))
+    asyncio.run(asyncio.wait_for(Reviving(lambda: Told(""), lambda: "", SOCKET).run(), 10))
+    assert started == ["good"]

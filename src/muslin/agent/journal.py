@@ -15,12 +15,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+import structlog
 
+from muslin.errors import Transient
 from muslin.intent import EndpointKey
 
 _NAME = "additions.jsonl"
 _LONGEST = 1 << 16
 """Bytes: some three hundred additions."""
+
+log = structlog.get_logger()
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,12 +50,23 @@ class Journal:
         """Bytes until it is written anew."""
 
     def write(self, entry: Entry) -> None:
+        """Raises Transient: it cannot be noted, so nothing must be begun."""
         self._under_way[entry.key] = entry
-        self._append(_Line(begun=entry))
+        try:
+            self._append(_Line(begun=entry))
+        except OSError as error:
+            del self._under_way[entry.key]
+            raise Transient(f"the addition cannot be noted: {self._file}: {error.strerror}") from None
 
     def remove(self, key: EndpointKey) -> None:
-        if self._under_way.pop(key, None) is not None:
+        """An end that cannot be noted (a full disk) takes the file along: the next agent would undo what stands."""
+        if self._under_way.pop(key, None) is None:
+            return
+        try:
             self._append(_Line(ended=key))
+        except OSError as error:
+            log.warning("journal_not_written", file=str(self._file), why=error.strerror)
+            self._file.unlink(missing_ok=True)
 
     def holds(self, key: EndpointKey) -> bool:
         return key in self._under_way
@@ -63,16 +78,22 @@ class Journal:
     def _append(self, line: _Line) -> None:
         text = _text([line])
         self._room -= len(text)
-        if self._room < 0:
-            return self._write_anew()
+        if self._room < 0 or not self._is_appended(text):
+            self._write_anew()
+
+    def _is_appended(self, text: bytes) -> bool:
+        """No: somebody has cleared up, or the disk is full, or nearly."""
         try:
             file = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        except FileNotFoundError:  # somebody has cleared up
-            return self._write_anew()
+        except FileNotFoundError:
+            return False
+        self._room, room = 0, self._room  # until it is known to be whole
         try:
-            os.write(file, text)
+            is_whole = os.write(file, text) == len(text)
         finally:
             os.close(file)
+        self._room = room if is_whole else 0
+        return is_whole
 
     def _write_anew(self) -> None:
         """What is under way: many at once have as much room again."""

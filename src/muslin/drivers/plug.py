@@ -121,7 +121,7 @@ def lay(host: Netlink, cable: Cable) -> Laid:
             return _lay_again(host, cable, namespace)
         try:  # here, because the server is waited for meanwhile
             return replace(made, inside=_prepared(cable, namespace))
-        except Transient:
+        except (Transient, OSError):
             _unmake(host, cable.interface)
             raise
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Sequence
 from ipaddress import IPv4Network, ip_address
 
 from muslin.client.address import parse
@@ -47,9 +46,9 @@ def paths(docker: str, sandbox: str) -> list[str]:
     return [f"/proc/{pid}/root{sandbox}", sandbox]
 
 
-def link_local(places: Sequence[str], mac: str) -> str:
-    """The address of that sort that the interface with this MAC has, "" for none, or where no place is a namespace."""
-    for place in places:
+def link_local(docker: str, sandbox: str, mac: str) -> str:
+    """The address of that sort that the interface with this MAC has, "" for none, or where there is no namespace."""
+    for place in paths(docker, sandbox):
         try:
             with netns.opened(place) as descriptor, netns.inside(descriptor):
                 netlink = Netlink()

@@ -50,10 +50,13 @@ class Reviving:
     async def _look(self) -> None:
         daemon = self._daemon()
         for container in await daemon.stopped() if daemon else ():
-            found = await daemon.whole_container(container) if daemon else None
-            if daemon and found and should_run(found, self._socket):
-                log.info("docker_container_started", container=found.get("Name"))
-                await daemon.start(container)
+            try:
+                found = await daemon.whole_container(container) if daemon else None
+                if daemon and found and should_run(found, self._socket):
+                    log.info("docker_container_started", container=found.get("Name"))
+                    await daemon.start(container)
+            except MuslinError as error:  # one that cannot start holds up no other
+                log.warning("docker_container_not_started", container=container, why=str(error))
 
 
 def should_run(container: Object, socket: str) -> bool:

@@ -294,8 +294,8 @@ class Service:
         """Looked for once after each Join. Raises Refused."""
         if endpoint.id not in self._joined:
             return
-        places = inside.paths(self._book.pages.docker, endpoint.sandbox)
-        found = await asyncio.to_thread(inside.link_local, places, endpoint.mac or _mac(endpoint.id))
+        found = await asyncio.to_thread(
+            inside.link_local, self._book.pages.docker, endpoint.sandbox, endpoint.mac or _mac(endpoint.id))
         if found:
             raise Refused(f"{inside.why(found)}: disconnect it (dockerd has connected it), and connect it without")
         self._joined.discard(endpoint.id)

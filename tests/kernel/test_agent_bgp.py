@@ -72,9 +72,18 @@ def test_kill_nine_of_bird_and_agent_loses_no_packet_between_hosts(two: Site) ->
 
 
 def test_an_agent_starts_its_bird_again_when_that_dies(two: Site) -> None:
+    one = two.guest("h1", "one")
     wait_for("all sessions", lambda: established(two, "h1"), seconds=30)
     dead = two.bird_pid("h1")
     os.kill(dead, signal.SIGKILL)
     wait_for("a new BIRD", lambda: two.report("h1").get("bgp") == "running" and two.bird_pid("h1") not in (0, dead))
     wait_for("its sessions", lambda: established(two, "h1"), seconds=30)
-    assert ip_json(two.space("h1"), "route", "show", "dev", "up0")
+    assert not learnt(two), "nobody is on the other host yet"
+    late = two.guest("h2", "late")
+    wait_for("what the new one learns", lambda: learnt(two))
+    wait_for("the way there", lambda: ping(one.network, late.addresses[0]))
+
+
+def learnt(place: Site) -> list[str]:
+    """What h1's BIRD has put into its kernel."""
+    return [route["dst"] for route in ip_json(place.space("h1"), "route", "show", "dev", "up0", "proto", "bird")]

@@ -156,6 +156,24 @@ def test_a_change_that_is_refused_touches_nobody_else(rig: Rig) -> None:
     assert written <= 2 * 5
 
 
+def test_what_came_change_by_change_holds_while_a_later_culprit_is_looked_for(rig: Rig) -> None:
+    """Many such changes: one culprit among few must not become one among many."""
+    def made(opened: int, *more: object) -> HostIntent:
+        some = [policy(f"q{n}", rule(ALLOW, UDP, side(ports=f"{n + 2000}"))) for n in range(opened)]
+        into = group(INGRESS, tier(*some, WEB))
+        return intent(*OPEN, WEB, *some, into, endpoint(1, OPEN_IN, OPEN_OUT), endpoint(2, into, OPEN_OUT), *more)
+
+    for opened in range(20):
+        assert rig.takes(made(opened)) == 1
+    behind = group(INGRESS, tier(_bad(), WEB))
+    with nftrig.probe(rig.one.space, rig.two.space, rig.two.v4, 2018) as allowed:
+        written = rig.takes(made(opened, _bad(), behind, endpoint(3, behind, OPEN_OUT)))
+        netrig.wait_for("packets", lambda: allowed.sent > 20)
+    assert allowed.heard == allowed.sent > 20
+    assert rig.refused == ["GlobalNetworkPolicy/bad"]
+    assert written <= 2 * 5
+
+
 def test_what_was_allowed_before_its_maker_was_refused_is_not_any_more(rig: Rig) -> None:
     """The policy was there, and good: what stands for it now denies, it is not left as it was."""
     rig.takes(_with_bad(policy("bad", rule(ALLOW, UDP, side(ports="80")))))

@@ -27,7 +27,17 @@ from muslin.intent import Delta, EndpointKey, HostIntent, Problem
 from muslin.reconcile import Retry, after_failure, search
 from muslin.render.nft import Changes, Flow, NftState, whole
 from muslin.render.nft.listing import differences, listing_of, renewal
-from muslin.render.nft.refused import Key, copied, describe, differing, mixed, named_by, telling, with_stand_ins
+from muslin.render.nft.refused import (
+    Key,
+    copied,
+    describe,
+    differing,
+    follow,
+    mixed,
+    named_by,
+    telling,
+    with_stand_ins,
+)
 
 NOTHING_CUT: Mapping[Flow, float] = MappingProxyType({})
 NOTHING_REFUSED: Mapping[Key, Retry] = MappingProxyType({})
@@ -62,6 +72,8 @@ class Firewall:
         self._wanted = HostIntent()
         self._held = HostIntent()
         """The intent that is in the kernel, stand-ins included."""
+        self._is_behind = True
+        """Is there more between `_held` and what is in the kernel than the next delta tells?"""
         self._refused: dict[Key, Retry] = {}
         self._given_up: Retry | None = None
         """When to look again for what is refused, after nobody was found to blame."""
@@ -167,13 +179,24 @@ class Firewall:
         """The kernel to what is wanted. `before`: what was refused until now, and is tried again."""
         target = with_stand_ins(self._wanted, self._wanted, self._refused)
         changes = self._state.update(delta, target)
+        self._is_behind |= bool(delta.snapshot or self._refused or before)
         if not await self._write_or_tell(None if changes.fresh or self._whole_is_due else changes):
             self._failures += 1
+            self._is_behind = True
             lasting = self._busy and self._failures >= LASTING and self._may_look()
             if lasting or not self._busy:
                 target = await self._settle(before, lasting=lasting)
         if not self.fault:
-            self._held, self._given_up, self._failures = copied(target), None, 0
+            self._hold(target, delta)
+
+    def _hold(self, target: HostIntent, delta: Delta) -> None:
+        """The kernel has this, which is what it had and the delta, as a rule: then nothing else is copied."""
+        if self._is_behind:
+            self._held = copied(target)
+        else:
+            follow(self._held, target, named_by(delta))
+        self._is_behind = bool(self._refused)
+        self._given_up, self._failures = None, 0
 
     async def _write_or_tell(self, changes: Changes | None) -> bool:
         """None: the whole. Was it taken? If not, `fault` says why, and `_busy` whether it may be another time."""

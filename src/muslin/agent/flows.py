@@ -100,14 +100,15 @@ class Follower:
                 await asyncio.sleep(_AGAIN)
 
     async def _follow(self, changed: Changed) -> None:
-        intent, now = still(self._worker.intent), time.time()
+        intent, now = self._worker.intent, time.time()
         self._book = {flow: until for flow, until in self._book.items() if until > now}
         if not intent.settings.follow_established:
             await self._let_go(list(self._book))
             return
-        look = Look(intent, changed.addresses(intent, self._names), tuple(self._book))
-        if look.addresses == set() and not look.cut:
+        addresses = changed.addresses(intent, self._names)
+        if addresses == set() and not self._book:
             return  # a workload that came or went, and nobody else: as a rule
+        look = Look(still(intent), addresses, tuple(self._book))
         found = await asyncio.to_thread(look_at, look, self._lengths)
         if found.denied and self._worker.unfollowed:  # may be allowed again already
             again = Look(still(self._worker.intent), set(), tuple(found.denied))

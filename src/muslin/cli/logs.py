@@ -22,4 +22,5 @@ def configure(*, debug: bool) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debug else logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # one system call a line
+        cache_logger_on_first_use=True,
     )

@@ -15,10 +15,10 @@ on 6.18: every flow but ours went), so there all are listed.
 from __future__ import annotations
 
 import errno
+import os
 import struct
 import sys
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
-from pathlib import Path
 from socket import AF_INET, AF_INET6, AF_UNSPEC, inet_pton
 
 from muslin.drivers import conntrack_text
@@ -29,7 +29,7 @@ from muslin.net import TrackedFlow
 _NETFILTER = 12
 _FEW_FLOWS = 20_000
 """Up to so many it is cheaper to list all in one walk than to have the kernel choose, in one walk for each query."""
-_COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+_COUNT = "/proc/sys/net/netfilter/nf_conntrack_count"
 _LIST, _DELETE = 1 << 8 | 1, 1 << 8 | 2
 _TUPLE_ORIGINAL, _TUPLE_REPLY, _STATUS, _MASTER, _ZONE, _FILTER = 1, 2, 3, 14, 18, 25
 _TUPLE_IP, _TUPLE_PROTOCOL, _TUPLE_ZONE = 1, 2, 3
@@ -105,7 +105,11 @@ def _number() -> int:
     """How many flows conntrack knows here. A listing walks the whole hash table, which all namespaces share: 9 ms for
     the 262,144 buckets of a machine with 24 GB, also when there is little or nothing to be found."""
     try:
-        return int(_COUNT.read_text())
+        file = os.open(_COUNT, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return int(os.read(file, 32))
+        finally:
+            os.close(file)
     except (OSError, ValueError):
         return _FEW_FLOWS  # what cannot be counted is listed
 

@@ -22,6 +22,7 @@ from msgspec import UNSET
 from muslin.explain.flow_classes import packed
 from muslin.intent import (
     Delta,
+    Endpoint,
     EndpointKey,
     Group,
     GroupId,
@@ -104,12 +105,17 @@ class Changed:
         if any(not groups.isdisjoint(_groups(one)) for one in intent.host_interfaces.values()):
             return None  # whose flows go by that interface, conntrack does not say
         found = set(map(packed, self._addresses - self._departed))
-        for key, endpoint in intent.endpoints.items():
-            if key in self._endpoints or endpoint.ingress in groups or endpoint.egress in groups:
-                if endpoint.spoofable:
-                    return None
-                found.update(map(packed, endpoint.addresses))
+        for endpoint in self._endpoints_concerned(intent, groups):
+            if endpoint.spoofable:
+                return None
+            found.update(map(packed, endpoint.addresses))
         return found.difference(map(packed, self._arrived))
+
+    def _endpoints_concerned(self, intent: HostIntent, groups: set[GroupId]) -> Iterator[Endpoint]:
+        """Twice where both is so. All are gone through only where a group is concerned."""
+        yield from (intent.endpoints[key] for key in self._endpoints if key in intent.endpoints)
+        if groups:
+            yield from (one for one in intent.endpoints.values() if one.ingress in groups or one.egress in groups)
 
     def _groups_concerned(self, intent: HostIntent, names: SetNames) -> set[GroupId]:
         policies = self._policies | names.users(intent, self._sets)

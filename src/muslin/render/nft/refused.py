@@ -44,6 +44,13 @@ def copied(intent: HostIntent) -> HostIntent:
     return msgspec.structs.replace(intent, **{field: dict(getattr(intent, field)) for field in FIELDS})
 
 
+def follow(held: HostIntent, wanted: HostIntent, keys: Iterable[Key]) -> None:
+    """These objects, and the settings, are as wanted now."""
+    held.settings = wanted.settings
+    for field, key in keys:
+        _put(getattr(held, field), key, getattr(wanted, field).get(key))
+
+
 def named_by(delta: Delta) -> Iterator[Key]:
     """The objects that a delta speaks of."""
     for field in FIELDS:
@@ -63,9 +70,7 @@ def mixed(held: HostIntent, wanted: HostIntent, new: Set[Key], refused: Iterable
     """What is held, with the new objects as wanted, and the refused ones replaced by what denies. An interface that is
     not there yet is shut as well: else it might be taken for one that is none of our business."""
     found = copied(held)
-    found.settings = wanted.settings
-    for field, key in new:
-        _put(getattr(found, field), key, getattr(wanted, field).get(key))
+    follow(found, wanted, new)
     absent = [(field, key) for field in ("endpoints", "host_interfaces")
               for key in getattr(wanted, field).keys() - getattr(found, field).keys()]
     return with_stand_ins(found, wanted, (*refused, *absent))

@@ -22,6 +22,7 @@ from intents import (
 )
 from muslin.intent import Delta, HostIntent, Settings
 from muslin.render.nft import NftState, render
+from muslin.render.nft.early import beside, is_early_base
 from muslin.render.nft.words import ACCEPT, ByMap, Chain, Choose, Verdict, goto
 
 WEB = policy("web", rule(ALLOW, 17, side(ports="80")), egress=(rule(ALLOW, 17, side(ports="80")),))
@@ -58,6 +59,17 @@ def test_a_hook_is_there_only_for_what_is_asked_in_it() -> None:
     assert hooks(forward_ingress=ONWARD) == {*always, "host-forward"}
     assert hooks(untracked_ingress=EARLY) == {*always, "fresh-in", "untracked-in", "host-forward"}
     assert hooks(pre_dnat=EARLY) == {*always, "fresh-in", "pre-dnat", "host-forward"}
+
+
+def test_the_order_of_early_hooks_is_told_also_while_two_states_of_them_stand_beside_each_other() -> None:
+    """Of equal priorities the kernel asks the younger first: what an older state remembered would be forgotten."""
+    table = render(intent(WEB, EARLY, *SHUT, host_interface("up0", untracked_ingress=EARLY, pre_dnat=EARLY)))
+    bases = [chain for chain in table.chains.values() if is_early_base(chain)]
+
+    hooks = [chain.hook for chain in (*bases, *beside(table, bases).chains) if chain.hook]
+
+    assert len(hooks) == 2 * len(bases) >= 6
+    assert len({(hook.point, hook.priority) for hook in hooks}) == len(hooks)
 
 
 def test_established_packets_that_are_forwarded_pass_before_any_lookup_of_the_host_s_interfaces() -> None:

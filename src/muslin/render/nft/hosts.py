@@ -60,7 +60,8 @@ from muslin.render.nft.words import (
 )
 from muslin.render.prefixes import maximal
 
-FRESH_PRIORITY, RAW_PRIORITY, PRE_DNAT_PRIORITY, HOST_FORWARD_PRIORITY = -301, -300, -150, 5
+FRESH_PRIORITY, RAW_PRIORITY, PRE_DNAT_PRIORITY, HOST_FORWARD_PRIORITY = -302, -300, -150, 5
+"""Behind each early one is room for its instance of another state, see `early`: never are two asked in no order."""
 COVERED = "covered"
 FAILSAFE_IN = {4: "failsafe-in4", 6: "failsafe-in6"}
 FAILSAFE_OUT = {4: "failsafe-out4", 6: "failsafe-out6"}

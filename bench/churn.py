@@ -126,8 +126,7 @@ def measure(plan: Plan) -> list[Section]:
         Figure(name="agent", group="50 come and 50 go a second", values=(busy[0],), unit="%", aim=30),
         Figure(name="server", group="50 come and 50 go a second", values=(busy[1],), unit="%", aim=30),
     ]
-    costs = [Figure(name=name, values=(cost,), unit="ms", aim=aim)
-             for name, cost, aim in (("agent", each[0], 3.0), ("server", each[1], 1.5))]
+    costs = [Figure(name=name, values=(cost,), unit="ms") for name, cost in zip(("agent", "server"), each, strict=True)]
     return [
         Section(key="churn.processor", title=title, measure=f"percent of one core, {seconds} s",
                 figures=tuple(figures)),

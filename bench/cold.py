@@ -113,7 +113,7 @@ def measure(plan: Plan) -> list[Section]:
         seconds += [Figure(name="server answers", group=group, values=server, unit="s"),
                     Figure(name="agent in sync", group=group, values=agent, unit="s", aim=5)]
         megabytes += [Figure(name="server", group=group, values=server_size, unit="MB", aim=250),
-                      Figure(name="agent", group=group, values=agent_size, unit="MB", aim=80)]
+                      Figure(name="agent", group=group, values=agent_size, unit="MB", aim=100)]
     title = f"Cold start of a host whose endpoints are there, {POLICIES} policies"
     return [
         Section(key="cold.time", title=title, measure="wall time", figures=tuple(seconds)),

@@ -32,11 +32,13 @@ from calcwords import (
     whole,
     wl,
 )
+from muslin.calc.cluster import Graph
 from muslin.intent import AddressSet, Delta, HostIntent, MemberChange, Policy, PortSet
 from muslin.model.ipam import Block, BlockAttribute
 from muslin.model.meta import ResourceKey
 from muslin.model.service import SERVICE_NAME
 
+Choices = list[tuple[int, int]]
 HOSTS = ("h1", "h2")
 
 SQL = {"ports": [{"name": "sql", "protocol": "TCP", "port": 5432}]}
@@ -180,12 +182,23 @@ WORLDS = st.tuples(*map(_seldom_gone, VARIANTS)).map(lambda chosen: list(enumera
 HISTORIES = st.tuples(WORLDS, st.lists(BATCHES, max_size=6)).map(lambda parts: [parts[0], *parts[1]])
 
 
-def together(choices: list[tuple[int, int]]) -> dict[ResourceKey, Value]:
+def together(choices: Choices) -> dict[ResourceKey, Value]:
     """One batch; the later choice of a key wins."""
     batch: dict[ResourceKey, Value] = {}
     for which in choices:
         batch |= value(which)
     return batch
+
+
+def hosts_story(history: list[Choices]) -> list[Delta]:
+    """What h1 is told, from a whole on."""
+    graph = Graph()
+    deltas = [graph.subscribe("h1")]
+    for batch in history:
+        graph.update(together(batch))
+        if "h1" in (hosts := graph.flush().hosts):
+            deltas.append(hosts["h1"])
+    return deltas
 
 
 class Told:

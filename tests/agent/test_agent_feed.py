@@ -35,14 +35,27 @@ async def serving(path: Path, handler: Handler) -> AsyncIterator[str]:
 
 
 class Heard:
+    """Receiver and keeper at once."""
+
     def __init__(self) -> None:
         self.deltas: list[Delta] = []
+        self.kept: list[tuple[bytes, bool]] = []
+        """Pieces, and whether they begin with a whole."""
         self.servers: list[str] = []
         self.lost: list[str] = []
         self._news = asyncio.Event()
 
+    def append(self, lines: bytes, *, anew: bool) -> None:
+        assert self.kept_deltas == self.deltas, "what was kept before has been received"
+        self.kept.append((lines, anew))
+
+    @property
+    def kept_deltas(self) -> list[Delta]:
+        return msgspec.json.Decoder(Delta).decode_lines(b"".join(lines for lines, _ in self.kept))
+
     def receive(self, delta: Delta) -> None:
         self.deltas.append(delta)
+        assert self.kept_deltas[: len(self.deltas)] == self.deltas, "received before it was kept"
         self._news.set()
 
     def connected(self, server: str) -> None:
@@ -74,7 +87,7 @@ def telling(*deltas: Delta, pieces: int = 1 << 20, forever: bool = True) -> Hand
 
 async def follow(servers: list[str], number: int) -> Heard:
     heard, upstream = Heard(), Upstream(servers, Identity())
-    task = asyncio.create_task(feed.follow(upstream, "h1", heard))
+    task = asyncio.create_task(feed.follow(upstream, "h1", heard, heard))
     try:
         await heard.wait(number)
     finally:
@@ -96,6 +109,8 @@ def test_lines_arrive_whole_however_they_were_cut(tmp_path: Path, pieces: int) -
             heard = await follow([server], 2)
         assert [(delta.snapshot, delta.revision) for delta in heard.deltas] == [(True, 7), (False, 8)]
         assert heard.servers == [server]
+        assert all(lines.endswith(b"\n") for lines, _ in heard.kept)
+        assert [anew for _, anew in heard.kept] in ([True], [True, False])
 
     asyncio.run(scene())
 

@@ -7,22 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from muslin.agent import book, snapshot
+from muslin.agent import book
 from muslin.agent.journal import Entry, Journal
-from muslin.intent import Delta, EndpointKey
+from muslin.intent import EndpointKey
 from muslin.plugins.cni.call import Call, addresses_of, configuration
 from muslin.plugins.cni.faults import Fault
 
 NO_TEXT = b'{"name":"\xff"}'
-
-
-def test_a_damaged_snapshot_is_none(tmp_path: Path) -> None:
-    """An agent must start in spite of it."""
-    whole = msgspec.json.encode(Delta(snapshot=True, endpoints={EndpointKey("WorkloadEndpoint/default/a"): None}))
-    snapshot.save(tmp_path, whole)
-    assert snapshot.load(tmp_path) is not None
-    snapshot.save(tmp_path, whole.replace(b"default", b"\xff\xff"))
-    assert snapshot.load(tmp_path) is None
 
 
 def test_a_damaged_entry_of_the_journal_goes(tmp_path: Path) -> None:

@@ -1,19 +1,16 @@
-"""What an agent keeps on disk, and what it asks of its kernel: both functions of the last intent."""
+"""What an agent asks of its kernel: a function of the last intent."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muslin.agent import snapshot
 from muslin.agent.duties import KINDS, SHAPE, Duties
 from muslin.calc.host import Graph
 from muslin.drivers.rtnetlink import Address, RouteKey
 from muslin.drivers.shaping import shape
-from muslin.intent import Delta, Direction, Endpoint, EndpointKey, Group, GroupId, HostIntent, Neighbour, Qos
+from muslin.intent import Delta, Direction, Endpoint, EndpointKey, Group, GroupId, Neighbour, Qos
 from muslin.net import Cidr
 from muslin.reconcile import Reconciler
 
@@ -30,32 +27,6 @@ def endpoint(name: str, interface: str, *addresses: str, mac: str = "") -> Endpo
 
 def snapshot_of(*endpoints: Endpoint) -> Delta:
     return Delta(snapshot=True, revision=1, groups=dict(GROUPS), endpoints={one.key: one for one in endpoints})
-
-
-def test_a_saved_snapshot_gives_the_same_intent_again(tmp_path: Path) -> None:
-    graph = Graph()
-    graph.update(snapshot_of(endpoint("a", "mus1", "10.65.0.1/32", mac="02:00:00:00:00:01")))
-    graph.flush()
-    snapshot.save(tmp_path / "deep" / "down", snapshot.encode(graph.intent, graph.given_host_interfaces))
-    read = snapshot.load(tmp_path / "deep" / "down")
-    again = Graph()
-    assert read is not None
-    again.update(read)
-    again.flush()
-    assert again.intent == graph.intent
-    assert again.intent.routes
-
-
-def test_no_snapshot_or_a_foreign_one_is_none_at_all(tmp_path: Path) -> None:
-    assert snapshot.load(tmp_path) is None
-    (tmp_path / "snapshot.json").write_text('{"revision": "of another age"}')
-    assert snapshot.load(tmp_path) is None
-
-
-def test_a_snapshot_is_for_root_alone(tmp_path: Path) -> None:
-    """It may hold BGP passwords."""
-    snapshot.save(tmp_path, snapshot.encode(HostIntent(), {}))
-    assert (tmp_path / "snapshot.json").stat().st_mode & 0o777 == 0o600
 
 
 # ---- duties

@@ -9,15 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from aiohttp import web
 
-from muslin.agent import run, snapshot
+from muslin.agent import feed
 from muslin.agent import worker as worker_room
 from muslin.agent.flows import Follower
 from muslin.agent.forgetting import Forgetting
 from muslin.agent.journal import Entry, Journal
 from muslin.agent.kernel import Kernel
+from muslin.agent.snapshot import Snapshot
 from muslin.agent.upstream import Upstream
 from muslin.agent.worker import Worker
 from muslin.agent.workloads import Workloads
@@ -335,19 +337,32 @@ def test_waiters_see_the_end_of_a_turn_though_the_next_one_is_due() -> None:
     play(scene)
 
 
-def test_what_a_server_said_last_is_kept_though_it_is_gone(tmp_path: Path) -> None:
-    """Else a start without a server would open again what its last words had closed."""
+def test_what_a_server_said_last_is_kept_before_the_kernel_hears_of_it(tmp_path: Path) -> None:
+    """Whether it takes it or not, and though the server is gone: a start without one would open again what has been
+    closed."""
+
+    async def server(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(msgspec.json.encode(Delta(snapshot=True, revision=7)) + b"\n")
+        return response
 
     async def scene(worker: Worker, kernel: Patient) -> None:
-        kernel.go.set()
-        keeping = asyncio.create_task(run._keep(tmp_path, worker))
-        worker.connected("here")
-        worker.receive(Delta(snapshot=True, revision=7))
-        worker.disconnected("it died")
-        while (kept := snapshot.load(tmp_path)) is None:
-            await asyncio.sleep(0.01)
-        assert kept.revision == 7
-        keeping.cancel()
+        runner = web.ServerRunner(web.Server(server))
+        await runner.setup()
+        await web.UnixSite(runner, str(tmp_path / "s")).start()
+        upstream, kept = Upstream([f"unix:{tmp_path}/s"], Identity()), Snapshot(tmp_path, tmp_path / "behind")
+        following = asyncio.create_task(feed.follow(upstream, "h1", worker, kept))
+        try:
+            await kernel.taking.wait()
+            found = kept.load()
+            assert found is not None
+            assert (found.revision, worker.applied) == (7, -1)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await upstream.close()
+            await runner.cleanup()
 
     play(scene)
 

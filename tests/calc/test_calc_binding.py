@@ -161,7 +161,7 @@ def test_troubles_go_with_their_host_endpoint() -> None:
 
 def test_a_restart_gets_host_endpoints_as_they_were_given() -> None:
     made = graph(guard(A, "", "10.0.0.5"), guard(B, "", "10.0.0.9"), eth0=("10.0.0.5",))
-    assert made.given_host_interfaces == {A: guard(A, "", "10.0.0.5"), B: guard(B, "", "10.0.0.9")}
+    assert made.given.host_interfaces == {A: guard(A, "", "10.0.0.5"), B: guard(B, "", "10.0.0.9")}
 
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def test_step_by_step_a_host_binds_as_from_scratch(
     for chosen, there in history:
         wanted = host_endpoints(chosen, sorted(chosen))
         changes: dict[EndpointKey, HostInterface | None] = {
-            key: wanted.get(key) for key in made.given_host_interfaces.keys() | wanted.keys()}
+            key: wanted.get(key) for key in made.given.host_interfaces.keys() | wanted.keys()}
         made.update(Delta(host_interfaces=changes))
         made.update_interfaces(there)
         for key, found in made.flush().host_interfaces.items():

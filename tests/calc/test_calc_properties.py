@@ -19,8 +19,10 @@ from calcworlds import (
     HOSTS,
     VARIANTS,
     WORLDS,
+    Choices,
     Told,
     enforced,
+    hosts_story,
     same,
     together,
     value,
@@ -31,7 +33,6 @@ from muslin.intent import AddressSet, Delta, HostIntent, Policy, PortSet
 from muslin.model.kinds import BY_NAME
 from muslin.model.meta import Resource, ResourceKey
 
-Choices = list[tuple[int, int]]
 EMPTY = Graph().statistics()
 
 
@@ -260,16 +261,6 @@ def lossy(delta: Delta, drop: object) -> Delta:
         table = getattr(delta, name)
         setattr(kept, name, {key: found for key, found in table.items() if not drop.draw(st.booleans())})  # type: ignore[attr-defined]
     return kept
-
-
-def hosts_story(history: list[Choices]) -> list[Delta]:
-    graph = Graph()
-    deltas = [graph.subscribe("h1")]
-    for batch in history:
-        graph.update(together(batch))
-        if "h1" in (hosts := graph.flush().hosts):
-            deltas.append(hosts["h1"])
-    return deltas
 
 
 @pytest.mark.slow

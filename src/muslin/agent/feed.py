@@ -20,6 +20,7 @@ from muslin.intent import Delta
 
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 5.0
+_DELTAS = msgspec.json.Decoder(Delta)
 
 log = structlog.get_logger()
 
@@ -34,14 +35,22 @@ class Receiver(Protocol):
     def disconnected(self, why: str) -> None: ...
 
 
-async def follow(upstream: Upstream, node: str, receiver: Receiver) -> None:
-    """Never returns."""
+class Keeper(Protocol):
+    """Keeps whole lines of what the feed brings, for a start without it. `anew`: the first line is a whole."""
+
+    def append(self, lines: bytes, *, anew: bool) -> None: ...
+
+
+async def follow(upstream: Upstream, node: str, receiver: Receiver, keeper: Keeper) -> None:
+    """Never returns. What is received has been kept before: nobody may do what the next start would not know of."""
     delay = _FIRST_DELAY
     while True:
         try:
-            async for line in upstream.lines(f"/muslin/v1/hosts/{node}/feed"):
-                if line:
-                    delta = msgspec.json.decode(line, type=Delta)
+            async for lines in upstream.pieces(f"/muslin/v1/hosts/{node}/feed"):
+                deltas = _DELTAS.decode_lines(lines)
+                if deltas:
+                    keeper.append(lines, anew=deltas[0].snapshot)
+                for delta in deltas:  # no await between: what is kept is what is received
                     if delta.snapshot:
                         delay = _FIRST_DELAY
                         receiver.connected(upstream.address)

@@ -39,6 +39,12 @@ class AgentOptions:
         return self.socket or paths.agent_socket(self.node)
 
     @property
+    def behind_path(self) -> Path:
+        """There while the snapshot is behind what the kernel was told. Beside the socket: it must go when the machine
+        starts anew, as the kernel's state does."""
+        return self.socket_path.with_suffix(".behind")
+
+    @property
     def state_path(self) -> Path:
         """Snapshot and journal of this agent."""
         return self.state or paths.state_dir() / "agents" / self.node

@@ -1,8 +1,8 @@
 r"""One agent, wired: which tasks there are, and who tells whom.
 
     server --feed--> worker --> kernel (nftables, links, routes)        api (unix socket) --> workloads
-       ^               |  \--> speaker (BIRD)                                                    |
-       |               +--> snapshot on disk                                                     |
+       ^       |          \--> speaker (BIRD)                                                    |
+       |       +--> snapshot on disk, first                                                      |
        +---- report, node, workloads' resources and addresses <----------------------------------+
 
 SIGTERM or a crash end the tasks and leave the kernel and BIRD as they are: traffic flows on, policy holds.
@@ -15,7 +15,6 @@ import fcntl
 import gc
 import signal
 import socket
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,13 +25,14 @@ from typing import Protocol
 import structlog
 from aiohttp import web
 
-from muslin.agent import api, feed, node, snapshot
+from muslin.agent import api, feed, node
 from muslin.agent.flow_list import FlowList
 from muslin.agent.flows import Follower
 from muslin.agent.journal import Journal
 from muslin.agent.kernel import Kernel
 from muslin.agent.options import AgentOptions
 from muslin.agent.report import Reporter
+from muslin.agent.snapshot import Snapshot
 from muslin.agent.speaker import Speaker
 from muslin.agent.upstream import Upstream
 from muslin.agent.witness import Witness
@@ -46,13 +46,6 @@ from muslin.errors import Invalid, Transient
 
 _SERVER_HAS = 2.0
 """Seconds in which a server may answer before the snapshot is taken instead."""
-_SNAPSHOT_AFTER = 0.02
-"""Seconds after a change: whoever waits for a workload goes first."""
-_SNAPSHOT_AT_MOST_EVERY = 0.2
-_SNAPSHOT_TAKES = 0.01
-"""Of a processor, at most: the whole is written, and may hold sets of 100,000 addresses. One change after a pause is
-written at once."""
-_SNAPSHOT_AT_LEAST_EVERY = 2.0
 _AGAIN = 1.0
 
 log = structlog.get_logger()
@@ -117,6 +110,7 @@ async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Serv
     speaker = Speaker(Bird(options.node)) if options.bgp else None
     worker = Worker(Graph(), kernel, monitor, speaker)
     feeding, calling = (Upstream(options.servers, options.identity) for _ in range(2))
+    kept = Snapshot(options.state_path, options.behind_path)
     reporter = Reporter(options.node, worker, speaker)
     workloads = Workloads(options.node, worker, calling, Journal(options.state_path))
     serving = services(Host(workloads, calling, options, reporter))
@@ -131,9 +125,9 @@ async def _run(options: AgentOptions, stop: asyncio.Event | None, services: Serv
             running = [
                 tasks.create_task(worker.run()),
                 tasks.create_task(follower.run()),
-                tasks.create_task(feed.follow(feeding, options.node, worker)),
-                tasks.create_task(_fall_back(options.state_path, worker)),
-                tasks.create_task(_keep(options.state_path, worker)),
+                tasks.create_task(feed.follow(feeding, options.node, worker, kept)),
+                tasks.create_task(_fall_back(kept, worker)),
+                tasks.create_task(kept.run(lambda: worker.given)),
                 tasks.create_task(reporter.run(calling)),
                 tasks.create_task(node.register(options, calling, reporter)),
                 tasks.create_task(_undo_interrupted(workloads, worker)),
@@ -170,38 +164,15 @@ async def _wait_signal() -> None:
             loop.remove_signal_handler(number)
 
 
-async def _fall_back(directory: Path, worker: Worker) -> None:
+async def _fall_back(kept: Snapshot, worker: Worker) -> None:
     """No server in time: what was last known, until one answers."""
     await asyncio.sleep(_SERVER_HAS)
     if worker.told:
         return
-    delta = await asyncio.to_thread(snapshot.load, directory)
+    delta = await asyncio.to_thread(kept.load)
     if delta is not None and not worker.told:  # a server that came and went meanwhile knew better
         log.warning("using_snapshot", revision=delta.revision)
         worker.receive(delta)
-
-
-async def _keep(directory: Path, worker: Worker) -> None:
-    """The last intent, on disk. Never returns.
-
-    Also when the server that it came from is gone again: a start without one must not fall back behind what the kernel
-    was told, and open what has been closed.
-    """
-    kept = 0
-    while True:
-        if worker.taken != kept:
-            kept, began = worker.taken, time.thread_time()
-            encoded = snapshot.encode(worker.intent, worker.host_interfaces)
-            took = time.thread_time() - began
-            try:
-                await asyncio.to_thread(snapshot.save, directory, encoded)
-            except OSError as error:
-                log.error("snapshot_not_written", why=str(error))
-            del encoded  # megabytes, and the next may be an hour away
-            await asyncio.sleep(min(max(_SNAPSHOT_AT_MOST_EVERY, took / _SNAPSHOT_TAKES), _SNAPSHOT_AT_LEAST_EVERY))
-            continue
-        await worker.wait_until(lambda: worker.taken != kept)  # noqa: B023
-        await asyncio.sleep(_SNAPSHOT_AFTER)
 
 
 async def _undo_interrupted(workloads: Workloads, worker: Worker) -> None:

@@ -71,10 +71,16 @@ class Upstream:
             raise unreachable from None
 
     async def lines(self, path: str, silence: float = _SILENCE) -> AsyncIterator[bytes]:
-        """The lines of an endless answer, without their ends; keep-alives are empty. Raises as `call` does, and where
-        nothing comes for so many seconds.
+        """The lines of an endless answer, without their ends; keep-alives are empty. Raises as `pieces` does."""
+        async for piece in self.pieces(path, silence):
+            for line in piece.split(b"\n")[:-1]:
+                yield line
 
-        Split here, because a snapshot's line may have many megabytes and aiohttp's readline refuses long lines.
+    async def pieces(self, path: str, silence: float = _SILENCE) -> AsyncIterator[bytes]:
+        """The same, as many whole lines at a time as came at once. Raises as `call` does, and where nothing comes for
+        so many seconds.
+
+        Put together here, because a snapshot's line may have many megabytes and aiohttp's readline refuses long lines.
         """
         session = self._ready()
         rest = bytearray()
@@ -87,10 +93,9 @@ class Upstream:
                 async for chunk in answer.content.iter_any():
                     rest += chunk
                     if b"\n" in chunk:
-                        *whole, last = bytes(rest).split(b"\n")
-                        rest = bytearray(last)
-                        for line in whole:
-                            yield line
+                        end = rest.rindex(b"\n") + 1
+                        piece, rest = bytes(rest[:end]), rest[end:]
+                        yield piece
         except _FAILURES as error:
             raise self._unreachable(error) from None
         raise self._unreachable(None)

@@ -29,7 +29,7 @@ from muslin.drivers.links import Link
 from muslin.drivers.monitor import Monitor, Noticed
 from muslin.errors import Transient
 from muslin.explain.touched import Changed
-from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, HostInterface, Problem, Repair
+from muslin.intent import Delta, EndpointKey, EndpointState, HostIntent, Problem, Repair
 
 SCAN_EVERY = 4.0
 """Drift that the kernel does not announce is mended within 10 s."""
@@ -167,9 +167,9 @@ class Worker:
         await self.wait_until(lambda: self.changes != since)
 
     @property
-    def host_interfaces(self) -> dict[EndpointKey, HostInterface]:
-        """As the server gave them: those without a name are bound anew after a restart."""
-        return self._graph.given_host_interfaces
+    def given(self) -> Delta:
+        """All that was received, as one: host endpoints as they were given, for they are bound anew after a restart."""
+        return self._graph.given
 
     # ---- turns
 

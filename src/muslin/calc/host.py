@@ -97,9 +97,15 @@ class Graph:
         return self._done
 
     @property
-    def given_host_interfaces(self) -> dict[EndpointKey, HostInterface]:
-        """As the server gave them, the ones without a name too. Treat as read-only."""
-        return self._given.host_interfaces
+    def given(self) -> Delta:
+        """All that the server said so far, as a change from nothing: a graph that takes it in is where this one is."""
+        given = self._given
+        return Delta(
+            revision=given.revision, snapshot=True, policies=dict(given.policies), groups=dict(given.groups),
+            sets={set_id: working.value() for set_id, working in self._sets.items() if working.present},
+            endpoints=dict(given.endpoints), host_interfaces=dict(given.host_interfaces),
+            bgp=given.bgp, settings=given.settings,
+        )
 
     @property
     def guards_host(self) -> bool:

@@ -14,6 +14,7 @@ CHANGES = ("--drift", "--worlds", "25", "--backend", "nftables")
 AGREE, STAGED, INCREMENTAL, ORDER, REFUSED, LEAK = "agree", "staged", "incremental", "order", "refused", "leak"
 WHOLE = "whole"
 MIXTURES = ("tests/render/test_nft_mixtures.py",)
+KEPT = ("tests/agent/test_agent_snapshot.py",)
 
 CALC = (
     Mutant("the last port of a range is left out", AGREE, "calc/rules.py",
@@ -304,4 +305,26 @@ DRAFTS = (
            "            if not self._received_now:\n", "            if True:\n", ("tests/agent/test_agent_turns.py",)),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*CALC, *RENDER, *WIRE, *EXPLAIN, *STEPS, *ORDERS, *BATCHES, *SWAPS, *DRAFTS)
+SNAPSHOTS = (
+    Mutant("what comes is done before it is kept", WHOLE, "agent/feed.py",
+           "                    keeper.append(lines, anew=deltas[0].snapshot)\n                for",
+           "                    pass\n                for", ("tests/agent/test_agent_turns.py",)),
+    Mutant("what comes while a base is written is lost", WHOLE, "agent/snapshot.py",
+           "                _write(file.fileno(), meanwhile)\n", "                pass\n", KEPT),
+    Mutant("a torn end is gone on with", WHOLE, "agent/snapshot.py",
+           "                there = _end_with_a_line(file, there)\n", "                pass\n", KEPT),
+    Mutant("what is illegible is passed over", WHOLE, "agent/snapshot.py",
+           "                    graph = None\n            elif", "                    pass\n            elif", KEPT),
+    Mutant("a whole is one more change", WHOLE, "agent/snapshot.py",
+           "                graph = Graph()\n                graph.update(delta)\n            elif",
+           "                graph = graph or Graph()\n                graph.update(msgspec.structs.replace(delta, "
+           "snapshot=False))\n            elif", KEPT),
+    Mutant("a lost line is not missed", WHOLE, "agent/snapshot.py",
+           "        self._length = None\n        if self._failing:", "        if self._failing:", KEPT),
+    Mutant("who is behind does not say so", WHOLE, "agent/snapshot.py",
+           "            self._behind.touch()\n", "            pass\n", KEPT),
+    Mutant("the whole is written at each change", WHOLE, "agent/snapshot.py",
+           "if self._length is None or self._room < 0:", "if True:", KEPT),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*CALC, *RENDER, *WIRE, *EXPLAIN, *STEPS, *ORDERS, *BATCHES, *SWAPS, *DRAFTS, *SNAPSHOTS)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from bench import packets, peers, rig, world
 from bench.figures import Figure, Section, Side
 from bench.plan import Plan
-from bench.world import Sort
+from bench.world import COMPARED, Sort
 from muslin.drivers.iptables import Flavour, Iptables
 from muslin.drivers.nft import Nft
 from muslin.intent import Delta, HostIntent
@@ -86,6 +86,8 @@ def layouts(worlds: tuple[tuple[int, int, Sort], ...], *, extras: bool) -> Itera
         if extras and (endpoints, policies, sort) in OURS_BY_IPTABLES:
             for flavour in Flavour:
                 yield Layout(group, f"muslin by iptables-{flavour}", Side.OURS, _by_us_in_iptables(flavour, made))
+        if sort not in COMPARED:
+            continue
         yield Layout(group, "nft, chains per endpoint", Side.PEER, _by_nft(peers.nft_text(made)))
         for flavour in Flavour:
             yield Layout(group, f"iptables-{flavour} + ipset", Side.PEER, _by_iptables(flavour, made))

@@ -57,6 +57,11 @@ class Sort(StrEnum):
     RANGES = "wide ranges that overlap"
     ANY = "peers, and no port"
     MIXED = "mixed: denies, prefixes, wide ranges"
+    EXCEPT = "mixed: ports, and whom notNets leave"
+
+
+COMPARED = (Sort.PORTS, Sort.PEERS, Sort.RANGES, Sort.ANY, Sort.MIXED)
+"""Those that others' layouts are measured with. They walk all rules of a policy, whatever its sort."""
 
 
 def _rules(sort: Sort, policy: int, last: bool) -> Iterator[Rule]:
@@ -80,6 +85,9 @@ def _rule(sort: Sort, number: int, origin: Origin) -> Rule:
     if sort is Sort.RANGES:
         return Rule(action=Action.ALLOW, origin=origin, protocol=17, source=_from(policy),
                     destination=Match(ports=((1000 + number, 60000 - number),)))
+    if sort is Sort.EXCEPT and index > 2:
+        return Rule(action=Action.ALLOW, origin=origin, source=_but(policy) if index == 3 else _BUT_PRIVATE,
+                    protocol=17 if index == 3 else None)
     if sort is Sort.ANY:
         return Rule(action=Action.ALLOW, origin=origin, source=_from(policy))
     if sort is Sort.MIXED and index in (1, 3):
@@ -90,6 +98,14 @@ def _rule(sort: Sort, number: int, origin: Origin) -> Rule:
         return Rule(action=Action.DENY if index == 0 else Action.ALLOW, origin=origin, source=_from(policy))
     return Rule(action=Action.ALLOW, origin=origin, protocol=protocol, source=_from(policy),
                 destination=Match(ports=((low, low + 1),)))
+
+
+_BUT_PRIVATE = Match(not_nets=(Cidr("10.0.0.0/8"), Cidr("172.16.0.0/12"), Cidr("192.168.0.0/16")))
+
+
+def _but(policy: int) -> Match:
+    """Those who send are left out by everybody; others each by one policy."""
+    return Match(not_nets=(Cidr("10.0.0.0/8"), Cidr(f"172.{16 + policy % 16}.{policy % 256}.0/24")))
 
 
 def _from(policy: int) -> Match:

@@ -105,8 +105,15 @@ def _of_peers(dice: Random) -> Rule:
         destination=Match(sets=_few(dice, SETS[:2], 0.4, 1)),
     ) if dice.random() < 0.7 else Rule(
         action=dice.choice((Action.ALLOW, Action.DENY)), origin=Origin(kind="NetworkPolicy", name="a", rule=1),
-        source=Match(nets=_few(dice, CIDRS, 1.0)), destination=Match(nets=_few(dice, CIDRS, 1.0)),
+        source=_prefixes(dice), destination=_prefixes(dice),
     )
+
+
+def _prefixes(dice: Random) -> Match:
+    """What `nets` name, or `notNets` leave, or both."""
+    if dice.random() < 0.6:
+        return Match(nets=_few(dice, CIDRS, 1.0))
+    return Match(nets=_few(dice, CIDRS, 0.3, 1), not_nets=_few(dice, CIDRS, 1.0))
 
 
 def _alike(dice: Random) -> Iterator[Rule]:

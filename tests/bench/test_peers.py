@@ -58,6 +58,7 @@ def test_a_worst_case_is_one_where_only_the_very_last_rule_matches(sort: world.S
         sets = [made.sets[name] for name in rule.source.sets]
         ports = rule.destination.ports or ((0, 65535),)
         return (all(f"{sender}/32" in one.members for one in sets if isinstance(one, AddressSet))
+                and not any(ip_address(sender) in ip_network(net) for net in rule.source.not_nets)
                 and not rule.source.nets and any(low <= 7001 <= high for low, high in ports))
 
     rules = [rule for policy in made.policies.values() for rule in policy.ingress]

@@ -380,7 +380,12 @@ def _crowd(random: Random) -> list[Object]:
 
 
 def _peer_of_crowd(random: Random) -> Object:
-    return {"selector": _selector(random)} if random.random() < 0.65 else {"nets": random.sample(NETS4 + NETS6, 3)}
+    if random.random() < 0.6:
+        return {"selector": _selector(random)}
+    found: Object = {"nets": random.sample(NETS4 + NETS6, 3)} if random.random() < 0.6 else {}
+    if not found or random.random() < 0.3:
+        found["notNets"] = random.sample(NETS4[:-2] + NETS6[:-1], random.randint(1, 3))
+    return found
 
 
 def _alike(random: Random, protocol: str) -> list[Object]:

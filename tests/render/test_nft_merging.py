@@ -123,6 +123,7 @@ def _meets(one: Rule, packet: Packet) -> bool:
         and (not to.ports or (ported and any(first <= port <= last for first, last in to.ports)))
         and not (ported and any(first <= port <= last for first, last in to.not_ports))
         and (not by.nets or any(contains(net, Cidr(source)) for net in by.nets))
+        and not any(contains(net, Cidr(source)) for net in by.not_nets)
         and all(name in sets for name in by.sets) and not any(name in sets for name in by.not_sets)
     )
 
@@ -140,8 +141,9 @@ def _rule(dice: Random, index: int) -> Rule:
     if protocol not in (ICMP, GRE) and dice.random() < 0.15:
         to["not_ports"] = some_ports()
     by = {dice.choice(("sets", "not_sets")): dice.choice(SETS)} if dice.random() < 0.5 else {}
-    if dice.random() < 0.2:
-        by["nets"] = " ".join(dice.sample(NETS, dice.randint(1, 2)))
+    for word in ("nets", "not_nets"):
+        if dice.random() < 0.2:
+            by[word] = " ".join(dice.sample(NETS, dice.randint(1, 2)))
     action = dice.choices((ALLOW, DENY, PASS), (6, 5, 1))[0]
     return rule(action, protocol, side(**to), side(**by), index=index)
 
@@ -162,10 +164,11 @@ def _rules(dice: Random, index: Iterator[int]) -> list[Rule]:
 
 
 def _peers(dice: Random) -> dict[str, str]:
-    """Mostly members of sets, or those of prefixes; now and then both."""
+    """Mostly members of sets, or those of prefixes, or whom prefixes leave; now and then several of these."""
     sort = dice.random()
     found = {"sets": dice.choice("ssstvu")} if sort < 0.6 else {}
-    return found | ({"nets": " ".join(dice.sample(NETS, dice.randint(1, 2)))} if sort > 0.55 else {})
+    found |= {"nets": " ".join(dice.sample(NETS, dice.randint(1, 2)))} if 0.55 < sort < 0.8 else {}
+    return found | ({"not_nets": " ".join(dice.sample(NETS, dice.randint(1, 2)))} if sort > 0.7 else {})
 
 
 def world(seed: int) -> HostIntent:
@@ -250,6 +253,45 @@ def test_a_packet_walks_as_far_among_a_hundred_peers_as_among_ten(ports: str) ->
     assert steps(100, "10.0.0.9/32") == steps(10, "10.0.0.9/32") <= 4
     assert steps(100, "10.9.9.9/32") == steps(10, "10.9.9.9/32") <= 4
     assert steps(100, "10.0.1.1/32") <= 5
+
+
+@pytest.mark.parametrize(("protocol", "ports"), [(None, ""), (UDP, ""), (TCP, "80")])
+def test_a_packet_walks_as_far_among_a_hundred_rules_that_leave_somebody_out_as_among_ten(
+    protocol: int | None, ports: str
+) -> None:
+    """As `ipBlock` with `except` does: some are left out by everybody, others by one. Who is wanted meets the first."""
+    def made(count: int) -> HostIntent:
+        policies = [policy(f"p{n}", rule(DENY if n % 2 else ALLOW, protocol, side(ports=ports),
+                                         side(not_nets=f"10.0.0.0/8 172.16.{n}.0/24"), index=n)) for n in range(count)]
+        return intent(*policies, group(INGRESS, tier(*policies)))
+
+    def steps(count: int, source: str) -> int:
+        kernel = Kernel(render(now := made(count)), (protocol or TCP, 80, source))
+        kernel.fate(f"ingress/group/{next(iter(now.groups))}")
+        return kernel.steps
+
+    for source in ("10.9.9.9/32", "172.16.0.1/32", "172.16.9.1/32", "192.0.2.1/32"):
+        assert steps(100, source) <= 6, source
+
+
+def test_who_is_wanted_by_many_that_are_not_sure_walks_these_alone() -> None:
+    """Each leaves out somebody else, so that nearly everywhere all but one meet; and each asks for more than that."""
+    policies = [policy(f"p{n}", rule(ALLOW, TCP, None, side(not_nets=f"10.0.0.0/8 172.16.{n}.0/24", not_sets="s"),
+                                     index=n)) for n in range(100)]
+    others = [policy(f"q{n}", rule(ALLOW, None, None, side(sets=f"of{n}"), index=200 + n)) for n in range(100)]
+    sets = [*_sets(), *(addresses(f"of{n}", f"10.0.{n}.1 192.0.2.{n}") for n in range(100))]
+    made = intent(*policies, *others, *sets, group(INGRESS, tier(*policies, *others)))
+    table, (one,) = render(made), made.groups
+
+    assert sum(len(chain.rules) for chain in table.chains.values()) < 200 * 4
+    for source, protocol, decided, most in (
+        ("10.9.9.9/32", TCP, None, 4), ("10.0.9.1/32", TCP, 209, 4), ("192.0.2.200/32", TCP, 0, 5),
+        ("172.16.0.1/32", TCP, 1, 7), ("192.0.2.200/32", UDP, None, 2 * 100 + 4), ("192.0.2.9/32", UDP, 209, 2 * 200),
+    ):
+        kernel = Kernel(table, (protocol, 80, source))
+        said = "Tier/default ingress" if decided is None else f"GlobalNetworkPolicy/p ingress {decided}"
+        assert kernel.fate(f"ingress/group/{one}") == ("drop" if decided is None else "accept", said)
+        assert kernel.steps <= most
 
 
 def _mixed(count: int) -> HostIntent:

@@ -7,9 +7,11 @@ addresses: nothing needs to be cut or joined, and a member that comes or goes ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from muslin.net import Cidr, bounds
+
+Range = tuple[int, int]
 
 
 def maximal(prefixes: Iterable[Cidr]) -> tuple[Cidr, ...]:
@@ -23,12 +25,36 @@ def maximal(prefixes: Iterable[Cidr]) -> tuple[Cidr, ...]:
     return tuple(found)
 
 
-def joined(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
     """The same numbers as ranges in order, none overlapping or touching another."""
-    found: list[tuple[int, int]] = []
+    found: list[Range] = []
     for first, last in sorted(ranges):
         if found and first <= found[-1][1] + 1:
             found[-1] = (found[-1][0], max(found[-1][1], last))
         else:
             found.append((first, last))
+    return tuple(found)
+
+
+def others(ranges: Iterable[Range], last: int) -> tuple[Range, ...]:
+    """All numbers up to `last` that these disjoint ranges, in order, leave."""
+    found, start = [], 0
+    for first, end in ranges:
+        if first > start:
+            found.append((start, first - 1))
+        start = end + 1
+    return (*found, (start, last)) if start <= last else tuple(found)
+
+
+def common(one: Sequence[Range], other: Sequence[Range]) -> tuple[Range, ...]:
+    """The numbers in both; the ranges of each are disjoint and in order."""
+    found, left, right = [], 0, 0
+    while left < len(one) and right < len(other):
+        first, last = max(one[left][0], other[right][0]), min(one[left][1], other[right][1])
+        if first <= last:
+            found.append((first, last))
+        if one[left][1] == last:
+            left += 1
+        else:
+            right += 1
     return tuple(found)

@@ -27,7 +27,7 @@ from muslin.render.fields import Equal, Field, InSet, OneOf
 from muslin.render.fields import Match as Test
 from muslin.render.matching import Row
 from muslin.render.nft import names
-from muslin.render.nft.crowds import Peer
+from muslin.render.nft.crowds import Peer, Sure
 from muslin.render.nft.reach import Reach
 from muslin.render.nft.words import Element, NamedSet, Noted, Statement, Type
 from muslin.render.nft.words import Rule as Line
@@ -44,7 +44,7 @@ Likeness = tuple[Row, tuple[Statement, ...]]
 
 class Entry(msgspec.Struct, frozen=True):
     """A row of a policy's rule, and how it ends. `reached`: which packets it speaks of, None: any. `peer`: whom it
-    wants at the other end. `rules`: how many it stands for."""
+    wants at the other end, and whether that is all. `rules`: how many it stands for."""
 
     row: Row
     ending: tuple[Statement, ...]
@@ -53,6 +53,7 @@ class Entry(msgspec.Struct, frozen=True):
     reached: tuple[Reach, ...] | None = None
     passes: bool = False
     peer: Peer = ""
+    sure: Sure = Sure.NEVER
     rules: int = 1
     listed: tuple[NamedSet, Content] | None = None
     """The set of ports that it brings along."""
@@ -79,10 +80,11 @@ def _likeness(entry: Entry) -> Likeness | None:
         return None
     if any(each.protocol not in PROTOCOLS_WITH_PORTS for each in reached):
         return None
-    return tuple(test for test in entry.row if not _is_told_by_reach(test)), entry.ending
+    return tuple(test for test in entry.row if not is_told_by_reach(test)), entry.ending
 
 
-def _is_told_by_reach(test: Test) -> bool:
+def is_told_by_reach(test: Test) -> bool:
+    """Where it is known."""
     match test:
         case Equal(field=Field.PROTOCOL | Field.DESTINATION_PORT):
             return True
@@ -104,4 +106,5 @@ def _one(same: list[Entry], likeness: Likeness, chain: str) -> Entry:
     return Entry(
         row=(*likeness[0], InSet(_PORTS, name)), ending=first.ending[1:], origin=first.origin,
         comment=names.comment(first.origin, last.origin.rule), reached=reached,
-        peer=first.peer, rules=len(same), listed=(NamedSet(name, (Type.PROTOCOL, Type.PORT), counted=True), content))
+        peer=first.peer, sure=first.sure, rules=len(same),
+        listed=(NamedSet(name, (Type.PROTOCOL, Type.PORT), counted=True), content))

@@ -35,10 +35,10 @@ from itertools import groupby
 import msgspec
 
 from muslin.intent import Direction, PolicyId
-from muslin.render.fields import Field, Span
+from muslin.render.fields import Field
 from muslin.render.matching import WORDS
 from muslin.render.nft import names, ranges
-from muslin.render.nft.crowds import CROWD, Crowd, Peer, Size, fits, laid
+from muslin.render.nft.crowds import CROWD, Crowd, Laid, Peer, Size, Sure, fits, laid
 from muslin.render.nft.moves import LookedUp
 from muslin.render.nft.pieces import Numbers, Outline, Piece
 from muslin.render.nft.places import Gate, Place
@@ -150,13 +150,11 @@ class _Merger:
         self._blocks += 1
 
     def has_room(self, calls: Iterable[Called]) -> bool:
-        """Can all these be looked up by peer?"""
-        peers = [call.outline.peers[line] for call in calls for line in call.stretch.lines]
-        if laid(peers) is None:
-            return False
+        """Are there few enough members, for all these to be looked up by peer?"""
+        peers = (call.outline.peers[line] for call in calls for line in call.stretch.lines)
         if fits(sets := [peer for peer in peers if isinstance(peer, str)], self._size):
             return True
-        self._crowd(self._chain, [(peer, "") for peer in sets], mapped=False)
+        self._crowd(self._chain, [(peer, "") for peer in sets], (), mapped=False)
         return False
 
     def crowd(self, calls: Iterable[Called]) -> None:
@@ -184,21 +182,22 @@ class _Merger:
         if len(parts) == 1 and len(parts[0][1]) < CROWD:
             return self._jump(*parts[0])
         name = names.ports_chain(self._chain, self._blocks, reach.protocol, reach.first)
-        lines = self._sequence(name, parts)
+        lines = self._sequence(name, parts, by_port=True)
         match lines:
             case [Line(statements=(Verdict() as verdict,))]:
                 return verdict
         self._chains.append(Chain(name, tuple(lines)))
         return jump(name)
 
-    def _sequence(self, chain: str, parts: Iterable[Part]) -> list[Line]:
-        """These parts, one after another, in a chain of that name: crowds by a map, the rest by jumps."""
+    def _sequence(self, chain: str, parts: Iterable[Part], *, by_port: bool = False) -> list[Line]:
+        """These parts, one after another, in a chain of that name: crowds by a map, the rest by jumps. `by_port`: who
+        comes here speaks of a port that all of them reach."""
         singles = [(policy, number) for policy, numbers in parts for number in numbers]
         found: list[Line] = []
         waiting: list[tuple[PolicyId, int]] = []
         for is_peer, run in groupby(singles, key=lambda single: bool(self._wants(single))):
             lines = list(run)
-            if is_peer and len(lines) >= CROWD and (by_peer := self._by_peer(chain, lines)):
+            if is_peer and len(lines) >= CROWD and (by_peer := self._by_peer(chain, lines, by_port=by_port)):
                 found += [*self._by_jumps(waiting), *by_peer]
                 waiting = []
             else:
@@ -212,15 +211,22 @@ class _Merger:
     def _wants(self, single: tuple[PolicyId, int]) -> Peer:
         return self._outlines[single[0]].peers[single[1]]
 
-    def _by_peer(self, chain: str, lines: list[tuple[PolicyId, int]]) -> list[Line]:
+    def _is_sure(self, single: tuple[PolicyId, int], *, by_port: bool) -> bool:
+        sure = self._outlines[single[0]].sure[single[1]]
+        return sure is Sure.ALWAYS or (by_port and sure is Sure.AT_ITS_PORTS)
+
+    def _by_peer(self, chain: str, lines: list[tuple[PolicyId, int]], *, by_port: bool) -> list[Line]:
         """None: they do not fit."""
         peers = [self._wants(line) for line in lines]
-        if (spans := laid(peers)) is None:
+        if (spans := laid(peers, lambda number: self._is_sure(lines[number], by_port=by_port))) is None:
             return []
         sets = [peer for peer in peers if isinstance(peer, str)]
         mapped = fits(sets, self._size)
-        chains = [self._jump(policy, (number,)).chain if mapped else "" for policy, number in lines]
-        name = self._crowd(chain, list(zip(peers, chains, strict=True)), mapped=mapped)
+        met = {number for each in spans for number in each.numbers} if mapped else set()
+        chains = [
+            self._jump(policy, (line,)).chain if number in met or (mapped and isinstance(peers[number], str)) else ""
+            for number, (policy, line) in enumerate(lines)]
+        name = self._crowd(chain, list(zip(peers, chains, strict=True)), spans, mapped=mapped)
         found = [Line((ByMap((self._end,), name),))] if sets else []
         if spans and mapped:
             found.append(self._by_prefix(f"{name}/nets", self._end, spans, chains))
@@ -231,22 +237,22 @@ class _Merger:
         words = WORDS[self._place.family]
         return (words.source if self._place.direction is Direction.INGRESS else words.destination).address
 
-    def _crowd(self, chain: str, rules: Sequence[tuple[Peer, str]], *, mapped: bool) -> str:
+    def _crowd(self, chain: str, rules: Sequence[tuple[Peer, str]], spans: tuple[Laid, ...], *, mapped: bool) -> str:
         """Its name. Who names no set has no map, and need not be watched."""
         name = names.peers_map(chain, self._numbers[chain])
         self._numbers[chain] += 1
         if any(isinstance(peer, str) for peer, _ in rules):
-            self._crowds.append(Crowd(NamedSet(name, (self._end.type,), verdicts=True), tuple(rules), mapped))
+            self._crowds.append(Crowd(NamedSet(name, (self._end.type,), verdicts=True), tuple(rules), spans, mapped))
         return name
 
-    def _by_prefix(self, name: str, field: Field, spans: list[tuple[Span, Numbers]], chains: list[str]) -> Line:
+    def _by_prefix(self, name: str, field: Field, spans: Sequence[Laid], chains: list[str]) -> Line:
         """For addresses that no set holds. `name`: what chains of several rules begin with."""
-        choices: list[tuple[Atom, Verdict]] = []
-        for numbers in dict.fromkeys(numbers for _, numbers in spans):
+        for numbers in dict.fromkeys(each.numbers for each in spans):
             if len(numbers) > 1:
                 jumps = tuple(Line((jump(chains[number]),)) for number in numbers)
                 self._chains.append(Chain(names.piece_chain(name, numbers), jumps))
-        for span, numbers in spans:
+        choices: list[tuple[Atom, Verdict]] = []
+        for span, numbers, _ in spans:
             to = chains[numbers[0]] if len(numbers) == 1 else names.piece_chain(name, numbers)
             choices.append((span, jump(to)))
         return Line((Choose(field, tuple(choices)),))

@@ -13,16 +13,17 @@ map leads from an address to those of them whose sets hold it:
 The rules keep all their tests, the one for the set too: the map only leaves out those that cannot match. It is no part
 of what a rule says, but follows the members of sets: one that comes or goes moves one element here, besides its own.
 
-Rules that name prefixes belong to the crowd as well. An address that is in the map meets those of them whose prefixes
-hold it, in their order among the others; for all other addresses the prefixes, laid over each other, lie in the next
-rule, which is written anew when the rules are:
+Rules that name prefixes belong to the crowd as well, and those that leave some out (`notNets`, `except`). An address
+that is in the map meets those of them that want it, in their order among the others; for all other addresses the
+prefixes, laid over each other, lie in the next rule, which is written anew when the rules are:
 
     ip saddr vmap { 10.1.0.0-10.1.0.255 : jump deny/3, 10.1.1.0-10.1.1.255 : jump G/peers0/nets/3.7 }
 
 Of sets, only single addresses are looked up so (a set with prefixes has a row that stays where it is, between two
 maps), and only while they hold no more than `EACH` addresses a rule, taken together: memory is bounded by rules, and a
 set that selects half the world does not lie in the kernel again for every list that names it. Prefixes are looked up
-while where they lie over each other fills no more than `room` lines.
+while where they lie over each other fills no more than `room` lines; or where more than `FEW` of them do, if these
+addresses all meet all of them, in G/peers0/nets/all.
 """
 
 from __future__ import annotations
@@ -34,13 +35,11 @@ from muslin.intent import GroupId
 from muslin.net import bounds
 from muslin.render.nft import names
 from muslin.render.nft.book import Book
-from muslin.render.nft.crowds import Crowd, Numbers, fits
+from muslin.render.nft.crowds import FEW, Crowd, Numbers, at, fits
 from muslin.render.nft.reach import room
 from muslin.render.nft.words import Chain, Element, Verdict, jump
 from muslin.render.nft.words import Rule as Line
 from muslin.render.relations import Users
-
-FEW = 6
 
 
 class _Index:
@@ -48,22 +47,19 @@ class _Index:
 
     def __init__(self, crowd: Crowd) -> None:
         self.by_set: dict[str, list[int]] = {}
-        self._by_length: dict[int, dict[int, list[int]]] = {}
-        """Bits behind a prefix, and what stands before them."""
+        self._laid = crowd.laid
         for number, (peer, _) in enumerate(crowd.rules):
             if isinstance(peer, str):
                 self.by_set.setdefault(peer, []).append(number)
-                continue
-            for prefix in peer:
-                _, first, last = bounds(prefix)
-                bits = (last - first).bit_length()
-                self._by_length.setdefault(bits, {}).setdefault(first >> bits, []).append(number)
 
-    def by_prefix(self, address: Element) -> Iterable[int]:
-        if not self._by_length:
-            return ()
-        value = bounds(str(address))[1]
-        return [number for bits, found in self._by_length.items() for number in found.get(value >> bits, ())]
+    def met(self, address: Element, by_set: Sequence[int]) -> Numbers:
+        """By an address that is in the sets of these rules. It may leave a set before it leaves the map, so that only
+        prefixes tell where it ends."""
+        here = at(self._laid, bounds(str(address))[1]) if self._laid else None
+        if here is None:
+            return tuple(sorted(set(by_set)))
+        found = {*by_set, *here.numbers}
+        return tuple(sorted(number for number in found if number <= here.numbers[-1] or not here.ends))
 
 
 class _Map:
@@ -118,7 +114,7 @@ class _Map:
 
     def _ask(self, element: Element, by_set: list[int]) -> None:
         """These rules name sets that hold the address."""
-        found = tuple(sorted({*by_set, *self._index.by_prefix(element)})) if by_set else ()
+        found = self._index.met(element, by_set) if by_set else ()
         before = self._asked.pop(element, ())
         if found:
             self._asked[element] = found
@@ -158,7 +154,8 @@ class _Map:
         self._own[chain] += 1
         if self._own[chain] == 1:
             numbers = found if len(found) <= FEW or self._is_full else range(len(self.crowd.rules))
-            lines = tuple(Line((jump(self.crowd.rules[number][1]),)) for number in numbers)
+            to = (self.crowd.rules[number][1] for number in numbers)
+            lines = tuple(Line((jump(each),)) for each in to if each)
             self._book.put_chain(chain, Chain(chain, lines))
 
     def _leave(self, chain: str) -> None:

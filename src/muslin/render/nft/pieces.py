@@ -23,23 +23,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 from enum import Enum
+from functools import reduce
 from itertools import groupby
 
 import msgspec
 
 from muslin.intent import Action, Direction, Policy, PolicyId, Rule, SetId
-from muslin.net import Cidr
-from muslin.render.fields import Equal, InSet, OneOf
+from muslin.net import Cidr, bounds
+from muslin.render.fields import Equal, Field, InSet, OneOf
+from muslin.render.fields import Match as Test
 from muslin.render.matching import WORDS, Row, Scope, SetShape, missing_sets, rows
 from muslin.render.nft import names
-from muslin.render.nft.alike import Content, Entry, joined
-from muslin.render.nft.crowds import Peer
+from muslin.render.nft.alike import Content, Entry, is_told_by_reach
+from muslin.render.nft.alike import joined as joined_alike
+from muslin.render.nft.crowds import Peer, Sure
 from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.reach import Reach, cut, reach, room
 from muslin.render.nft.words import DROP, RETURN, Chain, Counter, Log, NamedSet, Statement
 from muslin.render.nft.words import Rule as Line
+from muslin.render.prefixes import Range, common, joined, others
 
 LOG_PREFIX = "calico-packet"
+LEFT = 64
+"""Stretches of addresses that `notNets` may leave, for a rule to be looked up by them."""
+_LAST = {4: 2**32 - 1, 6: 2**128 - 1}
 Numbers = tuple[int, ...]
 
 
@@ -73,17 +80,18 @@ class Inline(msgspec.Struct, frozen=True):
 
 class Outline(msgspec.Struct, frozen=True):
     """All that a group must know of a policy at one place. `peers`: by line, whom it wants at the other end, "" for
-    anybody. `rules`: by line, how many rules of the policy it is (see alike)."""
+    anybody; `sure`: whether that is all. `rules`: by line, how many rules of the policy it is (see alike)."""
 
     steps: tuple[Stretch | Inline, ...] = ()
     peers: tuple[Peer, ...] = ()
+    sure: tuple[Sure, ...] = ()
     rules: tuple[int, ...] = ()
 
 
 def form(outline: Outline) -> tuple[object, ...]:
     """What is left of it where nobody asks for ports."""
     steps = ((step.lines, step.reached is None) if isinstance(step, Stretch) else step for step in outline.steps)
-    return (tuple(steps), outline.peers, outline.rules)
+    return (tuple(steps), outline.peers, outline.sure, outline.rules)
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -115,9 +123,9 @@ def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape], unsp
     found = [entry for rule in rules_of(policy, place.direction) for entry in _entries(rule, place, scope)]
     if policy.id.startswith("Profile/") and any(entry.passes for entry in found):
         count = len(found)
-        outline = Outline((Stretch(tuple(range(count))),), ("",) * count, (1,) * count)
+        outline = Outline((Stretch(tuple(range(count))),), ("",) * count, (Sure.NEVER,) * count, (1,) * count)
         return Written(tuple(entry.line for entry in found), outline)
-    found = list(joined(found, names.policy_chain(policy.id, place.gate, place.family)))
+    found = list(joined_alike(found, names.policy_chain(policy.id, place.gate, place.family)))
     steps: list[Stretch | Inline] = []
     for sort, run in groupby(enumerate(found), key=lambda each: _sort(each[1])):
         entries = list(run)
@@ -127,7 +135,8 @@ def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape], unsp
             steps.append(Stretch(tuple(number for number, _ in entries)))
         else:
             steps += _stretches([(number, entry.reached or ()) for number, entry in entries])
-    outline = Outline(tuple(steps), tuple(entry.peer for entry in found), tuple(entry.rules for entry in found))
+    outline = Outline(tuple(steps), tuple(entry.peer for entry in found), tuple(entry.sure for entry in found),
+                      tuple(entry.rules for entry in found))
     return Written(tuple(entry.line for entry in found), outline,
                    dict(entry.listed for entry in found if entry.listed is not None))
 
@@ -164,25 +173,49 @@ def _entries(rule: Rule, place: Place, scope: Scope) -> Iterator[Entry]:
     decides = rule.action in (Action.ALLOW, Action.DENY)
     for row in found:
         if decides:
-            yield Entry(row, ending, comment, rule.origin, reach(row), peer=_peer(row, place))
+            reached, peer = reach(row), _peer(row, place)
+            yield Entry(row, ending, comment, rule.origin, reached, peer=peer, sure=_sure(row, reached, peer, place))
         else:
             yield Entry(row, ending, comment, rule.origin, passes=rule.action is Action.PASS)
 
 
 def _peer(row: Row, place: Place) -> Peer:
-    """By a set, if it names one: that is mostly the smaller."""
-    words = WORDS[place.family]
-    end = words.source if place.direction is Direction.INGRESS else words.destination
-    found: Peer = ""
+    """By a set, if it names one: that is mostly the smaller. Nobody in particular, where there is too much to tell."""
+    end = _end(place)
     for test in row:
         match test:
-            case InSet(fields=(end.address,), set=name, negated=False) if not names.is_net_set(name):
+            case InSet(fields=(each,), set=name, negated=False) if each is end and not names.is_net_set(name):
                 return name
-            case Equal(field=end.address, value=str() as prefix, negated=False):
-                found = (Cidr(prefix),)
-            case OneOf(fields=(end.address,), elements=prefixes, negated=False):
-                found = tuple(Cidr(str(prefix)) for prefix in prefixes)
-    return found
+    named = [found for test in row if (found := _named(test, end)) is not None]
+    wanted = [ranges for ranges, negated in named if not negated]
+    left = [others(ranges, _LAST[place.family]) for ranges, negated in named if negated]
+    if not wanted and sum(map(len, left)) > LEFT:
+        return ""
+    return reduce(common, (*wanted, *left)) if named else ""
+
+
+def _named(test: Test, end: Field) -> tuple[tuple[Range, ...], bool] | None:
+    """The addresses of that end that a test names, and whether they are those that it does not want."""
+    match test:
+        case Equal(field=field, value=str() as prefix, negated=negated) if field is end:
+            return joined([bounds(Cidr(prefix))[1:]]), negated
+        case OneOf(fields=(field,), elements=prefixes, negated=negated) if field is end:
+            return joined(bounds(Cidr(str(prefix)))[1:] for prefix in prefixes), negated
+    return None
+
+
+def _sure(row: Row, reached: object, peer: Peer, place: Place) -> Sure:
+    if not peer or isinstance(peer, str):
+        return Sure.NEVER
+    rest = [test for test in row if _named(test, _end(place)) is None]
+    if not rest:
+        return Sure.ALWAYS
+    return Sure.AT_ITS_PORTS if reached is not None and all(map(is_told_by_reach, rest)) else Sure.NEVER
+
+
+def _end(place: Place) -> Field:
+    words = WORDS[place.family]
+    return (words.source if place.direction is Direction.INGRESS else words.destination).address
 
 
 def _ending(rule: Rule, place: Place) -> tuple[Statement, ...]:

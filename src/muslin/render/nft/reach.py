@@ -21,7 +21,7 @@ from muslin.errors import Broken
 from muslin.net import PROTOCOLS_WITH_PORTS
 from muslin.render.fields import Atom, Element, Equal, Field, OneOf, Span
 from muslin.render.matching import Row
-from muslin.render.prefixes import joined
+from muslin.render.prefixes import common, joined, others
 
 LAST_PORT = 65535
 ROOM = 4
@@ -133,7 +133,7 @@ def _ports(row: Row) -> Ranges | None:
 
 def _narrowed(before: Ranges | None, values: Iterable[Atom | Element], *, negated: bool) -> Ranges:
     ranges = joined(_ends(value) for value in values)
-    return _common(ANY_PORT if before is None else before, _others(ranges) if negated else ranges)
+    return common(ANY_PORT if before is None else before, others(ranges, LAST_PORT) if negated else ranges)
 
 
 def _ends(value: Atom | Element) -> tuple[int, int]:
@@ -143,17 +143,3 @@ def _ends(value: Atom | Element) -> tuple[int, int]:
         case int():
             return value, value
     raise Broken(f"{value!r} is no port")
-
-
-def _others(ranges: Ranges) -> Ranges:
-    found, start = [], 0
-    for first, last in ranges:
-        if first > start:
-            found.append((start, first - 1))
-        start = last + 1
-    return (*found, (start, LAST_PORT)) if start <= LAST_PORT else tuple(found)
-
-
-def _common(one: Ranges, other: Ranges) -> Ranges:
-    both = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
-    return tuple((first, last) for first, last in both if first <= last)

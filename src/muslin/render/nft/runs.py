@@ -15,6 +15,7 @@ from itertools import groupby
 import msgspec
 
 from muslin.intent import PolicyId
+from muslin.render.nft.crowds import Sure, laid
 from muslin.render.nft.pieces import Numbers, Outline, Stretch
 from muslin.render.nft.reach import Reach, cut, room
 from muslin.render.nft.words import Rule as Line
@@ -60,14 +61,22 @@ class Blocks:
 
 def is_scattered(calls: Sequence[Called], blocks: Blocks) -> bool:
     """Would a packet meet one lookup after another, if these were looked up by port? And more of them than rules, if it
-    were by peer?"""
+    were by peer, and could it be?"""
     met = 0
     for known, run in groupby(calls, key=is_known):
         some = list(run)
         is_sorted = known and not is_small(some)
         met += LOOKUP * len(blocks.of(some)) if is_sorted else sum(len(call.stretch.lines) for call in some)
-    named = Counter(peer for call in calls for line in call.stretch.lines if (peer := call.outline.peers[line]))
-    return met > max(SCATTERED, LOOKUP + max(named.values(), default=0))
+    if met <= SCATTERED:
+        return False
+    lines = [(call.outline, line) for call in calls for line in call.stretch.lines]
+    peers = [outline.peers[line] for outline, line in lines]
+    spans = laid(peers, lambda number: lines[number][0].sure[lines[number][1]] is Sure.ALWAYS)
+    if spans is None:
+        return False
+    named = Counter(peer for peer in peers if isinstance(peer, str))
+    most = max((len(each.numbers) for each in spans), default=0) + max(named.values(), default=0)
+    return met > LOOKUP + most
 
 
 def is_small(calls: Sequence[Called]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,57 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from muslin.drivers import links, netns, plug, rtnetlink, sysctl
-from muslin.drivers.netlink import Netlink, Refusal
-from muslin.drivers.plug import Cable
-from muslin.drivers.rtnetlink import Address, Change
-from muslin.errors import Invalid, Transient
-from muslin.intent import EndpointKey, Neighbour, Route, RouteKind
+from muslin.drivers import links, netns, plug, sysctl
+from muslin.errors import Invalid
+from muslin.intent import EndpointKey, Route, RouteKind
 from muslin.net import Cidr
 from netrig import in_ns, ip_json, namespace, run, wait_for
+from plugrig import ADDRESSES, Host, cable
 
 pytestmark = pytest.mark.kernel
-
-ADDRESSES = (Cidr("10.65.0.1/32"), Cidr("fd00:65::1/128"))
-
-
-class Host:
-    """A namespace that plays the host; the test's own calls run inside it, as the agent's do."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        with self.inside():
-            self.netlink = Netlink()
-            sysctl.prepare_host()
-        self.route(plug.GATEWAY_ROUTE)
-
-    def inside(self) -> ExitStack:
-        stack = ExitStack()
-        descriptor = stack.enter_context(netns.opened(self.name))
-        stack.enter_context(netns.inside(descriptor))
-        return stack
-
-    def route(self, *items: rtnetlink.Item) -> None:
-        indexes = {name: link.index for name, link in links.read_links(self.netlink).items()}
-        assert rtnetlink.apply(self.netlink, [Change(item) for item in items], indexes) == []
-
-    def plug(self, cable: Cable, *addresses: Cidr) -> None:
-        with self.inside():
-            plug.lay(self.netlink, cable)
-            self.route(Address(interface=cable.interface, address=f"{plug.GATEWAY_V6}/64"))
-            for address in addresses:
-                bare = address.partition("/")[0]
-                self.route(
-                    Neighbour(address=bare, interface=cable.interface, mac=cable.inner_mac),
-                    Route(destination=address, kind=RouteKind.DEVICE, interface=cable.interface),
-                )
-            plug.connect(self.netlink, cable, addresses)
-
-
-def cable(space: str, number: int = 1, inner: str = "eth0") -> Cable:
-    owner = EndpointKey(f"WorkloadEndpoint/default/w{number}")
-    return Cable(owner=owner, interface=f"mus{number:011x}", namespace=space, inner=inner)
-
 
 @pytest.fixture
 def host() -> Iterator[Host]:
@@ -219,24 +175,6 @@ def test_every_way_to_be_wrong_has_its_own_error_and_leaves_nothing(host: Host, 
         with pytest.raises(Invalid, match="MAC"):
             plug.lay(host.netlink, replace(cable(guest, 3, "net3"), mac="zz"))
     assert sorted(links.read_links(host.netlink)) == before
-
-
-def test_a_link_that_the_kernel_tells_nothing_of_after_it_was_made_is_not_left_there(
-    host: Host, space: Callable[[], str]
-) -> None:
-    class Mute(Netlink):
-        """Busy for whoever asks for an object, not for whoever changes one."""
-
-        def get(self, kind: int, body: bytes) -> bytes | Refusal:
-            return Refusal(0, errno.ENOBUFS, "")
-
-    guest = space()
-    before = sorted(links.read_links(host.netlink))
-    with host.inside(), Mute() as mute:
-        with pytest.raises(Transient, match="cannot be read"):
-            plug.lay(mute, cable(guest))
-        assert sorted(links.read_links(host.netlink)) == before
-        plug.lay(host.netlink, cable(guest))
 
 
 def test_a_foreign_default_route_is_refused_with_its_name(host: Host, space: Callable[[], str]) -> None:

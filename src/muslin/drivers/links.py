@@ -1,9 +1,8 @@
-"""Network interfaces: listed, made, changed and removed over netlink.
+"""Network interfaces: listed, changed and removed over netlink.
 
-A veth is made with its other end already in the workload's namespace, under its final name: there is no moment in
-which it lies about in the host. Removing veths one by one costs 16 ms each, because each waits for the kernel's RCU;
-those of one group go together in the time of one. So removal first moves the doomed into a group of their own, down in
-the same message (each change of a link that is up has the kernel walk all IPv6 routes); one alone goes by its number.
+Removing veths one by one costs 16 ms each, because each waits for the kernel's RCU; those of one group go together in
+the time of one. So removal first moves the doomed into a group of their own, down in the same message (each change of a
+link that is up has the kernel walk all IPv6 routes); one alone goes by its number.
 
 How we recognise our own links after a restart: kind veth, group `OWN_GROUP`, and an alias `muslin <endpoint key>`.
 All three together are made by nobody else.
@@ -12,11 +11,12 @@ All three together are made by nobody else.
 from __future__ import annotations
 
 import errno
+import fcntl
 import struct
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from muslin.drivers.netlink import CREATE, EXCLUSIVE, NESTED, Message, Netlink, Refusal, attribute, attributes
+from muslin.drivers.netlink import Message, Netlink, attribute, attributes
 from muslin.errors import Broken, Invalid, Transient
 
 LOOPBACK = 1
@@ -26,26 +26,31 @@ OWN_GROUP = 0x6D75736C
 _DOOMED_GROUP = 0x6D757378
 _ALIAS = "muslin "
 
-_INFO = struct.Struct("=BxHiII")
+INFO = struct.Struct("=BxHiII")
+_REQUEST = struct.Struct("=16si20x")
+"""`struct ifreq` (linux/if.h)."""
+_SIOCGIFINDEX = 0x8933
+_LONGEST_NAME = 15
 _U32 = struct.Struct("=I")
 
 _NEW, _DELETE, _GET = 16, 17, 18
-_ADDRESS, _NAME, _MTU, _LINK, _QDISC, _LINKINFO, _ALIAS_ATTRIBUTE, _GROUP, _NET_NS_FD, _EXT_MASK, _NETNSID = (
-    1, 3, 4, 5, 6, 18, 20, 27, 28, 29, 37,
+_ADDRESS, _NAME, _MTU, _LINK, _QDISC, _LINKINFO, _ALIAS_ATTRIBUTE, _GROUP, _EXT_MASK, _NETNSID = (
+    1, 3, 4, 5, 6, 18, 20, 27, 29, 37,
 )
-_AF_SPEC, _INET, _INET_SETTINGS, _INET6, _ADDR_GEN_MODE, _GENERATE_NONE = 26, 2, 1, 10, 8, 1
 _GET_NSID, _NSID, _NSID_FD = 90, 1, 3
 _DROPS_ALL = "noop"
-_KIND, _DATA = 1, 2
-_VETH_PEER = 1
+_KIND = 1
 _UP = 0x1
 _SKIP_STATISTICS = _U32.pack(1 << 3)
+
+NOT_ASKED = -2
+"""Number of a namespace that is another, which one nobody has asked; the kernel's own begin with 0, and -1 is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """One interface as the kernel has it. `peer` is the index of a veth's other end, in namespace `peer_namespace`
-    (None: this one). `sends`: what is given to it is sent, not dropped."""
+    (None: this one; or `NOT_ASKED`). `sends`: what is given to it is sent, not dropped."""
 
     index: int
     name: str
@@ -71,29 +76,6 @@ class Link:
         return self.kind == "veth" and self.group in (OWN_GROUP, _DOOMED_GROUP)
 
 
-class AlreadyThere(Invalid):
-    """An interface of that name is there already."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Veth:
-    """A veth to be made: our end, and the other end inside the namespace that `peer_namespace` (a descriptor) opens.
-
-    `settings`: IPv4's switches of our end, by the kernel's numbers (`enum` in uapi/linux/ip.h). `gives_itself_none`:
-    no IPv6 address is made from its MAC.
-    """
-
-    name: str
-    mac: str
-    owner: str
-    mtu: int
-    peer_name: str
-    peer_mac: str
-    peer_namespace: int
-    settings: Mapping[int, int] = field(default_factory=dict)
-    gives_itself_none: bool = False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkChange:
     """What to change of one link; None leaves as it is."""
@@ -105,6 +87,11 @@ class LinkChange:
     mtu: int | None = None
     group: int | None = None
     alias: str | None = None
+
+
+def alias_of(owner: str) -> str:
+    """By which a veth of ours is known, see `Link.owner`."""
+    return _ALIAS + owner
 
 
 def pack_mac(text: str) -> bytes:
@@ -129,7 +116,7 @@ def check_mac(text: str) -> None:
 def read_links(netlink: Netlink, known: dict[bytes, Link] | None = None) -> dict[str, Link]:
     """Every interface of the namespace, by name. `known`: what the last reading made of which words of the kernel; kept
     up by this one. Without it a thousand links take 100 ms to take apart."""
-    query = _INFO.pack(0, 0, 0, 0, 0) + attribute(_EXT_MASK, _SKIP_STATISTICS)
+    query = INFO.pack(0, 0, 0, 0, 0) + attribute(_EXT_MASK, _SKIP_STATISTICS)
     before = known or {}
     listed = {body: before.get(body) or decode(body) for kind, body in netlink.dump(_GET, query) if kind == _NEW}
     if known is not None:
@@ -138,9 +125,22 @@ def read_links(netlink: Netlink, known: dict[bytes, Link] | None = None) -> dict
     return {link.name: link for link in listed.values()}
 
 
+def number_of(netlink: Netlink, name: str) -> int:
+    """0 where there is none of that name. Waits for no lock of the kernel, as `read_link` does for that of links."""
+    if len(name.encode()) > _LONGEST_NAME:
+        return 0
+    try:
+        answer = fcntl.ioctl(netlink.fileno(), _SIOCGIFINDEX, _REQUEST.pack(name.encode(), 0))
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return 0
+        raise Transient(f"interface {name}: its number cannot be read: {error.strerror}") from None
+    return int(_REQUEST.unpack(answer)[1])
+
+
 def read_link(netlink: Netlink, name: str) -> Link | None:
     """One interface, None when there is none of that name."""
-    body = _INFO.pack(0, 0, 0, 0, 0) + attribute(_EXT_MASK, _SKIP_STATISTICS) + attribute(_NAME, name.encode() + b"\0")
+    body = INFO.pack(0, 0, 0, 0, 0) + attribute(_EXT_MASK, _SKIP_STATISTICS) + attribute(_NAME, name.encode() + b"\0")
     answer = netlink.get(_GET, body)
     if isinstance(answer, bytes):
         return decode(answer)
@@ -151,8 +151,8 @@ def read_link(netlink: Netlink, name: str) -> Link | None:
 
 def decode(body: bytes) -> Link:
     """From the kernel's answer, or from what it tells unasked."""
-    _family, _type, index, flags, _change = _INFO.unpack_from(body)
-    found = attributes(body, _INFO.size)
+    _family, _type, index, flags, _change = INFO.unpack_from(body)
+    found = attributes(body, INFO.size)
     info = attributes(found.get(_LINKINFO, b""))
     return Link(
         index=index,
@@ -177,67 +177,10 @@ def _number(value: bytes | None) -> int | None:
     return None if value is None else int(_U32.unpack(value)[0])
 
 
-def make_veth(netlink: Netlink, veth: Veth) -> None:
-    """Both ends down, ours marked as ours. Raises Invalid when a name is taken on either side."""
-    peer = _INFO.pack(0, 0, 0, 0, 0) + b"".join(
-        (
-            attribute(_NAME, veth.peer_name.encode() + b"\0"),
-            attribute(_ADDRESS, pack_mac(veth.peer_mac)),
-            attribute(_MTU, _U32.pack(veth.mtu)),
-            attribute(_NET_NS_FD, _U32.pack(veth.peer_namespace)),
-        )
-    )
-    kind = attribute(_KIND, b"veth\0") + attribute(_DATA | NESTED, attribute(_VETH_PEER | NESTED, peer))
-    body = _INFO.pack(0, 0, 0, 0, 0) + b"".join(
-        (
-            attribute(_NAME, veth.name.encode() + b"\0"),
-            attribute(_ADDRESS, pack_mac(veth.mac)),
-            attribute(_MTU, _U32.pack(veth.mtu)),
-            attribute(_GROUP, _U32.pack(OWN_GROUP)),
-            attribute(_LINKINFO | NESTED, kind),
-        )
-    )
-    # IFLA_IFALIAS and IFLA_AF_SPEC are ignored when a link is made (rtnl_create_link does not look at them): a second
-    # message sets them, in the same send, so that no kill -9 can fall between them.
-    families = _families(veth)
-    alias = _INFO.pack(0, 0, 0, 0, 0) + b"".join(
-        (
-            attribute(_NAME, veth.name.encode() + b"\0"),
-            attribute(_ALIAS_ATTRIBUTE, f"{_ALIAS}{veth.owner}".encode()),
-            attribute(_AF_SPEC | NESTED, families) if families else b"",
-        )
-    )
-    refused = netlink.send([(_NEW, CREATE | EXCLUSIVE, body), (_NEW, 0, alias)])
-    if refused:
-        raise _not_made(veth, refused[0])
-
-
-def _families(veth: Veth) -> bytes:
-    """IFLA_AF_SPEC. As files below /proc/sys some of these would be waited for by spinning, while anybody has the lock
-    for links: the kernel cannot wait for it there, and has the system call begun again (restart_syscall)."""
-    found = b""
-    if veth.settings:
-        settings = b"".join(attribute(number, _U32.pack(value)) for number, value in veth.settings.items())
-        found += attribute(_INET | NESTED, attribute(_INET_SETTINGS | NESTED, settings))
-    if veth.gives_itself_none:
-        found += attribute(_INET6 | NESTED, attribute(_ADDR_GEN_MODE, bytes((_GENERATE_NONE,))))
-    return found
-
-
-def _not_made(veth: Veth, refusal: Refusal) -> Exception:
-    match refusal.errno:
-        case errno.EEXIST:
-            return AlreadyThere(f"interface {veth.name} or, inside the namespace, {veth.peer_name} is there already")
-        case errno.ERANGE | errno.EINVAL:
-            return Invalid(f"interface {veth.peer_name}: the kernel refuses name, MAC or MTU {veth.mtu}: {refusal}")
-        case _:
-            return Transient(f"interface {veth.name}: cannot be made: {refusal}")
-
-
 def change_link(netlink: Netlink, change: LinkChange) -> None:
     """Raises Transient: the interface is gone, busy, or refuses."""
     flags = _UP if change.up else 0
-    body = _INFO.pack(0, 0, change.index, flags, 0 if change.up is None else _UP)
+    body = INFO.pack(0, 0, change.index, flags, 0 if change.up is None else _UP)
     if change.name is not None:
         body += attribute(_NAME, change.name.encode() + b"\0")
     if change.mac is not None:
@@ -253,7 +196,7 @@ def change_link(netlink: Netlink, change: LinkChange) -> None:
 
 def raise_links(netlink: Netlink, indexes: Iterable[int]) -> None:
     """Up are these, at once. Raises Transient."""
-    _demand(netlink, [(_NEW, 0, _INFO.pack(0, 0, index, _UP, _UP)) for index in indexes], "an interface")
+    _demand(netlink, [(_NEW, 0, INFO.pack(0, 0, index, _UP, _UP)) for index in indexes], "an interface")
 
 
 def numbers_of_namespaces(netlink: Netlink, descriptors: Iterable[int]) -> Iterator[int]:
@@ -263,21 +206,26 @@ def numbers_of_namespaces(netlink: Netlink, descriptors: Iterable[int]) -> Itera
         yield struct.unpack("=i", attributes(answer, 4)[_NSID])[0] if isinstance(answer, bytes) else -1
 
 
+def remove_link(netlink: Netlink, name: str) -> None:
+    """The one of that name is gone, if it was there."""
+    _delete(netlink, INFO.pack(0, 0, 0, 0, 0) + attribute(_NAME, name.encode() + b"\0"))
+
+
 def remove_links(netlink: Netlink, indexes: Iterable[int]) -> None:
     """Gone are these, quickly however many; absent ones are fine."""
     numbers = [*indexes]
     if len(numbers) == 1:
-        _delete(netlink, _INFO.pack(0, 0, numbers[0], 0, 0))
+        _delete(netlink, INFO.pack(0, 0, numbers[0], 0, 0))
         return
     doomed: list[Message] = [
-        (_NEW, 0, _INFO.pack(0, 0, index, 0, _UP) + attribute(_GROUP, _U32.pack(_DOOMED_GROUP))) for index in numbers
+        (_NEW, 0, INFO.pack(0, 0, index, 0, _UP) + attribute(_GROUP, _U32.pack(_DOOMED_GROUP))) for index in numbers
     ]
     if not doomed:
         return
     refused = [refusal for refusal in netlink.send(doomed) if refusal.errno != errno.ENODEV]
     if refused:
         raise Transient(f"interface cannot be removed: {refused[0]}")
-    _delete(netlink, _INFO.pack(0, 0, 0, 0, 0) + attribute(_GROUP, _U32.pack(_DOOMED_GROUP)))
+    _delete(netlink, INFO.pack(0, 0, 0, 0, 0) + attribute(_GROUP, _U32.pack(_DOOMED_GROUP)))
 
 
 def _delete(netlink: Netlink, body: bytes) -> None:

@@ -16,6 +16,7 @@ import errno as errno_names
 import os
 import socket
 import struct
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -41,7 +42,7 @@ _ERROR_SIZE = 1664
 """What an error takes of the receive buffer, at most."""
 _BATCH = 1024
 _LONGEST = 1 << 18
-"""Bytes of an answer. Room for it is made once: for a short answer, that would take longer than the answer."""
+"""Bytes of an answer. Room for it is made once a thread: for a short answer, it would take longer than the answer."""
 _DUMP_ATTEMPTS = 8
 
 
@@ -81,26 +82,45 @@ def attributes(body: bytes, offset: int = 0) -> dict[int, bytes]:
     return found
 
 
+class _Scratch(threading.local):
+    """Each thread's own, because sockets come and go with workloads."""
+
+    def __init__(self) -> None:
+        self.room = memoryview(bytearray(_LONGEST))
+
+
+_scratch = _Scratch()
+
+
 class Netlink:
     """A socket in the network namespace of the thread that makes it. One caller at a time."""
 
     def __init__(self, protocol: int = 0, *, groups: int = 0, receive_buffer: int = 0) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._sequence = 0
-        self._into = memoryview(bytearray(_LONGEST))
         try:
             for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK):
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
             if receive_buffer:
                 self._enlarge(receive_buffer)
-            self._socket.bind((0, groups))
+            if groups:
+                self._socket.bind((0, groups))  # else the kernel does so with what is sent first
         except OSError:
             self._socket.close()
             raise
         room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         self._batch = max(1, min(room // _ERROR_SIZE, _BATCH))
-        self.port: int = self._socket.getsockname()[0]
+
+    @property
+    def port(self) -> int:
         """The kernel puts it into every notification of a change that this socket asked for."""
+        if not (number := self._number()):
+            self._socket.bind((0, 0))
+            number = self._number()
+        return number
+
+    def _number(self) -> int:
+        return int(self._socket.getsockname()[0])
 
     def _enlarge(self, size: int) -> None:
         try:
@@ -239,7 +259,7 @@ class Netlink:
 
     def _read(self) -> bytes:
         try:
-            return bytes(self._into[: self._socket.recv_into(self._into)])
+            return bytes(_scratch.room[: self._socket.recv_into(_scratch.room)])
         except OSError as error:
             if error.errno == errno_names.ENOBUFS:
                 raise Transient("netlink: the receive buffer overflowed, answers were lost") from None

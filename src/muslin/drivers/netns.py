@@ -22,8 +22,9 @@ _CLONE_NEWNET = 0x40000000
 _NS_GET_NSTYPE = 0xB703
 OWN = "/proc/thread-self/ns/net"
 """The namespace of the thread that opens it."""
+_OWN = Path(OWN)
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.PyDLL(None, use_errno=True)  # it keeps Python's lock: `setns` is over before another thread has it
 
 
 class NoSuchNamespace(Invalid):
@@ -77,7 +78,7 @@ def _nsfs() -> int:
 
 def is_own(descriptor: int) -> bool:
     """Is it the namespace that this thread is in?"""
-    theirs, ours = os.fstat(descriptor), Path(OWN).stat()
+    theirs, ours = os.fstat(descriptor), _OWN.stat()
     return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
 
 

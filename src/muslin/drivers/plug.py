@@ -14,17 +14,16 @@ again at any time; a step that fails halfway is finished by the next call or und
 from __future__ import annotations
 
 import hashlib
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from muslin.drivers import links, netns, rtnetlink, sysctl
-from muslin.drivers.links import AlreadyThere, Link, LinkChange, Veth
+from muslin.drivers import links, netns, rtnetlink, sysctl, veth
+from muslin.drivers.links import Link, LinkChange
 from muslin.drivers.netlink import Netlink
 from muslin.drivers.rtnetlink import Address, Change, Item
+from muslin.drivers.veth import AlreadyThere, Veth
 from muslin.errors import Invalid, Transient
 from muslin.intent import EndpointKey, Neighbour, Route, RouteKind
 from muslin.net import Cidr, version_of
@@ -116,14 +115,9 @@ def lay(host: Netlink, cable: Cable) -> Laid:
         if netns.is_own(namespace):
             raise OwnNamespace(f"network namespace {cable.namespace} is the host's own: a workload needs another")
         try:
-            made = _make(host, cable, namespace)  # nearly always nothing is there yet: so it is not asked first
+            return _make(host, cable, namespace)  # nearly always nothing is there yet
         except AlreadyThere:
             return _lay_again(host, cable, namespace)
-        try:  # here, because the server is waited for meanwhile
-            return replace(made, inside=_prepared(cable, namespace))
-        except (Transient, OSError):
-            _unmake(host, cable.interface)
-            raise
 
 
 def _lay_again(host: Netlink, cable: Cable, namespace: int) -> Laid:
@@ -160,32 +154,42 @@ def lay_loose(host: Netlink, cable: Cable) -> Laid:
             raise NameTaken(f"interface {name}: there is one of that name already, and it is not ours")
         links.remove_links(host, [link.index])
     with netns.opened(netns.OWN) as namespace:
-        return _make(host, cable, namespace)
+        made = _make_veth(host, cable, namespace)
+        return Laid(replace(made, peer=links.number_of(host, cable.inner), peer_namespace=None), is_new=True)
 
 
 def _make(host: Netlink, cable: Cable, namespace: int) -> Laid:
-    veth = Veth(name=cable.interface, mac=HOST_MAC, owner=cable.owner, mtu=cable.mtu, peer_name=cable.inner,
-                peer_mac=cable.inner_mac, peer_namespace=namespace, settings=sysctl.workload_link_v4(),
-                gives_itself_none=sysctl.has_ipv6() and cable.mtu >= _LEAST_MTU_V6)
-    links.make_veth(host, veth)
+    made = _make_veth(host, cable, namespace)
+    try:  # here, because the server is waited for meanwhile
+        inside = _prepared(cable, namespace)
+        try:
+            peer = links.number_of(inside, cable.inner)
+            if not peer:
+                raise Transient(f"interface {cable.inner} in network namespace {cable.namespace} is gone again")
+        except Transient:
+            inside.close()
+            raise
+    except (Transient, OSError):
+        links.remove_links(host, [made.index])
+        raise
+    return Laid(replace(made, peer=peer), is_new=True, inside=inside)
+
+
+def _make_veth(host: Netlink, cable: Cable, namespace: int) -> Link:
+    """Our side, up, and with all its switches before: whoever is at home in the workload's namespace may raise the
+    other side as soon as it is there, and speak; of a router, for instance."""
+    made = veth.make(host, Veth(
+        name=cable.interface, mac=HOST_MAC, owner=cable.owner, mtu=cable.mtu, peer_name=cable.inner,
+        peer_mac=cable.inner_mac, peer_namespace=namespace, settings=sysctl.workload_link_v4(),
+        gives_itself_none=sysctl.has_ipv6() and cable.mtu >= _LEAST_MTU_V6,
+    ))
     try:
-        # Asked while it is down: for one that is up and has no carrier yet, the kernel walks all IPv6 routes meanwhile.
-        made = links.read_link(host, cable.interface)
-        if made is None:
-            raise Transient(f"interface {cable.interface} is gone again: was the namespace removed?")
-        # Before it is up: the kernel would give it a link-local address, and look for its double, otherwise.
         sysctl.ensure(sysctl.workload_link_v6(cable.interface))
         links.raise_links(host, [made.index])
     except Transient:
-        _unmake(host, cable.interface)
+        links.remove_links(host, [made.index])
         raise
-    return Laid(replace(made, up=True), is_new=True)
-
-
-def _unmake(host: Netlink, interface: str) -> None:
-    """The one just made, whether or not the kernel has said which it is."""
-    with suppress(OSError):  # it is gone
-        links.remove_links(host, [socket.if_nametoindex(interface)])
+    return replace(made, up=True)
 
 
 def _are_ends(ours: Link, theirs: Link) -> bool:
@@ -324,6 +328,8 @@ def resize(host: Netlink, doomed: Sequence[Link], mtu: int) -> dict[str, str]:
     are asked for theirs. The workload's side goes first: one that cannot be reached keeps both as they were.
     """
     failed: dict[str, str] = {}
+    doomed = [(links.read_link(host, link.name) or link) if link.peer_namespace == links.NOT_ASKED else link
+              for link in doomed]
     wanted = {link.peer_namespace for link in doomed if link.kind == "veth" and link.peer_namespace is not None}
     reached: set[str] = set()
     for namespace in netns.all_namespaces() if wanted else ():

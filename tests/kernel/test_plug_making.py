@@ -132,7 +132,7 @@ def test_one_that_cannot_be_marked_as_ours_is_not_left(host: Host, space: Callab
     no_switch = 1000
     with host.inside(), netns.opened(guest) as descriptor:
         asked = Veth(name="mus00000000001", mac=plug.HOST_MAC, owner="w", mtu=1500, peer_name="eth0",
-                     peer_mac="02:00:00:00:00:01", peer_namespace=descriptor, settings={no_switch: 1})
+                     peer_mac="02:00:00:00:00:01", peer_namespace=descriptor, settings=((no_switch, 1),))
         with pytest.raises(Transient, match="settings"):
             veth.make(host.netlink, asked)
         assert "mus00000000001" not in links.read_links(host.netlink)

@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 
 from muslin.drivers import links, netns, plug, sysctl
+from muslin.drivers.netlink import Netlink, Refusal
+from muslin.drivers.plug import Doomed
 from muslin.errors import Invalid
 from muslin.intent import EndpointKey, Route, RouteKind
 from muslin.net import Cidr
@@ -75,7 +77,8 @@ def test_the_hosts_side_has_its_switches_from_the_start(host: Host, space: Calla
     """Whatever the host gives to new interfaces."""
     guest = cable(space())
     in_ns(host.name, "sysctl", "-qw", "net.ipv4.conf.default.forwarding=0", "net.ipv4.conf.default.proxy_arp=1",
-          "net.ipv6.conf.default.accept_ra=2", "net.ipv6.conf.default.proxy_ndp=1")
+          "net.ipv6.conf.default.accept_ra=2", "net.ipv6.conf.default.accept_redirects=1",
+          "net.ipv6.conf.default.disable_ipv6=1")
     with host.inside():
         plug.lay(host.netlink, guest)
         wanted = sysctl.workload_link(guest.interface) | sysctl.forwarding(guest.interface, on=True)
@@ -204,13 +207,39 @@ def test_unplug_takes_only_its_own(host: Host, space: Callable[[], str]) -> None
     host.plug(cable(guest), *ADDRESSES)
     run("ip", "-n", host.name, "link", "add", "mus00000000009", "type", "veth", "peer", "name", "far9")
     stranger = EndpointKey("WorkloadEndpoint/default/w9")
-    assert not plug.unplug(host.netlink, {"mus00000000009": stranger})
-    assert not plug.unplug(host.netlink, {cable(guest).interface: stranger})
-    ours = {cable(guest).interface: cable(guest).owner, "mus00000000009": stranger}
+    assert not plug.unplug(host.netlink, [Doomed("mus00000000009", stranger)])
+    assert not plug.unplug(host.netlink, [Doomed(cable(guest).interface, stranger)])
+    ours = [Doomed(cable(guest).interface, cable(guest).owner), Doomed("mus00000000009", stranger)]
     assert plug.unplug(host.netlink, ours) == {cable(guest).interface}
     assert not plug.unplug(host.netlink, ours), "twice is fine"
     assert {link["ifname"] for link in ip_json(guest, "link", "show")} == {"lo"}
     assert "mus00000000009" in links.read_links(host.netlink)
+
+
+def test_a_link_whose_number_is_known_is_not_read_before_it_goes(host: Host, space: Callable[[], str]) -> None:
+    class Mute(Netlink):
+        def get(self, kind: int, body: bytes) -> bytes | Refusal:
+            raise AssertionError("asked for an object")
+
+    one, two = cable(space(), 1), cable(space(), 2)
+    with host.inside(), Mute() as mute:
+        known = [Doomed(each.interface, each.owner, plug.lay(host.netlink, each).link.index) for each in (one, two)]
+        assert plug.unplug(mute, known) == {one.interface, two.interface}
+    assert not {one.interface, two.interface} & links.read_links(host.netlink).keys()
+
+
+def test_a_link_that_took_name_or_number_of_one_that_was_ours_is_left_alone(
+    host: Host, space: Callable[[], str]
+) -> None:
+    ours = cable(space())
+    with host.inside():
+        number = plug.lay(host.netlink, ours).link.index
+    run("ip", "-n", host.name, "link", "del", ours.interface)
+    run("ip", "-n", host.name, "link", "add", ours.interface, "type", "veth", "peer", "name", "far")
+    run("ip", "-n", host.name, "link", "add", "theirs", "index", str(number),
+        "type", "veth", "peer", "name", "far2")
+    assert not plug.unplug(host.netlink, [Doomed(ours.interface, ours.owner, number)])
+    assert {ours.interface, "theirs"} <= links.read_links(host.netlink).keys()
 
 
 def test_a_tap_is_adopted_but_forwards_nothing_yet(host: Host) -> None:

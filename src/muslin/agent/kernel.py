@@ -125,6 +125,11 @@ class Kernel:
         """By `plug.lay`, for an endpoint that may be known already."""
         self._wiring.interfaces.made(link)
 
+    def number_of(self, interface: str, owner: EndpointKey) -> int:
+        """Of a link that was made for that owner, 0 if none is known."""
+        link = self._wiring.interfaces.owned.get(interface)
+        return link.index if link is not None and link.owner == owner else 0
+
     @property
     def leaving(self) -> set[str]:
         """Interfaces that the caller is about to remove."""

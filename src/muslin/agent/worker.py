@@ -352,6 +352,10 @@ class Worker:
         """By `plug.lay`."""
         self._kernel.made(link)
 
+    def number_of(self, interface: str, owner: EndpointKey) -> int:
+        """Of a link that was made for that owner, as far as the kernel has told; 0 if it has told of none."""
+        return self._kernel.number_of(interface, owner)
+
     @contextmanager
     def removal_of(self, interface: str) -> Iterator[None]:
         """Whoever enters removes it, once its endpoint is gone. If he does not, what stands on it is looked for."""

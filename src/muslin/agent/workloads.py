@@ -32,7 +32,7 @@ from muslin.client.workload import Request, Workload, endpoint_key
 from muslin.drivers import plug
 from muslin.drivers.fitter import Fitter
 from muslin.drivers.links import Link, check_mac
-from muslin.drivers.plug import Cable, Laid
+from muslin.drivers.plug import Cable, Doomed, Laid
 from muslin.errors import Invalid, MuslinError, Transient
 from muslin.intent import EndpointKey, Published
 from muslin.model.names import address_handle, interface_name, parse_workload_endpoint_name
@@ -217,7 +217,7 @@ class Workloads:
         laid = await self._fitter.do(lambda host: lay(host, cable))
         undo.callback(laid.close)
         if existing is None:
-            undo.push_async_callback(_step_back, undone, "interface", self._fitter.unplug, cable.interface, cable.owner)
+            undo.push_async_callback(_step_back, undone, "interface", self._unplug, cable.interface, cable.owner)
         if laid.is_new:
             self._worker.made(laid.link)
         return laid
@@ -356,7 +356,10 @@ class Workloads:
                             " addresses are kept until it is gone; remove it again")
         await self._worker.forgetting.wait()
         if entry.interface:
-            await self._fitter.unplug(entry.interface, entry.key)
+            await self._unplug(entry.interface, entry.key)
+
+    async def _unplug(self, interface: str, owner: EndpointKey) -> None:
+        await self._fitter.unplug(Doomed(interface, owner, self._worker.number_of(interface, owner)))
 
     async def clear_remains(self, orchestrators: Collection[str]) -> None:
         """What these have on this host without an endpoint, see `remains`."""

@@ -18,15 +18,14 @@ from typing import NamedTuple, TypeVar
 
 from muslin.drivers import plug
 from muslin.drivers.netlink import Netlink
+from muslin.drivers.plug import Doomed
 from muslin.errors import Broken, MuslinError
-from muslin.intent import EndpointKey
 
 A = TypeVar("A")
 
 
-class _Doomed(NamedTuple):
-    interface: str
-    owner: EndpointKey
+class _Asked(NamedTuple):
+    doomed: Doomed
     done: Future[None]
 
 
@@ -54,7 +53,7 @@ class Fitter:
         self._laying = ThreadPoolExecutor(1, "links")
         self._removing = ThreadPoolExecutor(1, "links-gone")
         self._socket, self._other_socket = _Socket(), _Socket()
-        self._doomed: deque[_Doomed] = deque()
+        self._waiting: deque[_Asked] = deque()
 
     async def do(self, work: Callable[[Netlink], A]) -> A:
         """After what was asked for before; with a socket that nobody else has meanwhile."""
@@ -65,23 +64,23 @@ class Fitter:
 
         return await asyncio.get_running_loop().run_in_executor(self._laying, run)
 
-    async def unplug(self, interface: str, owner: EndpointKey) -> None:
-        """The veth that was made for `owner` is gone, both ends, also if it was before. A stranger's is left alone."""
+    async def unplug(self, doomed: Doomed) -> None:
+        """It is gone, both ends, also if it was before. A stranger's is left alone."""
         done: Future[None] = Future()
-        self._doomed.append(_Doomed(interface, owner, done))
+        self._waiting.append(_Asked(doomed, done))
         self._removing.submit(self._unplug_waiting)  # which tells `done`, whatever comes of it
         await asyncio.wrap_future(done)
 
     def _unplug_waiting(self) -> None:
         """All that wait. Only the one thread takes from them."""
-        doomed = [self._doomed.popleft() for _ in range(len(self._doomed))]
-        wanted = [one for one in doomed if one.done.set_running_or_notify_cancel()]
+        asked = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        wanted = [one for one in asked if one.done.set_running_or_notify_cancel()]
         if not wanted:
             return
         failure: Exception | None = Broken("the removal of links broke off")
         try:
             with self._other_socket as host:
-                plug.unplug(host, {one.interface: one.owner for one in wanted})
+                plug.unplug(host, [one.doomed for one in wanted])
             failure = None
         except (MuslinError, OSError) as error:
             failure = error

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 from muslin.drivers import links, netns, rtnetlink, sysctl, veth
 from muslin.drivers.links import Link, LinkChange
@@ -384,15 +385,31 @@ def check(host: Netlink, cable: Cable, addresses: tuple[Cidr, ...]) -> tuple[str
     return tuple(faults)
 
 
-def unplug(host: Netlink, doomed: Mapping[str, EndpointKey]) -> frozenset[str]:
-    """The veths that were made for these owners are gone, both ends; which of them were there, by interface.
+class Doomed(NamedTuple):
+    """A veth that is to go, if it was made for that owner. `number`: of the one that was, if that is known."""
+
+    interface: str
+    owner: EndpointKey
+    number: int = 0
+
+
+def unplug(host: Netlink, doomed: Iterable[Doomed]) -> frozenset[str]:
+    """They are gone, both ends; which of them were there, by interface.
 
     A stranger's of the same name is left alone.
     """
-    found = [link for link in (links.read_link(host, interface) for interface in doomed) if link is not None]
-    ours = [link for link in found if link.owner == doomed[link.name]]
-    links.remove_links(host, [link.index for link in ours])
-    return frozenset(link.name for link in ours)
+    found = {one.interface: number for one in doomed if (number := _number_of_ours(host, one))}
+    links.remove_links(host, found.values())
+    return frozenset(found)
+
+
+def _number_of_ours(host: Netlink, doomed: Doomed) -> int:
+    """0 if there is none. One that has both the name and the number that ours has is ours: the kernel gives a number
+    again only after all others. Of any other it is read whose it is, which takes its lock for links, and longer."""
+    if doomed.number and links.number_of(host, doomed.interface) == doomed.number:
+        return doomed.number
+    link = links.read_link(host, doomed.interface)
+    return link.index if link is not None and link.owner == doomed.owner else 0
 
 
 # ---- tap

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 
 from muslin.drivers import links
 from muslin.drivers.links import INFO, NOT_ASKED, OWN_GROUP, Link, pack_mac
@@ -54,7 +54,7 @@ class Veth:
     peer_name: str
     peer_mac: str
     peer_namespace: int
-    settings: Mapping[int, int] = field(default_factory=dict)
+    settings: tuple[tuple[int, int], ...] = ()
     gives_itself_none: bool = False
 
 
@@ -100,20 +100,21 @@ def _messages(veth: Veth) -> tuple[Message, Message]:
         )
     )
     # IFLA_IFALIAS and IFLA_AF_SPEC are ignored when a link is made (rtnl_create_link does not look at them).
-    families = _families(veth)
+    families = _families(veth.settings, veth.gives_itself_none)
     mark = anybody + name + attribute(_ALIAS, links.alias_of(veth.owner).encode())
     mark += attribute(_AF_SPEC | NESTED, families) if families else b""
     return (_NEW, CREATE | EXCLUSIVE, create), (_NEW, 0, mark)
 
 
-def _families(veth: Veth) -> bytes:
+@lru_cache(maxsize=16)
+def _families(settings: tuple[tuple[int, int], ...], gives_itself_none: bool) -> bytes:
     """IFLA_AF_SPEC. As files below /proc/sys some of these would be waited for by spinning, while anybody has the lock
     for links: the kernel cannot wait for it there, and has the system call begun again (restart_syscall)."""
     found = b""
-    if veth.settings:
-        settings = b"".join(attribute(number, _U32.pack(value)) for number, value in veth.settings.items())
-        found += attribute(_INET | NESTED, attribute(_INET_SETTINGS | NESTED, settings))
-    if veth.gives_itself_none:
+    if settings:
+        packed = b"".join(attribute(number, _U32.pack(value)) for number, value in settings)
+        found += attribute(_INET | NESTED, attribute(_INET_SETTINGS | NESTED, packed))
+    if gives_itself_none:
         found += attribute(_INET6 | NESTED, attribute(_ADDR_GEN_MODE, bytes((_GENERATE_NONE,))))
     return found
 

@@ -116,6 +116,21 @@ def test_an_interface_that_comes_after_its_endpoint_is_opened_and_nothing_is_rea
     assert not scene.wiring.troubles()
 
 
+def test_a_link_that_is_told_of_again_and_again_while_it_is_laid_is_no_reason_to_read_all(scene: Scene) -> None:
+    """Where others hold the kernel's lock for links, it tells of one that is half made, and of it again."""
+    run("ip", "-n", scene.host, "link", "add", NAME, "group", str(links.OWN_GROUP), "type", "veth",
+        "peer", "name", "other")
+    half, before = links.read_link(scene.netlink, NAME), scene.netlink.dumps
+    for _ in range(3):
+        scene.wiring.look_again(Noticed(links={NAME: half}), time.monotonic())
+    assert scene.netlink.dumps == before
+    scene.settle()
+    assert scene.has_way
+    run("ip", "-n", scene.host, "link", "set", NAME, "down")
+    scene.wiring.look_again(Noticed(links={NAME: links.read_link(scene.netlink, NAME)}), time.monotonic())
+    assert scene.netlink.dumps > before, "what stood on it went"
+
+
 def test_what_stood_on_an_interface_that_was_made_anew_is_put_there_again(scene: Scene) -> None:
     scene.wiring.look_again(scene.hear_of_it(scene.make()), time.monotonic())
     scene.settle()

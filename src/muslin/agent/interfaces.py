@@ -92,6 +92,11 @@ class Interfaces:
         link = self._there.get(name)
         return link is not None and self._made.get(name) == link.index
 
+    def is_bare(self, name: str) -> bool:
+        """A veth of ours that was not opened yet: nothing stands on it."""
+        link = self._there.get(name)
+        return link is not None and link.is_ours and name not in self._stood
+
     def close(self, name: str) -> Outcome:
         """A veth of ours is shut by its name's prefix, in nftables; a tap with a name of its own must be shut here."""
         try:

@@ -158,9 +158,9 @@ class Wiring:
         another, so that all that stood on it may be gone? What is told may be older than what we did."""
         came = changed = False
         for name, link in links.items():
-            was_there = name in self.interfaces.there
+            is_new = name not in self.interfaces.there or self.interfaces.is_bare(name)
             stays = self.interfaces.told(name, link)
-            is_new = not was_there or self.interfaces.is_just_made(name)
+            is_new |= self.interfaces.is_just_made(name)
             if not stays and name in self.duties.interfaces and not self.interfaces.read_again(name):
                 came |= is_new
                 changed |= not is_new

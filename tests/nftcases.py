@@ -100,13 +100,18 @@ def _rules(dice: Random) -> tuple[Rule, ...]:
 def _of_peers(dice: Random) -> Rule:
     """One that says little but who the other end is; as many of them are looked up by that."""
     return Rule(
-        action=dice.choice((Action.ALLOW, Action.DENY)), origin=Origin(kind="NetworkPolicy", name="a", rule=0),
+        action=_decides(dice), origin=Origin(kind="NetworkPolicy", name="a", rule=0),
         source=Match(sets=(dice.choice(SETS[:2]),), nets=_few(dice, CIDRS, 0.2)),
         destination=Match(sets=_few(dice, SETS[:2], 0.4, 1)),
     ) if dice.random() < 0.7 else Rule(
-        action=dice.choice((Action.ALLOW, Action.DENY)), origin=Origin(kind="NetworkPolicy", name="a", rule=1),
+        action=_decides(dice), origin=Origin(kind="NetworkPolicy", name="a", rule=1),
         source=_prefixes(dice), destination=_prefixes(dice),
     )
+
+
+def _decides(dice: Random) -> Action:
+    """Mostly; now and then it logs."""
+    return dice.choices((Action.ALLOW, Action.DENY, Action.LOG), (4, 4, 1))[0]
 
 
 def _prefixes(dice: Random) -> Match:
@@ -128,7 +133,7 @@ def _alike(dice: Random) -> Iterator[Rule]:
 def _of_ports(dice: Random) -> Rule:
     """One that says little but its ports, so that it is looked up by them."""
     return Rule(
-        action=dice.choice((Action.ALLOW, Action.DENY)), origin=Origin(kind="NetworkPolicy", name="a", rule=0),
+        action=_decides(dice), origin=Origin(kind="NetworkPolicy", name="a", rule=0),
         protocol=dice.choice((6, 6, 17)), source=Match(sets=_few(dice, SETS[:2], 0.4)),
         destination=Match(ports=_few(dice, RANGES, 1.0)),
     )

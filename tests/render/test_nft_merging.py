@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intents import ALLOW, DENY, INGRESS, PASS, addresses, group, intent, policy, rule, side, tier
+from intents import ALLOW, DENY, INGRESS, LOG, PASS, addresses, group, intent, policy, rule, side, tier
 from muslin.intent import AddressSet, HostIntent, Policy, Rule
 from muslin.net import PROTOCOLS_WITH_PORTS, Cidr, bounds, contains
 from muslin.render.fields import Equal, Field, InSet, OneOf, Span
@@ -17,7 +17,8 @@ from muslin.render.nft import render
 from muslin.render.nft.reach import Reach, cut
 from muslin.render.nft.runs import SMALL
 from muslin.render.nft.table import Table
-from muslin.render.nft.words import ByMap, Choose, Noted, Ruling, Statement, Verdict
+from muslin.render.nft.words import ByMap, Choose, Log, Noted, Ruling, Verdict
+from muslin.render.nft.words import Rule as Line
 
 TCP, UDP, ICMP, GRE = 6, 17, 1, 47
 PORTS = (0, 1, 79, 80, 81, 82, 110, 111, 112, 113, 114, 443, 8079, 8080, 65534, 65535)
@@ -41,6 +42,8 @@ class Kernel:
             self._fields[Field.DESTINATION_PORT] = packet[1]
         self._source = Cidr(packet[2])
         self.steps = 0
+        self.logged: list[str] = []
+        """Comments of rules that have told of the packet, in order."""
         self._noted = ""
         """The comment of the element that the rule has met."""
 
@@ -49,11 +52,13 @@ class Kernel:
         for line in self._table.chains[chain].rules:
             self.steps += 1
             self._noted = ""
-            said = self._said(line.statements)
+            said = self._said(line)
             if said is None:
                 continue
             if said.ruling is Ruling.RETURN:
                 return None
+            if said.ruling is Ruling.GOTO:
+                return self.fate(said.chain)
             if said.ruling is Ruling.JUMP:
                 if found := self.fate(said.chain):
                     return found
@@ -61,10 +66,12 @@ class Kernel:
             return str(said.ruling), self._noted or line.comment
         return None
 
-    def _said(self, statements: tuple[Statement, ...]) -> Verdict | None:
+    def _said(self, line: Line) -> Verdict | None:
         """None: the next rule."""
-        for statement in statements:
+        for statement in line.statements:
             match statement:
+                case Log():
+                    self.logged.append(line.comment)
                 case Verdict():
                     return statement
                 case ByMap(fields=fields, map=name):
@@ -100,17 +107,27 @@ class Kernel:
         return mine == value
 
 
-def _law(made: HostIntent, packet: Packet) -> tuple[str, str]:
+def _met(table: Table, made: HostIntent, packet: Packet) -> tuple[tuple[str, str] | None, list[str]]:
+    """In the only group: its fate, and who has told of it on its way there."""
+    (one,), kernel = made.groups, Kernel(table, packet)
+    return kernel.fate(f"ingress/group/{one}"), kernel.logged
+
+
+def _law(made: HostIntent, packet: Packet) -> tuple[tuple[str, str], list[str]]:
     """The law of a group, read off intent/policy.py, for the few words that rules have here."""
-    (one,) = made.groups.values()
+    (one,), logged = made.groups.values(), []
     for stage in one.stages:
-        rules = (each for name in stage.policies for each in made.policies[name].ingress)
-        said = next((each for each in rules if _meets(each, packet)), None)
-        if said is None and stage.default_action is not PASS:
-            return "drop", f"Tier/{stage.tier} ingress"
-        if said is not None and said.action is not PASS:
-            return {ALLOW: "accept", DENY: "drop"}[said.action], f"GlobalNetworkPolicy/p ingress {said.origin.rule}"
-    return "drop", "no profile allows: ingress"
+        for each in (each for name in stage.policies for each in made.policies[name].ingress if _meets(each, packet)):
+            comment = f"GlobalNetworkPolicy/p ingress {each.origin.rule}"
+            if each.action is PASS:
+                break
+            if each.action is not LOG:
+                return ({ALLOW: "accept", DENY: "drop"}[each.action], comment), logged
+            logged.append(comment)
+        else:
+            if stage.default_action is not PASS:
+                return ("drop", f"Tier/{stage.tier} ingress"), logged
+    return ("drop", "no profile allows: ingress"), logged
 
 
 def _meets(one: Rule, packet: Packet) -> bool:
@@ -144,7 +161,7 @@ def _rule(dice: Random, index: int) -> Rule:
     for word in ("nets", "not_nets"):
         if dice.random() < 0.2:
             by[word] = " ".join(dice.sample(NETS, dice.randint(1, 2)))
-    action = dice.choices((ALLOW, DENY, PASS), (6, 5, 1))[0]
+    action = dice.choices((ALLOW, DENY, PASS, LOG), (6, 5, 1, 1))[0]
     return rule(action, protocol, side(**to), side(**by), index=index)
 
 
@@ -152,14 +169,15 @@ def _rules(dice: Random, index: Iterator[int]) -> list[Rule]:
     """Of any sort; or a crowd that differs in the peer; or in the port, here and there with another among them."""
     if dice.random() < 0.2:
         odd, peers = dice.choice((0, 0, 0.2)), {"sets": "s"} if dice.random() < 0.5 else {}
-        alike = [rule(DENY if dice.random() < odd else ALLOW, dice.choice((TCP, TCP, UDP)),
+        most = dice.choice((ALLOW, ALLOW, LOG))
+        alike = [rule(DENY if dice.random() < odd else most, dice.choice((TCP, TCP, UDP)),
                       side(ports=f"{first}-{first + dice.choice((0, 0, 1))}"), side(**peers), index=next(index))
                  for first in dice.sample(PORTS[:-1], dice.randint(2, 6))]
         return [*alike[:3], *(_rule(dice, next(index)) for _ in range(dice.randint(0, 1))), *alike[3:]]
     if dice.random() < 0.7:
         return [_rule(dice, next(index)) for _ in range(dice.randint(0, 9))]
     protocol, ports = dice.choice(((TCP, "80"), (TCP, ""), (None, "")))
-    return [rule(dice.choice((ALLOW, DENY)), protocol, side(ports=ports), side(**_peers(dice)),
+    return [rule(dice.choices((ALLOW, DENY, LOG), (4, 4, 1))[0], protocol, side(ports=ports), side(**_peers(dice)),
                  index=next(index)) for _ in range(dice.randint(5, 9))]
 
 
@@ -196,10 +214,9 @@ def _packets() -> list[Packet]:
 def test_sorted_by_port_every_packet_meets_the_rule_that_it_meets_in_order(seed: int) -> None:
     made = world(seed)
     table = render(made)
-    (one,) = made.groups
 
     for packet in _packets():
-        assert Kernel(table, packet).fate(f"ingress/group/{one}") == _law(made, packet), (seed, packet)
+        assert _met(table, made, packet) == _law(made, packet), (seed, packet)
 
 
 def _of_one_port_each(count: int, *more: Rule) -> HostIntent:
@@ -316,8 +333,28 @@ def _ranges(count: int) -> HostIntent:
     return intent(*policies, *sets, group(INGRESS, tier(*policies)))
 
 
-@pytest.mark.parametrize("made", [_mixed, _ranges])
-def test_what_cannot_be_sorted_by_port_is_sorted_by_peer(made: Callable[[int], HostIntent]) -> None:
+def _logged(count: int) -> HostIntent:
+    """Each policy tells of somebody before it denies him: by a set, by prefixes, or by a port."""
+    policies, sets = [], []
+    for n in range(count):
+        net, port = {"nets": f"172.16.{n}.0/24"}, {"ports": f"{6000 + n}"}
+        policies.append(policy(
+            f"p{n}", rule(LOG, None, None, side(sets=f"of{n}")), rule(DENY, None, None, side(sets=f"of{n}")),
+            rule(LOG, UDP, None, side(**net)), rule(DENY, UDP, None, side(**net)),
+            rule(LOG, TCP, side(**port), side(sets=f"of{n}")), rule(ALLOW, TCP, side(**port), side(sets=f"of{n}"))))
+        sets.append(addresses(f"of{n}", f"10.0.{n}.1 172.16.{n}.7"))
+    return intent(*policies, *sets, group(INGRESS, tier(*policies)))
+
+
+def _logged_ports(count: int) -> HostIntent:
+    """Nobody in particular."""
+    policies = [policy(f"p{n}", rule(ALLOW, TCP, side(ports=f"{100 + n}")), rule(LOG, TCP, side(ports=f"{6000 + n}")),
+                       rule(DENY, TCP, side(ports=f"{6000 + n}"))) for n in range(count)]
+    return intent(*policies, group(INGRESS, tier(*policies)))
+
+
+@pytest.mark.parametrize(("made", "most"), [(_mixed, 8), (_ranges, 8), (_logged, 9), (_logged_ports, 8)])
+def test_what_cannot_be_sorted_by_port_is_sorted_by_peer(made: Callable[[int], HostIntent], most: int) -> None:
     """A packet walks as far behind two hundred policies as behind one hundred."""
     def steps(count: int, source: str, protocol: int) -> int:
         now = made(count)
@@ -327,7 +364,22 @@ def test_what_cannot_be_sorted_by_port_is_sorted_by_peer(made: Callable[[int], H
 
     for source in ("10.0.9.1", "10.9.9.9", "172.16.9.7", "172.16.9.8"):
         for protocol in (TCP, UDP):
-            assert steps(200, source, protocol) == steps(100, source, protocol) <= 8, (source, protocol)
+            assert steps(200, source, protocol) == steps(100, source, protocol) <= most, (source, protocol)
+
+
+def test_who_is_in_a_set_and_in_a_prefix_is_told_of_once_by_each() -> None:
+    """The map by peer knows his prefixes, too, and the lookup behind it would find him again."""
+    rules = [rule(LOG, None, None, side(**by), index=number) for number, by in enumerate(
+        ({"sets": "s"}, {"nets": "10.0.0.0/29"}, {"sets": "v"}, {"nets": "10.0.0.3/32"}, {"nets": "10.9.0.0/16"},
+         {"not_nets": "10.0.0.0/30"}, {"sets": "t"}))]
+    one = policy("p", *rules)
+    made = intent(one, *_sets(), group(INGRESS, tier(one)))
+
+    table = render(made)
+
+    assert any("/peers" in name for name in table.sets)
+    for source in SOURCES:
+        assert _met(table, made, (TCP, 80, source)) == _law(made, (TCP, 80, source))
 
 
 def test_rules_that_differ_in_nothing_but_the_port_are_one_line() -> None:
@@ -363,10 +415,9 @@ def test_ranges_that_all_lie_over_each_other_do_not_fill_the_kernel() -> None:
 
     lines = sum(len(chain.rules) for name, chain in table.chains.items() if name.startswith("ingress4/"))
     assert lines < 200 * 8
-    (one,) = made.groups
     for port in (0, 1, 100, 101, 30000, 65434, 65435, 65535):
         for packet in ((TCP, port, SOURCES[0]), (TCP, port, SOURCES[1])):
-            assert Kernel(table, packet).fate(f"ingress/group/{one}") == _law(made, packet)
+            assert _met(table, made, packet) == _law(made, packet)
 
 
 _reaches = st.lists(st.tuples(st.sampled_from((TCP, UDP)), st.integers(0, 12), st.integers(0, 12)).map(

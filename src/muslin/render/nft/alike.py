@@ -52,6 +52,7 @@ class Entry(msgspec.Struct, frozen=True):
     origin: Origin
     reached: tuple[Reach, ...] | None = None
     passes: bool = False
+    logs: bool = False
     peer: Peer = ""
     sure: Sure = Sure.NEVER
     rules: int = 1
@@ -74,9 +75,9 @@ def joined(entries: Iterable[Entry], chain: str) -> Iterator[Entry]:
 
 
 def _likeness(entry: Entry) -> Likeness | None:
-    """All but protocol and port; None: it is like nobody."""
+    """All but protocol and port; None: it is like nobody. Each Log rule speaks, and has a limit of its own."""
     reached = entry.reached
-    if not reached or entry.origin.note or sum(each.width for each in reached) > WIDEST:
+    if not reached or entry.logs or entry.origin.note or sum(each.width for each in reached) > WIDEST:
         return None
     if any(each.protocol not in PROTOCOLS_WITH_PORTS for each in reached):
         return None

@@ -51,12 +51,13 @@ class Laid(NamedTuple):
 
 class Crowd(msgspec.Struct, frozen=True):
     """Rules in order: whom each speaks of, and the chain that it is, "" where nobody ever comes to it; and their
-    addresses over each other. `mapped`: few enough members."""
+    addresses over each other. `mapped`: few enough members. `once`: whom the map answers does not come back to it."""
 
     map: NamedSet
     rules: tuple[tuple[Peer, str], ...]
     laid: tuple[Laid, ...] = ()
     mapped: bool = True
+    once: bool = False
 
     @property
     def sets(self) -> tuple[str, ...]:

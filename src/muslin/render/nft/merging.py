@@ -28,7 +28,7 @@ new costs a transaction of its own before the turn, and one that goes another be
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 from itertools import groupby
 
@@ -141,7 +141,9 @@ class _Merger:
                 ports |= {(protocol, port): verdict for port in range(first, last + 1)}
             else:
                 wide.setdefault(protocol, []).append((reach, verdict))
-        self._look_up(ports, wide)
+        once = {verdict for parts, verdict in chains.items() if self._log(
+            (policy, number) for policy, numbers in parts for number in numbers)}
+        self._look_up(ports, wide, once)
         where = LookedUp(names.ports_map(self._chain, self._blocks), frozenset(wide))
         for each in calls:
             part = each.policy, each.stretch.lines
@@ -215,6 +217,10 @@ class _Merger:
         sure = self._outlines[single[0]].sure[single[1]]
         return sure is Sure.ALWAYS or (by_port and sure is Sure.AT_ITS_PORTS)
 
+    def _log(self, singles: Iterable[tuple[PolicyId, int]]) -> bool:
+        """Does one of these log? Then nobody may be led to it twice."""
+        return any(number in self._outlines[policy].logs for policy, number in singles)
+
     def _by_peer(self, chain: str, lines: list[tuple[PolicyId, int]], *, by_port: bool) -> list[Line]:
         """None: they do not fit."""
         peers = [self._wants(line) for line in lines]
@@ -226,10 +232,14 @@ class _Merger:
         chains = [
             self._jump(policy, (line,)).chain if number in met or (mapped and isinstance(peers[number], str)) else ""
             for number, (policy, line) in enumerate(lines)]
-        name = self._crowd(chain, list(zip(peers, chains, strict=True)), spans, mapped=mapped)
+        once = bool(sets and spans) and self._log(lines)
+        name = self._crowd(chain, list(zip(peers, chains, strict=True)), spans, mapped=mapped, once=once)
         found = [Line((ByMap((self._end,), name),))] if sets else []
         if spans and mapped:
             found.append(self._by_prefix(f"{name}/nets", self._end, spans, chains))
+        if once and mapped:
+            self._chains.append(Chain(f"{name}/once", tuple(found)))
+            found = [Line((jump(f"{name}/once"),))]
         return found if mapped else []
 
     @property
@@ -237,12 +247,16 @@ class _Merger:
         words = WORDS[self._place.family]
         return (words.source if self._place.direction is Direction.INGRESS else words.destination).address
 
-    def _crowd(self, chain: str, rules: Sequence[tuple[Peer, str]], spans: tuple[Laid, ...], *, mapped: bool) -> str:
+    def _crowd(
+        self, chain: str, rules: Sequence[tuple[Peer, str]], spans: tuple[Laid, ...], *, mapped: bool,
+        once: bool = False,
+    ) -> str:
         """Its name. Who names no set has no map, and need not be watched."""
         name = names.peers_map(chain, self._numbers[chain])
         self._numbers[chain] += 1
         if any(isinstance(peer, str) for peer, _ in rules):
-            self._crowds.append(Crowd(NamedSet(name, (self._end.type,), verdicts=True), tuple(rules), spans, mapped))
+            declared = NamedSet(name, (self._end.type,), verdicts=True)
+            self._crowds.append(Crowd(declared, tuple(rules), spans, mapped, once))
         return name
 
     def _by_prefix(self, name: str, field: Field, spans: Sequence[Laid], chains: list[str]) -> Line:
@@ -267,12 +281,12 @@ class _Merger:
             self._jumps[part] = verdict
         return verdict
 
-    def _look_up(self, ports: dict[Element, Verdict], wide: ranges.Wide) -> None:
+    def _look_up(self, ports: dict[Element, Verdict], wide: ranges.Wide, once: Set[Verdict]) -> None:
         if ports:
             declared = NamedSet(names.ports_map(self._chain, self._blocks), (Type.PROTOCOL, Type.PORT), verdicts=True)
             self._maps[declared] = ports
             self._lines.append(Line((ByMap((Field.PROTOCOL, Field.DESTINATION_PORT), declared.name),)))
-        self._lines += ranges.lines(wide, ports)
+        self._lines += ranges.lines(wide, ports, once)
 
 
 def call(policy: PolicyId, place: Place, lines: Numbers, whole: bool) -> tuple[Piece, Verdict]:

@@ -19,6 +19,9 @@ prefixes, laid over each other, lie in the next rule, which is written anew when
 
     ip saddr vmap { 10.1.0.0-10.1.0.255 : jump deny/3, 10.1.1.0-10.1.1.255 : jump G/peers0/nets/3.7 }
 
+Who is in the map meets the rules for prefixes twice. That changes nothing, but for Log: where one of them logs, both
+lookups lie in a chain of their own, G/peers0/once, and the map leads away from it by goto.
+
 Of sets, only single addresses are looked up so (a set with prefixes has a row that stays where it is, between two
 maps), and only while they hold no more than `EACH` addresses a rule, taken together: memory is bounded by rules, and a
 set that selects half the world does not lie in the kernel again for every list that names it. Prefixes are looked up
@@ -35,11 +38,13 @@ from muslin.intent import GroupId
 from muslin.net import bounds
 from muslin.render.nft import names
 from muslin.render.nft.book import Book
-from muslin.render.nft.crowds import FEW, Crowd, Numbers, at, fits
+from muslin.render.nft.crowds import FEW, Crowd, Laid, Numbers, at, fits
 from muslin.render.nft.reach import room
-from muslin.render.nft.words import Chain, Element, Verdict, jump
+from muslin.render.nft.words import Chain, Element, Verdict, goto, jump
 from muslin.render.nft.words import Rule as Line
 from muslin.render.relations import Users
+
+KEPT = 4096
 
 
 class _Index:
@@ -48,6 +53,8 @@ class _Index:
     def __init__(self, crowd: Crowd) -> None:
         self.by_set: dict[str, list[int]] = {}
         self._laid = crowd.laid
+        self._met: dict[tuple[Numbers, Laid | None], Numbers] = {}
+        """Worked out before: mostly many addresses are in the same sets and prefixes."""
         for number, (peer, _) in enumerate(crowd.rules):
             if isinstance(peer, str):
                 self.by_set.setdefault(peer, []).append(number)
@@ -56,10 +63,20 @@ class _Index:
         """By an address that is in the sets of these rules. It may leave a set before it leaves the map, so that only
         prefixes tell where it ends."""
         here = at(self._laid, bounds(str(address))[1]) if self._laid else None
-        if here is None:
-            return tuple(sorted(set(by_set)))
-        found = {*by_set, *here.numbers}
-        return tuple(sorted(number for number in found if number <= here.numbers[-1] or not here.ends))
+        asked = tuple(by_set), here
+        found = self._met.get(asked)
+        if found is None:
+            if len(self._met) >= KEPT:
+                self._met.clear()
+            found = self._met[asked] = _both(*asked)
+        return found
+
+
+def _both(by_set: Numbers, here: Laid | None) -> Numbers:
+    if here is None:
+        return tuple(sorted(set(by_set)))
+    found = {*by_set, *here.numbers}
+    return tuple(sorted(number for number in found if number <= here.numbers[-1] or not here.ends))
 
 
 class _Map:
@@ -132,7 +149,7 @@ class _Map:
     def _say(self, element: Element, before: object) -> None:
         """What the map holds for this address, in the kernel. `before`: what it held, if that counts."""
         name, found = self.crowd.map.name, self._asked.get(element)
-        after = jump(self._chain(found)) if found else None
+        after = (goto if self.crowd.once else jump)(self._chain(found)) if found else None
         if after == before and after is not None:
             return
         if found is None or after is None:

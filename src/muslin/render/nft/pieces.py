@@ -11,9 +11,9 @@ rules, in order, that some packets must walk; a group picks by the packet's prot
 
 A stretch is a run of rules whose reach is known, or of rules whose reach is not: order matters only where two rules can
 meet one packet, so that within a stretch of the first sort each port has its own rules, and nothing else of the policy.
-Two sorts of rules are never part of a stretch of known reach: Log, since a packet may be looked up twice and would be
-told of twice, and Pass, which is written into the group (see chains). In a profile Pass is `return` from the profile's
-chain, so that a profile with one stays one piece.
+Pass is never part of a stretch: it is written into the group (see chains). In a profile Pass is `return` from the
+profile's chain, so that a profile with one stays one piece. Of Log rules a group must know, since it may have a packet
+meet other rules twice, which changes nothing.
 
 Pieces are named by the numbers of their lines, which say nothing of ports: a port that changes moves elements of maps
 and no chain. All groups share the pieces; only those are written that some group calls.
@@ -80,18 +80,20 @@ class Inline(msgspec.Struct, frozen=True):
 
 class Outline(msgspec.Struct, frozen=True):
     """All that a group must know of a policy at one place. `peers`: by line, whom it wants at the other end, "" for
-    anybody; `sure`: whether that is all. `rules`: by line, how many rules of the policy it is (see alike)."""
+    anybody; `sure`: whether that is all. `rules`: by line, how many rules of the policy it is (see alike). `logs`:
+    lines that log."""
 
     steps: tuple[Stretch | Inline, ...] = ()
     peers: tuple[Peer, ...] = ()
     sure: tuple[Sure, ...] = ()
     rules: tuple[int, ...] = ()
+    logs: frozenset[int] = frozenset()
 
 
 def form(outline: Outline) -> tuple[object, ...]:
     """What is left of it where nobody asks for ports."""
     steps = ((step.lines, step.reached is None) if isinstance(step, Stretch) else step for step in outline.steps)
-    return (tuple(steps), outline.peers, outline.sure, outline.rules)
+    return (tuple(steps), outline.peers, outline.sure, outline.rules, outline.logs)
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -136,7 +138,8 @@ def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape], unsp
         else:
             steps += _stretches([(number, entry.reached or ()) for number, entry in entries])
     outline = Outline(tuple(steps), tuple(entry.peer for entry in found), tuple(entry.sure for entry in found),
-                      tuple(entry.rules for entry in found))
+                      tuple(entry.rules for entry in found),
+                      frozenset(number for number, entry in enumerate(found) if entry.logs))
     return Written(tuple(entry.line for entry in found), outline,
                    dict(entry.listed for entry in found if entry.listed is not None))
 
@@ -170,13 +173,14 @@ def _entries(rule: Rule, place: Place, scope: Scope) -> Iterator[Entry]:
     if not found:
         return
     ending, comment = _ending(rule, place), names.comment(rule.origin)
-    decides = rule.action in (Action.ALLOW, Action.DENY)
+    logs = rule.action is Action.LOG
     for row in found:
-        if decides:
-            reached, peer = reach(row), _peer(row, place)
-            yield Entry(row, ending, comment, rule.origin, reached, peer=peer, sure=_sure(row, reached, peer, place))
-        else:
-            yield Entry(row, ending, comment, rule.origin, passes=rule.action is Action.PASS)
+        if rule.action is Action.PASS:
+            yield Entry(row, ending, comment, rule.origin, passes=True)
+            continue
+        reached, peer = reach(row), _peer(row, place)
+        sure = Sure.NEVER if logs else _sure(row, reached, peer, place)
+        yield Entry(row, ending, comment, rule.origin, reached, logs=logs, peer=peer, sure=sure)
 
 
 def _peer(row: Row, place: Place) -> Peer:

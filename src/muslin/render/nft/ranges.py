@@ -5,7 +5,7 @@ Ranges are listed up to a width, so that one map answers for nearly all; but not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from muslin.net import PROTOCOLS_WITH_PORTS
 from muslin.render.fields import Equal, Field, Span
@@ -32,10 +32,10 @@ def width(reached: Reached) -> int:
     return LISTED if few <= MANY else 1
 
 
-def lines(wide: Wide, listed: Mapping[Element, Verdict]) -> Iterator[Line]:
-    """For what the map did not answer."""
+def lines(wide: Wide, listed: Mapping[Element, Verdict], once: Set[Verdict]) -> Iterator[Line]:
+    """For what the map did not answer. `once`: what is there may not be met again by whom it did."""
     for protocol in sorted(wide.keys() & PROTOCOLS_WITH_PORTS):
-        spans = _joined(wide[protocol], listed)
+        spans = _joined(wide[protocol], listed, once)
         yield Line((Equal(Field.PROTOCOL, protocol), *_chosen(Field.DESTINATION_PORT, spans)))
     portless: list[tuple[Atom, Verdict]] = [
         (protocol, wide[protocol][0][1]) for protocol in sorted(wide.keys() - PROTOCOLS_WITH_PORTS)]
@@ -49,13 +49,15 @@ def _chosen(field: Field, choices: list[tuple[Atom, Verdict]]) -> tuple[Statemen
     return (Choose(field, tuple(choices)),)
 
 
-def _joined(spans: list[tuple[Reach, Verdict]], listed: Mapping[Element, Verdict]) -> list[tuple[Atom, Verdict]]:
+def _joined(
+    spans: list[tuple[Reach, Verdict]], listed: Mapping[Element, Verdict], once: Set[Verdict]
+) -> list[tuple[Atom, Verdict]]:
     """Neighbours that lead to one place are one, also over ports that are listed: those have been looked up before,
-    and whoever comes back from there meets no rule that he has not met."""
+    and whoever comes back from there meets no rule that he has not met, or that decides about him."""
     found: list[tuple[Reach, Verdict]] = []
     for reach, verdict in spans:
         before = found[-1] if found else None
-        if before is not None and before[1] == verdict and all(
+        if before is not None and before[1] == verdict and verdict not in once and all(
             (reach.protocol, port) in listed for port in range(before[0].last + 1, reach.first)
         ):
             found[-1] = before[0]._replace(last=reach.last), verdict

@@ -121,7 +121,7 @@ class Snapshot:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self._file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            there = os.fstat(file).st_size
+            there = os.lseek(file, 0, os.SEEK_END)
             is_ours = there == self._length
             if not is_ours:
                 there = _end_with_a_line(file, there)
@@ -134,7 +134,7 @@ class Snapshot:
     def _add(self, lines: bytes, length: int) -> None:
         file = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
-            if (there := os.fstat(file).st_size) != length:
+            if (there := os.lseek(file, 0, os.SEEK_END)) != length:
                 raise OSError(f"{self._file} has {there} bytes instead of {length}: somebody else writes there")
             _write(file, lines)
         finally:

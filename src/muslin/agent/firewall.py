@@ -282,8 +282,8 @@ class Firewall:
     def _counted(self, *, known: bool) -> Iterator[_Ours]:
         """More steps than ours, or a start that we had not seen: somebody else wrote too, look at the table.
         `known`: it is, whatever it was before."""
-        before, ours = self._nft.generation(), _Ours()
+        before, ours = self._nft.generation() if known else self._generation, _Ours()
         yield ours
-        after = before + ours.steps
-        alone = self._nft.generation() == after and (known or before == self._generation)
+        after = self._nft.left_at()
+        alone = before is not None and after == before + ours.steps
         self._generation = after if alone else None

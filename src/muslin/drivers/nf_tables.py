@@ -162,6 +162,11 @@ class Committing:
         netlink.enlarge_sending(_SEND_BUFFER)
         return netlink
 
+    @property
+    def left_at(self) -> int | None:
+        """The generation told behind our last batch, None where none was."""
+        return self._generation
+
     def close(self) -> None:
         self._netlink.close()
 

@@ -145,6 +145,11 @@ class Nft:
         self._asking = self._asking or nf_tables.asking(self._netns)
         return nf_tables.generation(self._asking)
 
+    def left_at(self) -> int:
+        """The generation at which our last transaction ended, as far as it was told; else the present one."""
+        told = self._committing.left_at if self._committing and not self._program else None
+        return self.generation() if told is None else told
+
     def close(self) -> None:
         """What it holds open. It opens again what it needs."""
         for held in (self._asking, self._committing, self._reading):

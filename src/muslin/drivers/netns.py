@@ -24,7 +24,7 @@ OWN = "/proc/thread-self/ns/net"
 """The namespace of the thread that opens it."""
 _OWN = Path(OWN)
 
-_libc = ctypes.PyDLL(None, use_errno=True)  # it keeps Python's lock: `setns` is over before another thread has it
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NoSuchNamespace(Invalid):

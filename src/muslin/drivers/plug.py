@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -156,13 +157,14 @@ def lay_loose(host: Netlink, cable: Cable) -> Laid:
         links.remove_links(host, [link.index])
     with netns.opened(netns.OWN) as namespace:
         made = _make_veth(host, cable, namespace)
-        return Laid(replace(made, peer=links.number_of(host, cable.inner), peer_namespace=None), is_new=True)
+        with _gone_on_failure(host, made):
+            return Laid(replace(made, peer=links.number_of(host, cable.inner), peer_namespace=None), is_new=True)
 
 
 def _make(host: Netlink, cable: Cable, namespace: int) -> Laid:
     made = _make_veth(host, cable, namespace)
-    try:  # here, because the server is waited for meanwhile
-        inside = _prepared(cable, namespace)
+    with _gone_on_failure(host, made):
+        inside = _prepared(cable, namespace)  # already here, because the server is waited for meanwhile
         try:
             peer = links.number_of(inside, cable.inner)
             if not peer:
@@ -170,9 +172,6 @@ def _make(host: Netlink, cable: Cable, namespace: int) -> Laid:
         except Transient:
             inside.close()
             raise
-    except (Transient, OSError):
-        links.remove_links(host, [made.index])
-        raise
     return Laid(replace(made, peer=peer), is_new=True, inside=inside)
 
 
@@ -184,13 +183,20 @@ def _make_veth(host: Netlink, cable: Cable, namespace: int) -> Link:
         peer_mac=cable.inner_mac, peer_namespace=namespace, settings=sysctl.workload_link_v4(),
         gives_itself_none=sysctl.has_ipv6() and cable.mtu >= _LEAST_MTU_V6,
     ))
-    try:
+    with _gone_on_failure(host, made):
         sysctl.ensure(sysctl.workload_link_v6(cable.interface))
         links.raise_links(host, [made.index])
-    except Transient:
+    return replace(made, up=True)
+
+
+@contextmanager
+def _gone_on_failure(host: Netlink, made: Link) -> Iterator[None]:
+    """Of a link that was just made, and whose maker has no answer yet."""
+    try:
+        yield
+    except (Transient, OSError):
         links.remove_links(host, [made.index])
         raise
-    return replace(made, up=True)
 
 
 def _are_ends(ours: Link, theirs: Link) -> bool:

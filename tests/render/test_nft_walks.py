@@ -9,7 +9,23 @@ from __future__ import annotations
 
 from collections import Counter
 
-from intents import ALLOW, EGRESS, INGRESS, OPEN, endpoint, group, intent, policy, rule, side, tier
+from intents import (
+    ALLOW,
+    DENY,
+    EGRESS,
+    INGRESS,
+    LOG,
+    OPEN,
+    PASS,
+    addresses,
+    endpoint,
+    group,
+    intent,
+    policy,
+    rule,
+    side,
+    tier,
+)
 from muslin.render.nft import Table, render
 from muslin.render.nft.words import ByMap, Chain, Choose, Rule, Verdict
 
@@ -20,11 +36,13 @@ class _Validation:
     def __init__(self, table: Table) -> None:
         self._table, self._seen = table, dict[str, tuple[int, set[str]]]()
         self.walked: Counter[str] = Counter()
+        self.deepest = 0
         for chain in table.chains.values():
             if chain.hook is not None:
                 self._chain(chain, chain.hook.point, 0)
 
     def _chain(self, chain: Chain, hook: str, level: int) -> None:
+        self.deepest = max(level, self.deepest)
         depth, hooks = self._seen.get(chain.name, (0, set()))
         if level and level <= depth and hook in hooks:
             return
@@ -59,3 +77,24 @@ def test_the_maps_of_all_endpoints_are_walked_once_from_each_hook() -> None:
     walked = _Validation(render(intent(*OPEN, *many, into, out, endpoint(1, into, out), endpoint(2, into, out)))).walked
 
     assert {name: walked[name] for name in ("from4", "from6", "to")} == dict.fromkeys(("from4", "from6", "to"), 2)
+
+
+def test_no_chain_lies_deeper_for_more_tiers_that_pass() -> None:
+    """The kernel takes sixteen in a row, gotos counted. Here by a lookup by peer that leads to some, by one that knows
+    sets and prefixes and logs, and by port."""
+    def deepest(count: int) -> int:
+        sets = [addresses(f"of{n}", f"10.0.0.{n} 10.0.0.77") for n in range(8)]
+        by = [(side(), side(sets=f"of{n}")) for n in range(8)] + [(None, side(nets=f"10.1.{n}.0/24")) for n in range(8)]
+        peers = [rule(action, None, *each) for each in by for action in (DENY, PASS)]
+        logs = [rule(action, None, *each) for each in by for action in (LOG, DENY)]
+        ports = [rule(action, _TCP, side(ports=f"{80 + n}"), side(sets="of1"))
+                 for n in range(8) for action in (DENY, PASS)]
+        held = [policy(f"{name}{n}", *rules, egress=tuple(rules)) for n in range(count)
+                for name, rules in (("peers", peers), ("ports", ports), ("logs", logs))]
+        stages = [tier(*held[3 * n:3 * n + 3], name=f"t{n}") for n in range(count)]
+        into, out = group(INGRESS, *stages), group(EGRESS, *stages)
+        table = render(intent(*held, *sets, into, out, endpoint(1, into, out)))
+        assert sum(name.endswith("/rest") for name in table.chains) >= count
+        return _Validation(table).deepest
+
+    assert deepest(9) == deepest(2) < 16

@@ -58,7 +58,7 @@ class Sort(StrEnum):
     ANY = "peers, and no port"
     MIXED = "mixed: denies, prefixes, wide ranges"
     EXCEPT = "mixed: ports, and whom notNets leave"
-    LOGGED = "mixed: ports, and who is told of, passed on, denied"
+    LOGGED = "mixed: ports, and who is told of and denied"
 
 
 COMPARED = (Sort.PORTS, Sort.PEERS, Sort.RANGES, Sort.ANY, Sort.MIXED)
@@ -91,8 +91,7 @@ def _rule(sort: Sort, number: int, origin: Origin) -> Rule:
                     protocol=17 if index == 3 else None)
     if sort is Sort.LOGGED and index > 2:
         prefix = Match(nets=(Cidr(f"172.{16 + policy % 16}.{policy % 256}.0/24"),))
-        first = Action.PASS if policy % 2 else Action.LOG
-        return Rule(action=first if index == 3 else Action.DENY, origin=origin, source=prefix)
+        return Rule(action=Action.LOG if index == 3 else Action.DENY, origin=origin, source=prefix)
     if sort is Sort.ANY:
         return Rule(action=Action.ALLOW, origin=origin, source=_from(policy))
     if sort is Sort.MIXED and index in (1, 3):

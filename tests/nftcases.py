@@ -110,8 +110,8 @@ def _of_peers(dice: Random) -> Rule:
 
 
 def _decides(dice: Random) -> Action:
-    """Mostly; now and then it logs or passes."""
-    return dice.choices((Action.ALLOW, Action.DENY, Action.LOG, Action.PASS), (8, 8, 2, 3))[0]
+    """Mostly; now and then it logs."""
+    return dice.choices((Action.ALLOW, Action.DENY, Action.LOG), (4, 4, 1))[0]
 
 
 def _prefixes(dice: Random) -> Match:

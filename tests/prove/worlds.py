@@ -370,7 +370,7 @@ def _crowd(random: Random) -> list[Object]:
     protocol = random.choice(("TCP", "TCP", "UDP", "SCTP"))
     if random.random() < 0.25:
         ports = {"destination": {"ports": [random.choice(CROWD)]}} if random.random() < 0.5 else {}
-        return [{"action": random.choices(("Allow", "Deny", "Log", "Pass"), (8, 8, 2, 3))[0], "protocol": protocol,
+        return [{"action": random.choices(("Allow", "Deny", "Log"), (4, 4, 1))[0], "protocol": protocol,
                  "source": _peer_of_crowd(random), **ports} for _ in range(random.randint(6, 9))]
     rules = [_crowding(random, protocol) for _ in range(random.randint(6, 13))]
     if random.random() < 0.4:

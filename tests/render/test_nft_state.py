@@ -295,19 +295,6 @@ def test_a_port_that_changes_in_few_rules_is_its_own_chain_and_concerns_no_list(
     assert walker.kernel.table == walker.state.table == render(walker.now)
 
 
-def test_a_rule_that_passes_and_asks_for_somebody_else_is_written_anew_by_its_lists() -> None:
-    """It says nothing else of itself, and is no line of its policy's chains."""
-    def made(**by: str) -> HostIntent:
-        ports = [rule(DENY, 6, side(ports=f"{80 + n}"), index=n) for n in range(8)]
-        one = policy("a", *ports, rule(PASS, 6, side(ports="90"), side(**by)))
-        return intent(one, addresses("0a", "10.0.0.1"), addresses("b1", "10.0.0.2"), group(INGRESS, tier(one)))
-
-    walker = Walker(made(not_sets="0a"))
-    walker.go(made(not_sets="b1"))
-
-    assert walker.is_from_scratch()
-
-
 def test_a_policy_that_grows_makes_a_lookup_of_its_neighbours_rules_too() -> None:
     """They say what they said, but are called in pieces from then on; and back."""
     pair = policy("pair", rule(ALLOW, TCP, side(ports="80")), rule(DENY, TCP, side(ports="81")))

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+from msgspec.structs import replace
+
 from intents import (
     ALLOW,
     DENY,
@@ -26,6 +29,8 @@ from intents import (
     side,
     tier,
 )
+from muslin.intent import Rule as PolicyRule
+from muslin.intent import Settings
 from muslin.render.nft import Table, render
 from muslin.render.nft.words import ByMap, Chain, Choose, Rule, Verdict
 
@@ -42,7 +47,7 @@ class _Validation:
                 self._chain(chain, chain.hook.point, 0)
 
     def _chain(self, chain: Chain, hook: str, level: int) -> None:
-        self.deepest = max(level, self.deepest)
+        self.deepest = max(self.deepest, level)
         depth, hooks = self._seen.get(chain.name, (0, set()))
         if level and level <= depth and hook in hooks:
             return
@@ -79,22 +84,34 @@ def test_the_maps_of_all_endpoints_are_walked_once_from_each_hook() -> None:
     assert {name: walked[name] for name in ("from4", "from6", "to")} == dict.fromkeys(("from4", "from6", "to"), 2)
 
 
-def test_no_chain_lies_deeper_for_more_tiers_that_pass() -> None:
-    """The kernel takes sixteen in a row, gotos counted. Here by a lookup by peer that leads to some, by one that knows
-    sets and prefixes and logs, and by port."""
-    def deepest(count: int) -> int:
-        sets = [addresses(f"of{n}", f"10.0.0.{n} 10.0.0.77") for n in range(8)]
-        by = [(side(), side(sets=f"of{n}")) for n in range(8)] + [(None, side(nets=f"10.1.{n}.0/24")) for n in range(8)]
-        peers = [rule(action, None, *each) for each in by for action in (DENY, PASS)]
-        logs = [rule(action, None, *each) for each in by for action in (LOG, DENY)]
-        ports = [rule(action, _TCP, side(ports=f"{80 + n}"), side(sets="of1"))
-                 for n in range(8) for action in (DENY, PASS)]
-        held = [policy(f"{name}{n}", *rules, egress=tuple(rules)) for n in range(count)
-                for name, rules in (("peers", peers), ("ports", ports), ("logs", logs))]
-        stages = [tier(*held[3 * n:3 * n + 3], name=f"t{n}") for n in range(count)]
-        into, out = group(INGRESS, *stages), group(EGRESS, *stages)
-        table = render(intent(*held, *sets, into, out, endpoint(1, into, out)))
-        assert sum(name.endswith("/rest") for name in table.chains) >= count
-        return _Validation(table).deepest
+def _at_one_port(*, logs: bool) -> list[PolicyRule]:
+    """Rules for peers by set and by prefix: a crowd, at a port that a rule for anybody speaks of as well."""
+    peers = [{"sets": f"of{n}"} for n in range(4)] + [{"nets": f"10.0.0.0/{n + 20} fd00::/{n + 20}"} for n in range(4)]
+    return [rule(action, _TCP, side(ports="2000"), side(**each)) for number, each in enumerate(peers)
+            for action in (*((LOG,) if logs else ()), (ALLOW, DENY)[number % 2])]
 
-    assert deepest(9) == deepest(2) < 16
+
+def _outwards(one: PolicyRule) -> PolicyRule:
+    there = one.destination
+    return replace(one, source=side(), destination=replace(one.source, ports=there.ports))
+
+
+@pytest.mark.parametrize("answer", ["Drop", "Reject"])
+@pytest.mark.parametrize("logs", [False, True], ids=["", "logs"])
+@pytest.mark.parametrize("parted", [False, True], ids=["one crowd", "parted"])
+def test_no_chain_lies_deeper_than_the_kernel_goes(parted: bool, logs: bool, answer: str) -> None:
+    """NFT_JUMP_STACK_SIZE is 16: what lies there is refused (EMLINK), and who is asked by it is shut. The sender's
+    list and the receiver's count together, looked up by port, then by peer."""
+    anybody = rule(ALLOW, _TCP, side(ports="2000 2001"))
+    more = [rule(ALLOW, _TCP, side(ports=str(3000 + n))) for n in range(8)]
+    first = _at_one_port(logs=logs)
+    rules = [*first, anybody, *first, *more] if parted else [anybody, *first, *more]
+    leaves = policy("leaves", *(rule(PASS, _TCP, side(ports=str(100 + n))) for n in range(8)))
+    both = policy("both", *rules, egress=tuple(map(_outwards, rules)))
+    sets = [addresses(f"of{n}", f"10.0.0.{n} 10.0.0.77 fd00::{n} fd00::77") for n in range(4)]
+    into, out = (group(way, tier(leaves, both)) for way in (INGRESS, EGRESS))
+    made = intent(leaves, both, *sets, into, out, endpoint(1, into, out), settings=Settings(filter_deny=answer))
+
+    deepest = _Validation(render(made)).deepest
+
+    assert 9 <= deepest < 16

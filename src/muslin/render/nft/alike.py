@@ -75,10 +75,9 @@ def joined(entries: Iterable[Entry], chain: str) -> Iterator[Entry]:
 
 
 def _likeness(entry: Entry) -> Likeness | None:
-    """All but protocol and port; None: it is like nobody. Each Log rule speaks, and has a limit of its own; Pass is
-    written by groups."""
+    """All but protocol and port; None: it is like nobody. Each Log rule speaks, and has a limit of its own."""
     reached = entry.reached
-    if not reached or entry.logs or entry.passes or entry.origin.note or sum(each.width for each in reached) > WIDEST:
+    if not reached or entry.logs or entry.origin.note or sum(each.width for each in reached) > WIDEST:
         return None
     if any(each.protocol not in PROTOCOLS_WITH_PORTS for each in reached):
         return None

@@ -8,9 +8,8 @@ variables and we spend no packet marks on them:
   Allow   is final for its gate, and something else in each: `accept` at ingress; at egress the packet must still pass
           the ingress policy of a local destination: `goto` the chain `egress-allowed`, which ends in a verdict.
   Pass    leaves the tier, and only the group knows what comes next. So a rule that passes is written into the group, in
-          a chain for that tier, where Pass is `return`. Where a lookup leads to such rules it does so by goto, and who
-          does not pass goes on in what is left of the tier's chain, cut off for that (see crowds.lead). In a profile
-          Pass means "the next profile", and `return` from its own chain is just that.
+          a chain for that tier, where Pass is `return`. In a profile Pass means "the next profile", and `return` from
+          its own chain is just that.
 
 An egress group begins with conntrack, and with the flows that policy has ended (see `cutting`); at ingress the forward
 chain or the sender's group has asked both already.
@@ -26,12 +25,8 @@ element there: its chain begins with what IPv6 meets, and goes on with IPv4.
                         drop
     ingress6/group/G/0: jump ingress6/NetworkPolicy/a/r/0-2   <- its rules before the one that passes
                         that rule, `return`
-                        meta l4proto . th dport vmap @..       6 . 80 : goto G/0/ports0/6-80, where another passes
-                        goto ingress6/group/G/0/rest
-    .../0/ports0/6-80:  jump ingress6/NetworkPolicy/a/q/3
-                        that rule, `return`
-                        goto ingress6/group/G/0/rest
-    .../0/rest:         drop                                   (default Deny)
+                        jump ingress6/NetworkPolicy/a/q
+                        drop                                   (default Deny)
 
 The kernel allows sixteen chains in a row, gotos counted: no depth here grows with the number of tiers.
 A group always ends in a verdict, Group.end. What is missing denies, at the place where it is missing.
@@ -47,10 +42,10 @@ from muslin.render.nft import cutting, names
 from muslin.render.nft.crowds import Size
 from muslin.render.nft.extent import of_family
 from muslin.render.nft.merging import Merged, merged
-from muslin.render.nft.pieces import Outline, missing
+from muslin.render.nft.pieces import Inline, Outline, missing
 from muslin.render.nft.places import DENIED, Gate, Place
 from muslin.render.nft.runs import Called
-from muslin.render.nft.words import ACCEPT, DROP, Chain, Choose, Counter, CtState, Field, goto, jump
+from muslin.render.nft.words import ACCEPT, DROP, RETURN, Chain, Choose, Counter, CtState, Field, goto, jump
 from muslin.render.nft.words import Rule as Line
 
 INVALID_FROM_WORKLOAD = "invalid-from-workload"
@@ -75,9 +70,9 @@ def group_chains(
             continue
         body = [item for name in enforced for item in _calls(name, calls)]
         body = _reachable([*body, *_end_of_tier(stage.tier, stage.default_action, place)])
-        if any(isinstance(item, Called) and item.passes for item in body):
+        if any(isinstance(item, Line) and RETURN in item.statements for item in body):
             name = names.stage_chain(group.id, place.gate, place.family, number)
-            found.append(merged(name, place, body, size, rest=f"{name}/rest"))
+            found.append(merged(name, place, body, size))
             items.append(Line((jump(name),), names.printable(f"tier {stage.tier}", names.COMMENT_LIMIT)))
         else:
             items += body
@@ -114,8 +109,8 @@ _FINAL = ((Counter(), DROP), (Counter(), goto(DENIED)))
 
 
 def called(name: PolicyId, outline: Outline) -> tuple[Item, ...]:
-    """What groups call, in order: worked out once, and shared by all groups that hold the policy."""
-    return tuple(Called(name, step, outline) for step in outline.steps)
+    """What groups write or call, in order: worked out once, and shared by all groups that hold the policy."""
+    return tuple(step.line if isinstance(step, Inline) else Called(name, step, outline) for step in outline.steps)
 
 
 def _calls(name: PolicyId, calls: Calls) -> Sequence[Item]:

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from muslin.render.nft.reach import room
-from muslin.render.nft.words import RETURN, Chain, NamedSet, Ruling, Span, Verdict, goto, jump
-from muslin.render.nft.words import Rule as Line
+from muslin.render.nft.words import NamedSet, Span
 from muslin.render.prefixes import Range
 
 CROWD = 6
@@ -31,8 +30,6 @@ Peer = str | tuple[Range, ...]
 """Whom a rule speaks of: a set of single addresses, or addresses as numbers, disjoint and in order. Neither: "",
 anybody."""
 Numbers = tuple[int, ...]
-Call = Verdict | Line
-"""A jump to a rule, or one that passes."""
 Size = Callable[[str], int]
 """How many addresses a set holds."""
 
@@ -53,33 +50,19 @@ class Laid(NamedTuple):
 
 
 class Crowd(msgspec.Struct, frozen=True):
-    """Rules in order: whom each speaks of, and how it is called, None where nobody ever comes to it; and their
-    addresses over each other. `mapped`: few enough members. `once`: whom the map answers does not come back to it.
-    `rest`: where some of the rules pass, where those go on who are led to them and do not."""
+    """Rules in order: whom each speaks of, and the chain that it is, "" where nobody ever comes to it; and their
+    addresses over each other. `mapped`: few enough members. `once`: whom the map answers does not come back to it."""
 
     map: NamedSet
-    rules: tuple[tuple[Peer, Call | None], ...]
+    rules: tuple[tuple[Peer, str], ...]
     laid: tuple[Laid, ...] = ()
     mapped: bool = True
     once: bool = False
-    rest: str = ""
 
     @property
     def sets(self) -> tuple[str, ...]:
         """As often as they are named."""
         return tuple(peer for peer, _ in self.rules if isinstance(peer, str))
-
-
-def lead(chain: str, calls: Sequence[Call], rest: str, *, once: bool = False) -> tuple[Verdict, Chain | None]:
-    """To these, and the chain of that name that they need. Pass is `return` from there, so that nobody may come back
-    from it who does not pass. `once`: nobody may in any case; to where he was if there is no `rest`."""
-    lines = tuple(each if isinstance(each, Line) else Line((each,)) for each in calls)
-    if (once and rest) or any(RETURN in line.statements for line in lines):
-        return goto(chain), Chain(chain, (*lines, Line((goto(rest),))))
-    match lines:
-        case [Line(statements=(Verdict(ruling=Ruling.JUMP, chain=only) as verdict,))]:
-            return goto(only) if once else verdict, None
-    return (goto if once else jump)(chain), Chain(chain, lines)
 
 
 def fits(sets: Sequence[str], size: Size) -> bool:

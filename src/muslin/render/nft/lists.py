@@ -22,10 +22,10 @@ from muslin.render.nft import names
 from muslin.render.nft.alike import Content
 from muslin.render.nft.book import Book
 from muslin.render.nft.chains import Item, called, group_chains, joined
-from muslin.render.nft.merging import Merged
+from muslin.render.nft.merging import Merged, call
 from muslin.render.nft.moves import LookedUp, Move, is_plain, is_whole, moves
 from muslin.render.nft.peers import Peers
-from muslin.render.nft.pieces import Numbers, Outline, Piece, Written, call, form, written
+from muslin.render.nft.pieces import Numbers, Outline, Piece, Written, form, written
 from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.runs import Part
 from muslin.render.nft.words import Chain, Element, Mapped, NamedSet, Verdict

@@ -28,7 +28,8 @@ new costs a transaction of its own before the turn, and one that goes another be
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import lru_cache
 from itertools import groupby
 
 import msgspec
@@ -37,13 +38,13 @@ from muslin.intent import Direction, PolicyId
 from muslin.render.fields import Field
 from muslin.render.matching import WORDS
 from muslin.render.nft import names, ranges
-from muslin.render.nft.crowds import CROWD, Call, Crowd, Laid, Peer, Size, Sure, fits, laid, lead
+from muslin.render.nft.crowds import CROWD, Crowd, Laid, Peer, Size, Sure, fits, laid
 from muslin.render.nft.moves import LookedUp
-from muslin.render.nft.pieces import Numbers, Outline, Piece, call
-from muslin.render.nft.places import Place
+from muslin.render.nft.pieces import Numbers, Outline, Piece
+from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.reach import Reach
 from muslin.render.nft.runs import Blocks, Called, Part, Reached, is_known, is_peered, is_scattered, is_small
-from muslin.render.nft.words import ByMap, Chain, Choose, Element, NamedSet, Type, Verdict, goto, jump
+from muslin.render.nft.words import Atom, ByMap, Chain, Choose, Element, NamedSet, Type, Verdict, jump
 from muslin.render.nft.words import Rule as Line
 
 
@@ -61,10 +62,9 @@ class Merged(msgspec.Struct, frozen=True):
     looked_up: Mapping[Part, LookedUp | None]
 
 
-def merged(chain: str, place: Place, items: Iterable[Line | Called], size: Size, rest: str = "") -> Merged:
-    """`size`: how many addresses a set holds. `rest`: of a chain from which rules pass by `return`, what its own is cut
-    off behind a lookup that leads to such rules."""
-    merger, blocks = _Merger(chain, place, size, rest), Blocks()
+def merged(chain: str, place: Place, items: Iterable[Line | Called], size: Size) -> Merged:
+    """`size`: how many addresses a set holds."""
+    merger, blocks = _Merger(chain, place, size), Blocks()
     plain: list[Line | Called] = []
     for peered, run in groupby(items, key=is_peered):
         some = list(run)
@@ -87,13 +87,8 @@ def _by_port(merger: _Merger, items: Iterable[Line | Called], blocks: Blocks) ->
             for item in some:
                 merger.add(item)
             continue
+        merger.by_port.update(call.policy for call in called)
         found = blocks.of(called)
-        if any(each.passes for each in called):
-            merger.close()
-            if len(found) > 1 or not merger.may_leave:
-                _by_port(merger, [part for each in called for part in each.apart()], blocks)
-                continue
-        merger.by_port.update(each.policy for each in called)
         for calls, reached in found:
             merger.block(calls, reached, alone=len(found) == 1)
 
@@ -101,10 +96,8 @@ def _by_port(merger: _Merger, items: Iterable[Line | Called], blocks: Blocks) ->
 class _Merger:
     """A chain that is being written. What is called one after another is written in one go, see `_sequence`."""
 
-    def __init__(self, chain: str, place: Place, size: Size, rest: str) -> None:
-        self._chain, self._place, self._size, self._rest = chain, place, size, rest
-        self.may_leave = bool(rest)
-        """Can a lookup lead to rules that pass? There is one `rest`, so that no chain lies deep below others."""
+    def __init__(self, chain: str, place: Place, size: Size) -> None:
+        self._chain, self._place, self._size = chain, place, size
         self._lines: list[Line] = []
         self._chains: list[Chain] = []
         self._maps: dict[NamedSet, Mapping[Element, Verdict]] = {}
@@ -124,16 +117,16 @@ class _Merger:
             self._outlines[item.policy] = item.outline
             self._open.append((item.policy, item.stretch.lines))
         else:
-            self.close()
+            self._close()
             self._lines.append(item)
 
     def block(self, calls: list[Called], reached: Reached, *, alone: bool) -> None:
         """`alone`: the run has no other."""
         if is_small(calls):
-            for each in calls:
-                self.add(each)
+            for call in calls:
+                self.add(call)
             return
-        self.close()
+        self._close()
         self._outlines |= {call.policy: call.outline for call in calls}
         ports: dict[Element, Verdict] = {}
         wide: dict[int, list[tuple[Reach, Verdict]]] = {}
@@ -151,8 +144,6 @@ class _Merger:
         once = {verdict for parts, verdict in chains.items() if self._log(
             (policy, number) for policy, numbers in parts for number in numbers)}
         self._look_up(ports, wide, once)
-        if any(call.passes for call in calls):
-            self._lines.append(self._leave())
         where = LookedUp(names.ports_map(self._chain, self._blocks), frozenset(wide))
         for each in calls:
             part = each.policy, each.stretch.lines
@@ -165,49 +156,40 @@ class _Merger:
         peers = (call.outline.peers[line] for call in calls for line in call.stretch.lines)
         if fits(sets := [peer for peer in peers if isinstance(peer, str)], self._size):
             return True
-        self._crowd(self._chain, [(peer, None) for peer in sets], (), mapped=False)
+        self._crowd(self._chain, [(peer, "") for peer in sets], (), mapped=False)
         return False
 
     def crowd(self, calls: Iterable[Called]) -> None:
         """These, by peer."""
-        self.close()
-        for each in calls:
-            self.by_port.add(each.policy)
-            self.add(each)
-        self.close()
+        self._close()
+        for call in calls:
+            self.by_port.add(call.policy)
+            self.add(call)
+        self._close()
 
     def done(self) -> Merged:
-        self.close()
+        self._close()
+        own = Chain(self._chain, tuple(self._lines))
         by_port = frozenset(self.by_port)
-        chains = (*self._own(), *self._chains)
+        chains = (own, *self._chains)
         return Merged(
             chains, self._maps, tuple(self._crowds), frozenset(self._pieces), by_port, self._looked_up)
 
-    def _own(self) -> Iterator[Chain]:
-        cut = self._lines.index(leave) + 1 if (leave := Line((goto(self._rest),))) in self._lines else None
-        yield Chain(self._chain, tuple(self._lines[:cut]))
-        if cut is not None:
-            yield Chain(self._rest, tuple(self._lines[cut:]))
-
-    def _leave(self) -> Line:
-        """Behind a lookup that leads to rules that pass, to where those go on who do not."""
-        self.may_leave = False
-        return Line((goto(self._rest),))
-
-    def close(self) -> None:
-        """What was added is written: what comes now stands behind it."""
+    def _close(self) -> None:
         if self._open:
             self._lines += self._sequence(self._chain, self._open)
             self._open = []
 
     def _verdict(self, reach: Reach, parts: tuple[Part, ...]) -> Verdict:
-        policy, numbers = parts[0]
-        if len(parts) == 1 and len(numbers) < CROWD and self._outlines[policy].passes.keys().isdisjoint(numbers):
-            return self._jump(policy, numbers)
+        if len(parts) == 1 and len(parts[0][1]) < CROWD:
+            return self._jump(*parts[0])
         name = names.ports_chain(self._chain, self._blocks, reach.protocol, reach.first)
-        verdict, chain = lead(name, self._sequence(name, parts, by_port=True), self._rest)
-        self._chains += [chain] if chain else []
-        return verdict
+        lines = self._sequence(name, parts, by_port=True)
+        match lines:
+            case [Line(statements=(Verdict() as verdict,))]:
+                return verdict
+        self._chains.append(Chain(name, tuple(lines)))
+        return jump(name)
 
     def _sequence(self, chain: str, parts: Iterable[Part], *, by_port: bool = False) -> list[Line]:
         """These parts, one after another, in a chain of that name: crowds by a map, the rest by jumps. `by_port`: who
@@ -215,10 +197,12 @@ class _Merger:
         singles = [(policy, number) for policy, numbers in parts for number in numbers]
         found: list[Line] = []
         waiting: list[tuple[PolicyId, int]] = []
-        for is_peer, run in groupby(singles, key=lambda single: bool(self._wants(single)) and (
-                (self.may_leave and not by_port) or not self._passes(single))):
+        for is_peer, run in groupby(singles, key=lambda single: bool(self._wants(single))):
             lines = list(run)
-            if is_peer and len(lines) >= CROWD and (by_peer := self._by_peer(chain, lines, by_port=by_port)):
+            whole = len(lines) == len(singles)
+            if is_peer and len(lines) >= CROWD and (
+                by_peer := self._by_peer(chain, lines, by_port=by_port, may_nest=whole or not by_port)
+            ):
                 found += [*self._by_jumps(waiting), *by_peer]
                 waiting = []
             else:
@@ -226,13 +210,8 @@ class _Merger:
         return [*found, *self._by_jumps(waiting)]
 
     def _by_jumps(self, singles: list[tuple[PolicyId, int]]) -> list[Line]:
-        found: list[Line] = []
-        for (policy, passes), run in groupby(singles, key=lambda single: (single[0], self._passes(single))):
-            found.append(passes or Line((self._jump(policy, tuple(number for _, number in run)),)))
-        return found
-
-    def _passes(self, single: tuple[PolicyId, int]) -> Line | None:
-        return self._outlines[single[0]].passes.get(single[1]) if self._rest else None
+        by_policy = groupby(singles, key=lambda single: single[0])
+        return [Line((self._jump(policy, tuple(number for _, number in own)),)) for policy, own in by_policy]
 
     def _wants(self, single: tuple[PolicyId, int]) -> Peer:
         return self._outlines[single[0]].peers[single[1]]
@@ -245,28 +224,30 @@ class _Merger:
         """Does one of these log? Then nobody may be led to it twice."""
         return any(number in self._outlines[policy].logs for policy, number in singles)
 
-    def _by_peer(self, chain: str, lines: list[tuple[PolicyId, int]], *, by_port: bool) -> list[Line]:
-        """None: they do not fit."""
+    def _by_peer(
+        self, chain: str, lines: list[tuple[PolicyId, int]], *, by_port: bool, may_nest: bool
+    ) -> list[Line]:
+        """None: they do not fit. `may_nest`: a chain between this one and what is looked up lies no deeper than the
+        kernel goes (16): a port's chain has room for it only where it is all that there is."""
         peers = [self._wants(line) for line in lines]
         if (spans := laid(peers, lambda number: self._is_sure(lines[number], by_port=by_port))) is None:
             return []
         sets = [peer for peer in peers if isinstance(peer, str)]
+        once = bool(sets and spans) and self._log(lines)
+        if once and not may_nest:
+            return []
         mapped = fits(sets, self._size)
         met = {number for each in spans for number in each.numbers} if mapped else set()
-        to = [
-            self._passes(line) or self._jump(line[0], line[1:])
-            if number in met or (mapped and isinstance(peers[number], str)) else None
-            for number, line in enumerate(lines)]
-        once, rest = bool(sets and spans) and self._log(lines), self._rest if any(map(self._passes, lines)) else ""
-        name = self._crowd(chain, list(zip(peers, to, strict=True)), spans, mapped=mapped, once=once, rest=rest)
+        chains = [
+            self._jump(policy, (line,)).chain if number in met or (mapped and isinstance(peers[number], str)) else ""
+            for number, (policy, line) in enumerate(lines)]
+        name = self._crowd(chain, list(zip(peers, chains, strict=True)), spans, mapped=mapped, once=once)
         found = [Line((ByMap((self._end,), name),))] if sets else []
         if spans and mapped:
-            found.append(self._by_prefix(f"{name}/nets", self._end, spans, to))
-        if once and mapped and not rest:
+            found.append(self._by_prefix(f"{name}/nets", self._end, spans, chains))
+        if once and mapped:
             self._chains.append(Chain(f"{name}/once", tuple(found)))
             found = [Line((jump(f"{name}/once"),))]
-        if mapped and rest:
-            found.append(self._leave())
         return found if mapped else []
 
     @property
@@ -275,25 +256,28 @@ class _Merger:
         return (words.source if self._place.direction is Direction.INGRESS else words.destination).address
 
     def _crowd(
-        self, chain: str, rules: Sequence[tuple[Peer, Call | None]], spans: tuple[Laid, ...], *, mapped: bool,
-        once: bool = False, rest: str = "",
+        self, chain: str, rules: Sequence[tuple[Peer, str]], spans: tuple[Laid, ...], *, mapped: bool,
+        once: bool = False,
     ) -> str:
         """Its name. Who names no set has no map, and need not be watched."""
         name = names.peers_map(chain, self._numbers[chain])
         self._numbers[chain] += 1
         if any(isinstance(peer, str) for peer, _ in rules):
             declared = NamedSet(name, (self._end.type,), verdicts=True)
-            self._crowds.append(Crowd(declared, tuple(rules), spans, mapped, once, rest))
+            self._crowds.append(Crowd(declared, tuple(rules), spans, mapped, once))
         return name
 
-    def _by_prefix(self, name: str, field: Field, spans: Sequence[Laid], to: Sequence[Call | None]) -> Line:
+    def _by_prefix(self, name: str, field: Field, spans: Sequence[Laid], chains: list[str]) -> Line:
         """For addresses that no set holds. `name`: what chains of several rules begin with."""
-        led: dict[Numbers, Verdict] = {}
         for numbers in dict.fromkeys(each.numbers for each in spans):
-            calls = [call for number in numbers if (call := to[number]) is not None]
-            led[numbers], chain = lead(names.piece_chain(name, numbers), calls, self._rest)
-            self._chains += [chain] if chain else []
-        return Line((Choose(field, tuple((each.span, led[each.numbers]) for each in spans)),))
+            if len(numbers) > 1:
+                jumps = tuple(Line((jump(chains[number]),)) for number in numbers)
+                self._chains.append(Chain(names.piece_chain(name, numbers), jumps))
+        choices: list[tuple[Atom, Verdict]] = []
+        for span, numbers, _ in spans:
+            to = chains[numbers[0]] if len(numbers) == 1 else names.piece_chain(name, numbers)
+            choices.append((span, jump(to)))
+        return Line((Choose(field, tuple(choices)),))
 
     def _jump(self, policy: PolicyId, lines: Numbers) -> Verdict:
         part = policy, lines
@@ -311,3 +295,14 @@ class _Merger:
             self._maps[declared] = ports
             self._lines.append(Line((ByMap((Field.PROTOCOL, Field.DESTINATION_PORT), declared.name),)))
         self._lines += ranges.lines(wide, ports, once)
+
+
+def call(policy: PolicyId, place: Place, lines: Numbers, whole: bool) -> tuple[Piece, Verdict]:
+    """Many groups call the same pieces, and all of them again when a policy that they share speaks of another port."""
+    return _call(policy, place.gate, place.family, lines, whole)
+
+
+@lru_cache(maxsize=16384)
+def _call(policy: PolicyId, gate: Gate, family: int, lines: Numbers, whole: bool) -> tuple[Piece, Verdict]:
+    piece = Piece(policy, gate, family, lines, whole)
+    return piece, jump(piece.chain)

@@ -52,7 +52,7 @@ def moves(before: Outline, after: Outline) -> list[Move] | None:
     map and come to one port, where neither would find the other: what is plain is asked of the map as it was."""
     found: list[Move] = []
     for old, new in zip(before.steps, after.steps, strict=True):
-        if old.reached == new.reached:
+        if not isinstance(old, Stretch) or not isinstance(new, Stretch) or old.reached == new.reached:
             continue
         if found or _wide(old) != _wide(new):
             return None

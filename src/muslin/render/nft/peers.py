@@ -20,8 +20,7 @@ prefixes, laid over each other, lie in the next rule, which is written anew when
     ip saddr vmap { 10.1.0.0-10.1.0.255 : jump deny/3, 10.1.1.0-10.1.1.255 : jump G/peers0/nets/3.7 }
 
 Who is in the map meets the rules for prefixes twice. That changes nothing, but for Log: where one of them logs, both
-lookups lie in a chain of their own, G/peers0/once, and the map leads away from it by goto. (Where one passes, they need
-no such chain: see crowds.lead.)
+lookups lie in a chain of their own, G/peers0/once, and the map leads away from it by goto.
 
 Of sets, only single addresses are looked up so (a set with prefixes has a row that stays where it is, between two
 maps), and only while they hold no more than `EACH` addresses a rule, taken together: memory is bounded by rules, and a
@@ -39,9 +38,10 @@ from muslin.intent import GroupId
 from muslin.net import bounds
 from muslin.render.nft import names
 from muslin.render.nft.book import Book
-from muslin.render.nft.crowds import FEW, Crowd, Laid, Numbers, at, fits, lead
+from muslin.render.nft.crowds import FEW, Crowd, Laid, Numbers, at, fits
 from muslin.render.nft.reach import room
-from muslin.render.nft.words import Chain, Element, Verdict
+from muslin.render.nft.words import Chain, Element, Verdict, goto, jump
+from muslin.render.nft.words import Rule as Line
 from muslin.render.relations import Users
 
 KEPT = 4096
@@ -91,7 +91,6 @@ class _Map:
         self._load = 0
         """Lines, if each combination had a chain."""
         self._is_full = True
-        self._led: dict[Numbers, tuple[Verdict, Chain | None]] = {}
         self._own: Counter[str] = Counter()
         """Chains, and how many addresses each has."""
 
@@ -109,7 +108,6 @@ class _Map:
         for element, numbers in members.items():
             self._ask(element, numbers)
         self._is_full = self._load <= room(len(crowd.rules))
-        self._led.clear()
         for element in members:
             self._say(element, None)
 
@@ -122,7 +120,6 @@ class _Map:
         is_full = self._load <= room(len(self.crowd.rules))
         if is_full is not self._is_full:
             self._is_full = is_full
-            self._led.clear()
             moved |= dict.fromkeys(element for element, found in self._asked.items() if len(found) > FEW)
         for element in moved:
             self._say(element, content[self.crowd.map.name].get(element))
@@ -152,35 +149,31 @@ class _Map:
     def _say(self, element: Element, before: object) -> None:
         """What the map holds for this address, in the kernel. `before`: what it held, if that counts."""
         name, found = self.crowd.map.name, self._asked.get(element)
-        after, chain = self._lead(found) if found else (None, None)
+        after = (goto if self.crowd.once else jump)(self._chain(found)) if found else None
         if after == before and after is not None:
             return
-        if after is None:
+        if found is None or after is None:
             self._book.remove((name, element))
         else:
-            if chain is not None:
-                self._join(chain)
+            if len(found) > 1:
+                self._join(after.chain, found)
             self._book.add((name, element), after)
         if isinstance(before, Verdict):
             self._leave(before.chain)
 
-    def _lead(self, found: Numbers) -> tuple[Verdict, Chain | None]:
-        crowd, is_own = self.crowd, len(found) <= FEW or self._is_full
-        asked = found if is_own else ()
-        led = self._led.get(asked)
-        if led is None:
-            name = names.piece_chain(crowd.map.name, found) if is_own else f"{crowd.map.name}/all"
-            calls = (crowd.rules[number][1] for number in (found if is_own else range(len(crowd.rules))))
-            led = lead(name, [call for call in calls if call is not None], crowd.rest, once=crowd.once)
-            if len(self._led) >= KEPT:
-                self._led.clear()
-            self._led[asked] = led
-        return led
+    def _chain(self, found: Numbers) -> str:
+        if len(found) == 1:
+            return self.crowd.rules[found[0]][1]
+        is_own = len(found) <= FEW or self._is_full
+        return names.piece_chain(self.crowd.map.name, found) if is_own else f"{self.crowd.map.name}/all"
 
-    def _join(self, chain: Chain) -> None:
-        self._own[chain.name] += 1
-        if self._own[chain.name] == 1:
-            self._book.put_chain(chain.name, chain)
+    def _join(self, chain: str, found: Numbers) -> None:
+        self._own[chain] += 1
+        if self._own[chain] == 1:
+            numbers = found if len(found) <= FEW or self._is_full else range(len(self.crowd.rules))
+            to = (self.crowd.rules[number][1] for number in numbers)
+            lines = tuple(Line((jump(each),)) for each in to if each)
+            self._book.put_chain(chain, Chain(chain, lines))
 
     def _leave(self, chain: str) -> None:
         if chain in self._own:

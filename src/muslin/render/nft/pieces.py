@@ -11,9 +11,9 @@ rules, in order, that some packets must walk; a group picks by the packet's prot
 
 A stretch is a run of rules whose reach is known, or of rules whose reach is not: order matters only where two rules can
 meet one packet, so that within a stretch of the first sort each port has its own rules, and nothing else of the policy.
-A line that passes is in no piece: only the group knows what comes next, and writes it among the pieces that it calls
-(see chains). In a profile Pass is `return` from the profile's chain, so that a profile with one stays one piece. Of Log
-rules a group must know, since it may have a packet meet other rules twice, which changes nothing.
+Pass is never part of a stretch: it is written into the group (see chains). In a profile Pass is `return` from the
+profile's chain, so that a profile with one stays one piece. Of Log rules a group must know, since it may have a packet
+meet other rules twice, which changes nothing.
 
 Pieces are named by the numbers of their lines, which say nothing of ports: a port that changes moves elements of maps
 and no chain. All groups share the pieces; only those are written that some group calls.
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 from enum import Enum
-from functools import lru_cache, reduce
+from functools import reduce
 from itertools import groupby
 
 import msgspec
@@ -39,7 +39,7 @@ from muslin.render.nft.alike import joined as joined_alike
 from muslin.render.nft.crowds import Peer, Sure
 from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.reach import Reach, cut, reach, room
-from muslin.render.nft.words import DROP, RETURN, Chain, Counter, Log, NamedSet, Statement, Verdict, jump
+from muslin.render.nft.words import DROP, RETURN, Chain, Counter, Log, NamedSet, Statement
 from muslin.render.nft.words import Rule as Line
 from muslin.render.prefixes import Range, common, joined, others
 
@@ -65,48 +65,35 @@ class Piece(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
         return name if self.whole else names.piece_chain(name, self.lines)
 
 
-def call(policy: PolicyId, place: Place, lines: Numbers, whole: bool) -> tuple[Piece, Verdict]:
-    """Many groups call the same pieces, and all of them again when a policy that they share speaks of another port."""
-    return _call(policy, place.gate, place.family, lines, whole)
-
-
-@lru_cache(maxsize=16384)
-def _call(policy: PolicyId, gate: Gate, family: int, lines: Numbers, whole: bool) -> tuple[Piece, Verdict]:
-    piece = Piece(policy, gate, family, lines, whole)
-    return piece, jump(piece.chain)
-
-
 class Stretch(msgspec.Struct, frozen=True):
     """Lines of a policy that follow one another. `reached`: disjoint, what meets which of them; None: all meets all."""
 
     lines: Numbers
     reached: tuple[tuple[Reach, Numbers], ...] | None = None
 
-    def part(self, lines: Numbers) -> Stretch:
-        """Some of its lines."""
-        if self.reached is None:
-            return Stretch(lines)
-        kept = ((reached, tuple(number for number in numbers if number in lines)) for reached, numbers in self.reached)
-        return Stretch(lines, tuple((reached, numbers) for reached, numbers in kept if numbers))
+
+class Inline(msgspec.Struct, frozen=True):
+    """A line that only makes sense in the group's own chain: Pass."""
+
+    line: Line
 
 
 class Outline(msgspec.Struct, frozen=True):
     """All that a group must know of a policy at one place. `peers`: by line, whom it wants at the other end, "" for
     anybody; `sure`: whether that is all. `rules`: by line, how many rules of the policy it is (see alike). `logs`:
-    lines that log. `passes`: lines that pass, which groups write themselves."""
+    lines that log."""
 
-    steps: tuple[Stretch, ...] = ()
+    steps: tuple[Stretch | Inline, ...] = ()
     peers: tuple[Peer, ...] = ()
     sure: tuple[Sure, ...] = ()
     rules: tuple[int, ...] = ()
     logs: frozenset[int] = frozenset()
-    passes: Mapping[int, Line] = {}
 
 
 def form(outline: Outline) -> tuple[object, ...]:
     """What is left of it where nobody asks for ports."""
-    steps = ((step.lines, step.reached is None) for step in outline.steps)
-    return (tuple(steps), outline.peers, outline.sure, outline.rules, outline.logs, outline.passes)
+    steps = ((step.lines, step.reached is None) if isinstance(step, Stretch) else step for step in outline.steps)
+    return (tuple(steps), outline.peers, outline.sure, outline.rules, outline.logs)
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -122,8 +109,8 @@ class Written(msgspec.Struct, frozen=True):
     def rest(self, policy: PolicyId, place: Place, called: Iterable[Piece]) -> Piece | None:
         """What is left of the policy beside these, apart from what groups write themselves."""
         gone = {number for piece in called for number in piece.lines}
-        own = (number for step in self.outline.steps for number in step.lines)
-        left = tuple(number for number in own if number not in gone and number not in self.outline.passes)
+        own = tuple(number for step in self.outline.steps if isinstance(step, Stretch) for number in step.lines)
+        left = tuple(number for number in own if number not in gone)
         whole = len(left) == len(self.lines)
         return Piece(policy, place.gate, place.family, left, whole) if left else None
 
@@ -141,32 +128,28 @@ def written(policy: Policy, place: Place, shapes: Mapping[SetId, SetShape], unsp
         outline = Outline((Stretch(tuple(range(count))),), ("",) * count, (Sure.NEVER,) * count, (1,) * count)
         return Written(tuple(entry.line for entry in found), outline)
     found = list(joined_alike(found, names.policy_chain(policy.id, place.gate, place.family)))
-    steps: list[Stretch] = []
+    steps: list[Stretch | Inline] = []
     for sort, run in groupby(enumerate(found), key=lambda each: _sort(each[1])):
         entries = list(run)
-        if sort is _Sort.KNOWN:
-            steps += _stretches([(number, entry.reached or ()) for number, entry in entries])
-        else:
+        if sort is _Sort.PASS:
+            steps += [Inline(entry.line) for _, entry in entries]
+        elif sort is _Sort.UNKNOWN:
             steps.append(Stretch(tuple(number for number, _ in entries)))
+        else:
+            steps += _stretches([(number, entry.reached or ()) for number, entry in entries])
     outline = Outline(tuple(steps), tuple(entry.peer for entry in found), tuple(entry.sure for entry in found),
                       tuple(entry.rules for entry in found),
-                      frozenset(number for number, entry in enumerate(found) if entry.logs),
-                      {number: entry.line for number, entry in enumerate(found) if entry.passes})
+                      frozenset(number for number, entry in enumerate(found) if entry.logs))
     return Written(tuple(entry.line for entry in found), outline,
                    dict(entry.listed for entry in found if entry.listed is not None))
 
 
 class _Sort(Enum):
-    """What passes anybody at any port, mostly the end of a policy, stands by itself: those before it may all want
-    somebody in particular."""
-
-    KNOWN, UNKNOWN, ANYBODY = range(3)
+    PASS, UNKNOWN, KNOWN = range(3)
 
 
 def _sort(entry: Entry) -> _Sort:
-    if entry.reached is not None:
-        return _Sort.KNOWN
-    return _Sort.ANYBODY if entry.passes and not entry.peer else _Sort.UNKNOWN
+    return _Sort.PASS if entry.passes else _Sort.UNKNOWN if entry.reached is None else _Sort.KNOWN
 
 
 def _stretches(numbered: list[tuple[int, tuple[Reach, ...]]]) -> list[Stretch]:
@@ -190,11 +173,14 @@ def _entries(rule: Rule, place: Place, scope: Scope) -> Iterator[Entry]:
     if not found:
         return
     ending, comment = _ending(rule, place), names.comment(rule.origin)
-    logs, passes = rule.action is Action.LOG, rule.action is Action.PASS
+    logs = rule.action is Action.LOG
     for row in found:
+        if rule.action is Action.PASS:
+            yield Entry(row, ending, comment, rule.origin, passes=True)
+            continue
         reached, peer = reach(row), _peer(row, place)
         sure = Sure.NEVER if logs else _sure(row, reached, peer, place)
-        yield Entry(row, ending, comment, rule.origin, reached, passes=passes, logs=logs, peer=peer, sure=sure)
+        yield Entry(row, ending, comment, rule.origin, reached, logs=logs, peer=peer, sure=sure)
 
 
 def _peer(row: Row, place: Place) -> Peer:

@@ -38,17 +38,6 @@ class Called(msgspec.Struct, frozen=True):
     stretch: Stretch
     outline: Outline
 
-    @property
-    def passes(self) -> bool:
-        """Does one of its lines?"""
-        return not self.outline.passes.keys().isdisjoint(self.stretch.lines)
-
-    def apart(self) -> Iterator[Called]:
-        """The same, with what passes between the others, where no port leads."""
-        for passes, run in groupby(self.stretch.lines, key=self.outline.passes.__contains__):
-            lines = tuple(run)
-            yield Called(self.policy, Stretch(lines) if passes else self.stretch.part(lines), self.outline)
-
 
 def is_peered(item: Line | Called) -> bool:
     """Does each of its rules want somebody in particular?"""

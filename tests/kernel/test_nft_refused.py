@@ -286,6 +286,18 @@ def test_a_set_that_is_too_large_for_the_host_denies_alone(
     assert [rig.asks(target, 80) for target in (rig.two, rig.three)] == [True, False]
 
 
+@pytest.mark.parametrize("rig", [False, True], indirect=True, ids=["wire", "program"])
+def test_meddling_is_seen_though_flows_are_cut_before_anybody_looks(rig: Rig) -> None:
+    """Of a flow without ports nothing is written: what counts up the ruleset meanwhile was not us."""
+    rig.takes(_many(endpoint(3, INTO, OPEN_OUT)))
+    for protocol, port in ((1, 0), (17, 80)):
+        netrig.in_ns(rig.host.space, "nft", "flush", "chain", "inet", "muslin", "forward")
+        _run(rig.firewall.cut([Flow("10.65.0.1", "10.65.0.2", protocol, port, port)], 60))
+        _run(rig.firewall.check())
+        assert rig.firewall.mended()
+        assert not rig.asks(rig.two, 81)
+
+
 def test_what_is_refused_survives_meddling(rig: Rig) -> None:
     rig.takes(_with_bad(_bad()))
     netrig.in_ns(rig.host.space, "nft", "delete", "table", "inet", "muslin")

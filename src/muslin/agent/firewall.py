@@ -130,8 +130,8 @@ class Firewall:
         ended, now = tuple(flows), time.monotonic()
         self._cut = {flow: until for flow, until in self._cut.items() if until > now}
         self._cut.update(dict.fromkeys(ended, now + seconds))
-        with self._counted(known=False):
-            await self._nft.cut(ended, seconds)
+        with self._counted(known=False) as ours:
+            ours.steps = await self._nft.cut(ended, seconds)
 
     async def uncut(self, flows: Iterable[Flow]) -> None:
         """They may go on: policy allows them again. Raises Transient."""
@@ -139,8 +139,8 @@ class Firewall:
         for flow in allowed:
             self._cut.pop(flow, None)
             self._cut.pop(flow.reverse, None)
-        with self._counted(known=False):
-            await self._nft.uncut(allowed)
+        with self._counted(known=False) as ours:
+            ours.steps = await self._nft.uncut(allowed)
 
     def mended(self) -> tuple[str, ...]:
         """What somebody else had changed, and was mended since the last call."""

@@ -99,14 +99,15 @@ class Nft:
             await self._follow(each)
         return len(prepared) + sum(map(bool, (turn, *following)))
 
-    async def cut(self, flows: Iterable[Flow], seconds: int) -> None:
+    async def cut(self, flows: Iterable[Flow], seconds: int) -> int:
         """Packets of these flows are dropped that conntrack does not know any more, whichever end sends them, for so
-        many seconds from now; see `render.nft.cutting`. Raises Drifted (there is no such table) or Transient."""
-        await self._write(tuple(nft.cut(flows, seconds)), fresh=False)
+        many seconds from now; see `render.nft.cutting`. The number of transactions: none for flows without ports.
+        Raises Drifted (there is no such table) or Transient."""
+        return await self._write(tuple(nft.cut(flows, seconds)), fresh=False)
 
-    async def uncut(self, flows: Iterable[Flow]) -> None:
-        """They may go on. Those that were not cut are fine."""
-        await self._write(tuple(nft.cut(flows)), fresh=False)
+    async def uncut(self, flows: Iterable[Flow]) -> int:
+        """They may go on. Those that were not cut are fine. The number of transactions."""
+        return await self._write(tuple(nft.cut(flows)), fresh=False)
 
     async def read(self) -> Listing | None:
         """The table as the kernel has it, or None where there is none. Costs tenths of a second on a large host."""
@@ -165,17 +166,23 @@ class Nft:
         except (Transient, Broken) as error:
             raise Drifted(f"what is not in use cannot be changed or removed: {error}") from error
 
-    async def _write(self, commands: Sequence[Command], *, fresh: bool) -> None:
+    async def _write(self, commands: Sequence[Command], *, fresh: bool) -> int:
+        """The number of transactions."""
         if self._program:
             script = nft.script(commands)
-            code, _, errors = await self._run("-f", "-", given=script) if script else (0, b"", "")
+            if not script:
+                return 0
+            code, _, errors = await self._run("-f", "-", given=script)
             if code:
                 raise _refused_by_program(script, errors, fresh=fresh)
-        elif commands:
-            batch = _encoded(commands)
-            refused = await self._commit(batch)
-            if refused:
-                raise _refused_by_kernel(batch, refused[0], fresh=fresh)
+            return 1
+        if not commands:
+            return 0
+        batch = _encoded(commands)
+        refused = await self._commit(batch)
+        if refused:
+            raise _refused_by_kernel(batch, refused[0], fresh=fresh)
+        return 1
 
     async def _commit(self, batch: Batch) -> list[Refusal]:
         self._committing = self._committing or nf_tables.Committing(self._netns)

@@ -7,7 +7,8 @@ addresses: nothing needs to be cut or joined, and a member that comes or goes ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
 
 from muslin.net import Cidr, bounds
 
@@ -58,3 +59,22 @@ def common(one: Sequence[Range], other: Sequence[Range]) -> tuple[Range, ...]:
         else:
             right += 1
     return tuple(found)
+
+
+def swept(ranges: Iterable[tuple[Range, int]]) -> Iterator[tuple[Range, Sequence[int]]]:
+    """Numbered ranges over each other: each stretch from border to border that any of them holds, with the numbers of
+    those that do, in order. What holds one stretch is the same list, changed, for the next."""
+    begins: dict[int, list[int]] = {}
+    ends: dict[int, list[int]] = {}
+    for (first, last), number in ranges:
+        begins.setdefault(first, []).append(number)
+        ends.setdefault(last + 1, []).append(number)
+    active: list[int] = []
+    borders = sorted(begins.keys() | ends.keys())
+    for place, border in enumerate(borders):
+        for number in ends.get(border, ()):
+            active.remove(number)
+        for number in begins.get(border, ()):
+            insort(active, number)
+        if active:
+            yield (border, borders[place + 1] - 1), active

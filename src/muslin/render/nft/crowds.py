@@ -7,7 +7,7 @@ for nothing else, and of all rules that want an address, those behind the first 
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -16,7 +16,7 @@ import msgspec
 
 from muslin.render.nft.reach import room
 from muslin.render.nft.words import NamedSet, Span
-from muslin.render.prefixes import Range
+from muslin.render.prefixes import Range, swept
 
 CROWD = 6
 """Rules from which a map is worth its price."""
@@ -110,22 +110,8 @@ def _within(spans: Iterable[Laid], most: int) -> tuple[Laid, ...] | None:
 
 def _met(named: Iterable[tuple[int, tuple[Range, ...]]], is_sure: Callable[[int], bool], most: int) -> Iterator[Laid]:
     """From border to border; of more than `most` rules that is one too many."""
-    begins: dict[int, list[int]] = {}
-    ends: dict[int, list[int]] = {}
-    for number, peer in named:
-        for first, last in peer:
-            begins.setdefault(first, []).append(number)
-            ends.setdefault(last + 1, []).append(number)
-    active: list[int] = []
-    before, borders = 0, sorted(begins.keys() | ends.keys())
-    for border in borders:
-        if active:
-            yield _of_these(Span(before, border - 1), active, is_sure, most)
-        for number in ends.get(border, ()):
-            active.remove(number)
-        for number in begins.get(border, ()):
-            insort(active, number)
-        before = border
+    for ends, active in swept((each, number) for number, peer in named for each in peer):
+        yield _of_these(Span(*ends), active, is_sure, most)
 
 
 def _of_these(span: Span, active: Iterable[int], is_sure: Callable[[int], bool], most: int) -> Laid:

@@ -34,13 +34,12 @@ from itertools import groupby
 
 import msgspec
 
-from muslin.intent import Direction, PolicyId
+from muslin.intent import PolicyId
 from muslin.render.fields import Field
-from muslin.render.matching import WORDS
 from muslin.render.nft import names, ranges
 from muslin.render.nft.crowds import CROWD, Crowd, Laid, Peer, Size, Sure, fits, laid
 from muslin.render.nft.moves import LookedUp
-from muslin.render.nft.pieces import Numbers, Outline, Piece
+from muslin.render.nft.pieces import Numbers, Outline, Piece, end_of
 from muslin.render.nft.places import Gate, Place
 from muslin.render.nft.reach import Reach
 from muslin.render.nft.runs import Blocks, Called, Part, Reached, is_known, is_peered, is_scattered, is_small
@@ -242,18 +241,13 @@ class _Merger:
             self._jump(policy, (line,)).chain if number in met or (mapped and isinstance(peers[number], str)) else ""
             for number, (policy, line) in enumerate(lines)]
         name = self._crowd(chain, list(zip(peers, chains, strict=True)), spans, mapped=mapped, once=once)
-        found = [Line((ByMap((self._end,), name),))] if sets else []
+        found = [Line((ByMap((end_of(self._place),), name),))] if sets else []
         if spans and mapped:
-            found.append(self._by_prefix(f"{name}/nets", self._end, spans, chains))
+            found.append(self._by_prefix(f"{name}/nets", end_of(self._place), spans, chains))
         if once and mapped:
             self._chains.append(Chain(f"{name}/once", tuple(found)))
             found = [Line((jump(f"{name}/once"),))]
         return found if mapped else []
-
-    @property
-    def _end(self) -> Field:
-        words = WORDS[self._place.family]
-        return (words.source if self._place.direction is Direction.INGRESS else words.destination).address
 
     def _crowd(
         self, chain: str, rules: Sequence[tuple[Peer, str]], spans: tuple[Laid, ...], *, mapped: bool,
@@ -263,7 +257,7 @@ class _Merger:
         name = names.peers_map(chain, self._numbers[chain])
         self._numbers[chain] += 1
         if any(isinstance(peer, str) for peer, _ in rules):
-            declared = NamedSet(name, (self._end.type,), verdicts=True)
+            declared = NamedSet(name, (end_of(self._place).type,), verdicts=True)
             self._crowds.append(Crowd(declared, tuple(rules), spans, mapped, once))
         return name
 

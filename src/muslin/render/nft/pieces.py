@@ -185,7 +185,7 @@ def _entries(rule: Rule, place: Place, scope: Scope) -> Iterator[Entry]:
 
 def _peer(row: Row, place: Place) -> Peer:
     """By a set, if it names one: that is mostly the smaller. Nobody in particular, where there is too much to tell."""
-    end = _end(place)
+    end = end_of(place)
     for test in row:
         match test:
             case InSet(fields=(each,), set=name, negated=False) if each is end and not names.is_net_set(name):
@@ -211,13 +211,14 @@ def _named(test: Test, end: Field) -> tuple[tuple[Range, ...], bool] | None:
 def _sure(row: Row, reached: object, peer: Peer, place: Place) -> Sure:
     if not peer or isinstance(peer, str):
         return Sure.NEVER
-    rest = [test for test in row if _named(test, _end(place)) is None]
+    rest = [test for test in row if _named(test, end_of(place)) is None]
     if not rest:
         return Sure.ALWAYS
     return Sure.AT_ITS_PORTS if reached is not None and all(map(is_told_by_reach, rest)) else Sure.NEVER
 
 
-def _end(place: Place) -> Field:
+def end_of(place: Place) -> Field:
+    """The peer's address."""
     words = WORDS[place.family]
     return (words.source if place.direction is Direction.INGRESS else words.destination).address
 

@@ -12,7 +12,6 @@ counts as unknown: it also speaks of packets whose port cannot be read, which a 
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -21,7 +20,7 @@ from muslin.errors import Broken
 from muslin.net import PROTOCOLS_WITH_PORTS
 from muslin.render.fields import Atom, Element, Equal, Field, OneOf, Span
 from muslin.render.matching import Row
-from muslin.render.prefixes import common, joined, others
+from muslin.render.prefixes import common, joined, others, swept
 
 LAST_PORT = 65535
 ROOM = 4
@@ -93,20 +92,8 @@ def _swept(protocol: int, spans: list[Numbered]) -> Iterator[tuple[Reach, Number
         for reached, number in spans:
             yield reached, (number,)
         return
-    begins: dict[int, list[int]] = {}
-    ends: dict[int, list[int]] = {}
-    for (_, first, last), number in spans:
-        begins.setdefault(first, []).append(number)
-        ends.setdefault(last + 1, []).append(number)
-    active: list[int] = []
-    borders = sorted(begins.keys() | ends.keys())
-    for place, border in enumerate(borders):
-        for number in ends.get(border, ()):
-            active.remove(number)
-        for number in begins.get(border, ()):
-            insort(active, number)
-        if active:
-            yield Reach(protocol, border, borders[place + 1] - 1), tuple(active)
+    for ends, active in swept(((first, last), number) for (_, first, last), number in spans):
+        yield Reach(protocol, *ends), tuple(active)
 
 
 def _protocols(row: Row) -> tuple[int, ...] | None:
